@@ -1,0 +1,38 @@
+"""Make the two keys of an installation: `python -m agentos_site.keys` writes those that are missing."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+from cryptography.fernet import Fernet
+
+SECRET_KEY_FILE = "secret.key"
+FIELD_KEYS_FILE = "field.keys"
+
+
+def data_dir() -> Path:
+    default = Path(__file__).resolve().parent.parent / "var"
+    return Path(os.environ.get("DATA_DIR") or default).resolve()
+
+
+def create_missing(directory: Path) -> list[Path]:
+    """Write the keys that `directory` lacks, readable by their owner only, and return their paths."""
+    directory.mkdir(parents=True, exist_ok=True)
+    made = []
+    for name, value in ((SECRET_KEY_FILE, secrets.token_urlsafe(50)), (FIELD_KEYS_FILE, Fernet.generate_key().decode())):
+        path = directory / name
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            continue
+        with os.fdopen(descriptor, "w") as file:
+            file.write(value + "\n")
+        made.append(path)
+    return made
+
+
+if __name__ == "__main__":
+    for path in create_missing(data_dir()):
+        print(f"wrote {path}")

@@ -1,0 +1,19 @@
+"""Every page and machine address but the trigger URLs, which `wsgi.py` answers ahead of Django."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.contrib.auth import views as auth
+from django.urls import include, path
+from django.views.generic import RedirectView
+
+urlpatterns = [
+    path("", RedirectView.as_view(pattern_name="projects:list")),
+    path("login/", auth.LoginView.as_view(redirect_authenticated_user=True), name="login"),
+    path("logout/", auth.LogoutView.as_view(), name="logout"),
+    path("", include("projects.urls")),
+    path("", include("automations.urls")),
+    path("", include("executions.urls")),
+    path("v1/", include("executions.api.urls")),
+    path("admin/", admin.site.urls),
+]

@@ -1,0 +1,130 @@
+"""The definition of an automation: what a version stores, what is exported and imported."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator
+
+from connectors.conditions import Group
+
+FORMAT = 1
+STEP_LIMIT = 100
+KEY_PATTERN = r"^[a-z][a-z0-9_]{0,63}$"
+RESERVED_KEYS = {"trigger", "item", "vars"}
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class TriggerPart(Strict):
+    """What starts the automation; `uid` is the trigger's own row, with its URL and secret."""
+
+    uid: str = ""
+    connector: str = ""
+    event: str = ""
+    config: dict[str, Any] = {}
+    conditions: Group = Field(default_factory=Group)
+
+    @property
+    def is_configured(self) -> bool:
+        return bool(self.connector and self.event)
+
+
+class RetryPolicy(Strict):
+    times: int = Field(0, ge=0, le=10)
+    backoff_s: float = Field(5, ge=0, le=3600)
+
+
+class StepPart(Strict):
+    key: str = Field(pattern=KEY_PATTERN)
+    title: str = Field("", max_length=200)
+    note: str = Field("", max_length=2000)
+    disabled: bool = False
+
+    @field_validator("key")
+    @classmethod
+    def key_is_free(cls, key: str) -> str:
+        if key in RESERVED_KEYS:
+            raise ValueError(f"'{key}' is reserved")
+        return key
+
+
+class ActionStep(StepPart):
+    kind: Literal["action"] = "action"
+    connector: str = ""
+    action: str = ""
+    connection: str | None = None
+    input: dict[str, Any] = {}
+    on_error: Literal["stop", "skip"] = "stop"
+    retry: RetryPolicy = Field(default_factory=RetryPolicy)
+    time_limit_s: float | None = Field(None, gt=0, le=3600)
+    if_interrupted: Literal["repeat", "never_repeat"] | None = None  # None: the action's default
+
+
+class Branch(Strict):
+    title: str = Field("", max_length=200)
+    when: Group | None = None  # None: otherwise
+    steps: list[Step] = []
+
+
+class ConditionalPath(StepPart):
+    kind: Literal["conditional"]
+    branches: list[Branch] = []
+
+
+class RepeatPath(StepPart):
+    kind: Literal["repeat"]
+    over: str = ""
+    limit: int = Field(100, ge=1, le=10_000)
+    parallel: int = Field(1, ge=1, le=50)
+    steps: list[Step] = []
+
+
+def _kind(value: Any) -> str:
+    kind = value.get("kind", "action") if isinstance(value, dict) else getattr(value, "kind", "action")
+    return str(kind)
+
+
+type Step = Annotated[
+    Annotated[ActionStep, Tag("action")]
+    | Annotated[ConditionalPath, Tag("conditional")]
+    | Annotated[RepeatPath, Tag("repeat")],
+    Discriminator(_kind),
+]
+
+
+class Definition(Strict):
+    format: Literal[1] = FORMAT
+    trigger: TriggerPart = Field(default_factory=TriggerPart)
+    steps: list[Step] = Field(default=[], max_length=STEP_LIMIT)
+
+    def walk(self) -> Iterator[ActionStep | ConditionalPath | RepeatPath]:
+        """Yield every step, those inside paths after their path."""
+        yield from _walk(self.steps)
+
+    def find(self, key: str) -> ActionStep | ConditionalPath | RepeatPath | None:
+        return next((step for step in self.walk() if step.key == key), None)
+
+    @property
+    def replies(self) -> bool:
+        """Return whether a Response step answers the caller, who then waits for it."""
+        return any(
+            isinstance(step, ActionStep) and step.connector == "response" and not step.disabled for step in self.walk()
+        )
+
+
+def _walk(steps: list[Any]) -> Iterator[Any]:
+    for step in steps:
+        yield step
+        if isinstance(step, ConditionalPath):
+            for branch in step.branches:
+                yield from _walk(branch.steps)
+        elif isinstance(step, RepeatPath):
+            yield from _walk(step.steps)
+
+
+for model in (Branch, ConditionalPath, RepeatPath, Definition):
+    model.model_rebuild()

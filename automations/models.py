@@ -1,0 +1,235 @@
+"""What a builder designs: automation, version, trigger."""
+
+from __future__ import annotations
+
+import secrets as random
+from typing import TYPE_CHECKING, Any, Self
+
+from django.conf import settings
+from django.core.validators import MinValueValidator
+from django.db import models, transaction
+from django.db.models import F
+from django.utils import timezone
+
+from automations.definition import Definition
+from projects import secrets
+from projects.ids import new_id
+from projects.models import Asker, Organization, Project
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+
+class NotReady(Exception):
+    """The automation cannot be activated; `problems` says why, in words."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+class StaleDraft(Exception):
+    """Somebody else saved the draft since it was read."""
+
+
+class AutomationQuerySet(models.QuerySet["Automation"]):
+    def kept(self) -> Self:
+        return self.filter(deleted_at=None)
+
+    def for_user(self, user: Asker) -> Self:
+        return self.kept().filter(project__in=Project.objects.for_user(user))
+
+
+class Automation(models.Model):
+    """A trigger and its steps. Saving changes the draft; activating or publishing makes a version."""
+
+    uid = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    organization = models.ForeignKey(Organization, models.PROTECT, related_name="+")
+    project = models.ForeignKey(Project, models.PROTECT, related_name="automations")
+    name = models.CharField(max_length=100)
+    description = models.CharField(max_length=255, blank=True)
+    draft = models.JSONField(default=dict)
+    draft_rev = models.PositiveIntegerField(default=1, help_text="Counts saves; a save names the one it read.")
+    live_version: models.ForeignKey[Version | None] = models.ForeignKey(
+        "Version", models.PROTECT, null=True, related_name="+"
+    )
+    is_active = models.BooleanField(default=False)
+    live_rev = models.PositiveIntegerField(
+        default=1, help_text="Counts what a trigger URL must notice: activation, version, secret, deletion."
+    )
+    is_throttled = models.BooleanField(default=False)
+    time_limit_s = models.PositiveIntegerField(default=300, validators=[MinValueValidator(1)])
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    updated_at = models.DateTimeField(auto_now=True)
+    deleted_at = models.DateTimeField(null=True, editable=False)
+
+    objects = AutomationQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["project", "name"], condition=models.Q(deleted_at=None), name="automation_name_once_a_project"
+            )
+        ]
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def definition(self) -> Definition:
+        """Return the draft."""
+        return Definition.model_validate(self.draft)
+
+    @property
+    def trigger(self) -> Trigger | None:
+        """Return the trigger in use: the newest that has not been replaced."""
+        return self.triggers.filter(replaced_at=None).order_by("-created_at").first()
+
+    @property
+    def has_unpublished_changes(self) -> bool:
+        return self.live_version is not None and self.live_version.definition != self.draft
+
+    def save_draft(self, definition: Definition, *, rev: int) -> None:
+        """Store the draft; raise StaleDraft when it is no longer the one with `rev`."""
+        changed = Automation.objects.filter(pk=self.pk, draft_rev=rev).update(
+            draft=definition.model_dump(mode="json"), draft_rev=F("draft_rev") + 1, updated_at=timezone.now()
+        )
+        if not changed:
+            raise StaleDraft
+        self.refresh_from_db()
+
+    def activate(self, user: User | None) -> Version:
+        """Make the draft live. Warnings (`automations.checks`) are the builder's to weigh, not a reason to refuse."""
+        definition = self.definition
+        problems = []
+        if not definition.trigger.is_configured or self.trigger is None:
+            problems.append("Configure the trigger first.")
+        if not any(not step.disabled for step in definition.walk()):
+            problems.append("Add at least one step first.")
+        if problems:
+            raise NotReady(problems)
+        with transaction.atomic():
+            version = self._version_of(definition, user)
+            self._change_live(is_active=True, live_version=version)
+        return version
+
+    def publish(self, user: User | None) -> Version:
+        """Make the draft the live version of an automation that is active already."""
+        return self.activate(user)
+
+    def deactivate(self) -> None:
+        """Stop new starts; what is under way ends."""
+        self._change_live(is_active=False)
+
+    def discard_draft(self) -> None:
+        if self.live_version:
+            self.save_draft(Definition.model_validate(self.live_version.definition), rev=self.draft_rev)
+
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        """Hide it; its executions stay readable until retention removes them."""
+        self._change_live(is_active=False, deleted_at=timezone.now())
+        return 1, {"automations.Automation": 1}
+
+    def make_trigger(self, connector: str, event: str) -> tuple[Trigger, str]:
+        """Return a trigger for the draft and its secret, which is shown this once; one in use is replaced."""
+        with transaction.atomic():
+            self.triggers.filter(replaced_at=None).update(replaced_at=timezone.now())
+            trigger = Trigger(automation=self, connector=connector, event=event)
+            secret = trigger.set_new_secret()
+            trigger.save(force_insert=True)
+            self._change_live()
+        return trigger, secret
+
+    def rotate_secret(self) -> str:
+        """Return the trigger's new secret; the old one stops working at once."""
+        trigger = self.trigger
+        assert trigger is not None
+        with transaction.atomic():
+            secret = trigger.set_new_secret()
+            trigger.save(update_fields=["encrypted_secret"])
+            self._change_live()
+        return secret
+
+    def remove_secret(self) -> None:
+        with transaction.atomic():
+            self.triggers.filter(replaced_at=None).update(encrypted_secret="")
+            self._change_live()
+
+    def _version_of(self, definition: Definition, user: User | None) -> Version:
+        stored = definition.model_dump(mode="json")
+        if self.live_version and self.live_version.definition == stored:
+            return self.live_version
+        last = self.versions.aggregate(last=models.Max("number"))["last"] or 0
+        return self.versions.create(number=last + 1, definition=stored, created_by=user)
+
+    def _change_live(self, **fields: Any) -> None:
+        now = timezone.now()
+        Automation.objects.filter(pk=self.pk).update(live_rev=F("live_rev") + 1, updated_at=now, **fields)
+        self.refresh_from_db()
+
+
+class Version(models.Model):
+    """An immutable copy of a definition; an execution pins the one that it started with."""
+
+    uid = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    automation = models.ForeignKey(Automation, models.PROTECT, related_name="versions")
+    number = models.PositiveIntegerField()
+    definition = models.JSONField()
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["automation", "number"], name="version_number_once")]
+        ordering = ["-number"]
+
+    def __str__(self) -> str:
+        return f"version {self.number}"
+
+
+def new_trigger_uid() -> str:
+    return random.token_hex(16)
+
+
+class Trigger(models.Model):
+    """What machines post to. Reconfiguring keeps it; replacing makes a new one, and the old URL answers 404."""
+
+    uid = models.CharField(primary_key=True, max_length=32, default=new_trigger_uid, editable=False)
+    automation = models.ForeignKey(Automation, models.PROTECT, related_name="triggers")
+    connector = models.CharField(max_length=50)
+    event = models.CharField(max_length=50)
+    encrypted_secret = models.TextField(blank=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    replaced_at = models.DateTimeField(null=True, editable=False)
+
+    def __str__(self) -> str:
+        return self.uid
+
+    @property
+    def url(self) -> str:
+        return f"{settings.BASE_URL}/automations-api/run/{self.uid}"
+
+    def set_new_secret(self) -> str:
+        secret = random.token_urlsafe(24)
+        self.encrypted_secret = secrets.encrypt(secret)
+        return secret
+
+
+class StepTest(models.Model):
+    """The last test of a trigger or step of the draft: sample data for the steps after it. Counts nothing."""
+
+    automation = models.ForeignKey(Automation, models.CASCADE, related_name="step_tests")
+    step_key = models.CharField(max_length=64)
+    fingerprint = models.CharField(max_length=64, help_text="Of the step as tested; another one means untested.")
+    is_success = models.BooleanField()
+    input = models.TextField(blank=True, help_text="JSON text, secrets masked.")
+    output = models.TextField(blank=True, help_text="JSON text, secrets masked.")
+    error = models.TextField(blank=True)
+    duration_ms = models.PositiveIntegerField(default=0)
+    tested_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["automation", "step_key"], name="one_test_a_step")]
+
+

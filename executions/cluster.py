@@ -1,0 +1,101 @@
+"""How django-q2's cluster carries the engines: a worker process exists, so an engine runs.
+
+The sentinel starts a new worker within half a second of a death, whatever state its pipe is in; the worker's main
+thread stays an ordinary django-q2 worker for housekeeping (executions/tasks.py).
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing.connection
+import os
+import signal
+import threading
+import time
+from multiprocessing.reduction import ForkingPickler
+from typing import Any
+
+import django_q.cluster
+import django_q.queues
+from django.conf import settings
+from django.db import connections
+from django_q.signals import post_spawn
+
+from executions.engine import Engine
+
+logger = logging.getLogger(__name__)
+
+STOP = "STOP"
+ORPHAN_CHECK_S = 1.0
+
+_engine: Engine | None = None
+
+
+class SafeQueue(django_q.queues.Queue):  # type: ignore[misc]
+    """A queue that survives kill -9 of a worker that waits for a task, and stops the engine before the worker ends.
+
+    django-q2 waits inside the pipe's read lock; a worker killed there leaves it locked for good (django-q2 #23).
+    """
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        if not block or timeout is not None:
+            return super().get(block, timeout)
+        task = self._next()
+        if task == STOP:
+            stop_engine()
+        return task
+
+    def _next(self) -> Any:
+        while True:
+            multiprocessing.connection.wait([self._reader])  # without the lock
+            if not self._rlock.acquire(timeout=1):
+                continue
+            try:
+                if not self._reader.poll(0):
+                    continue  # another worker was faster
+                data = self._reader.recv_bytes()
+                self._sem.release()
+            finally:
+                self._rlock.release()
+            self.size.increment(-1)
+            return ForkingPickler.loads(data)
+
+
+def install() -> None:
+    """Make the cluster that is started next carry engines."""
+    django_q.cluster.Queue = SafeQueue
+    post_spawn.connect(start_engine, dispatch_uid="executions.cluster")
+
+
+def start_engine(**_: Any) -> None:
+    """Start this worker's engine; an error must not kill the worker in a respawn loop."""
+    global _engine
+    try:
+        connections.close_all()  # inherited by fork
+        _engine = Engine()
+        _engine.start()
+    except Exception:
+        logger.exception("the engine could not be started")
+
+
+def stop_engine() -> None:
+    if _engine is not None:
+        _engine.stop(settings.ENGINE_DRAIN_S)
+
+
+def guard_group() -> None:
+    """End every process of the cluster when its main process is gone: an orphaned pusher would eat tasks.
+
+    Runs in the sentinel's and every other child's group; the main process leads the group.
+    """
+    leader = os.getpgrp()
+
+    def watch() -> None:
+        while True:
+            time.sleep(ORPHAN_CHECK_S)
+            try:
+                os.kill(leader, 0)
+            except ProcessLookupError:
+                os.killpg(leader, signal.SIGKILL)
+
+    threading.Thread(target=watch, name="orphan-guard", daemon=True).start()

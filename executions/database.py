@@ -1,0 +1,242 @@
+"""The one thread of an engine that talks to the database: whatever queues up during a commit shares the next one."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from django.db import DataError, IntegrityError, OperationalError, connection, transaction
+
+from pydantic import ValidationError
+
+from automations.definition import Definition
+from automations.models import Version
+from connectors.call import JSON
+from executions.runner import Variables
+from executions.states import Status
+from executions.store import store
+from executions.store.rows import Claimed, Move, StepRecord
+from projects.models import Variable
+from projects.secrets import UnreadableSecret
+
+logger = logging.getLogger(__name__)
+
+CLAIM_AT_ONCE = 200  # so that several engines share the work
+LONGEST_BACKOFF_S = 2.0
+
+
+@dataclass(slots=True)
+class Batch:
+    """What waits for the next commit."""
+
+    records: list[tuple[StepRecord, ...]] = field(default_factory=list)
+    waiting: list[Callable[[bool], None]] = field(default_factory=list)  # one a tuple of records
+    moves: list[Move] = field(default_factory=list)
+    claim: int = 0
+    calls: list[Callable[[], None]] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.records or self.moves or self.claim or self.calls)
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A claimed execution with all that its runner needs."""
+
+    execution: Claimed
+    definition: Definition | None  # None: this release cannot read it
+    variables: Variables
+
+
+class DatabaseThread(threading.Thread):
+    """Claims, records and moves for one engine. `on_claimed` and the waiting callbacks are called in this thread."""
+
+    def __init__(self, engine_id: uuid.UUID, shard: int, on_claimed: Callable[[list[Work]], None]) -> None:
+        super().__init__(name="engine-database", daemon=True)
+        self.engine_id = engine_id
+        self.shard = shard
+        self.on_claimed = on_claimed
+        self.owned: dict[uuid.UUID, Claimed] = {}
+        self.definitions: dict[uuid.UUID, Definition | None] = {}
+        self._next = Batch()
+        self._has_work = threading.Condition()
+        self._is_stopping = False
+        self._must_reconcile = False
+
+    # --- called by the engine, from its own thread
+
+    def record(self, records: list[StepRecord], when_durable: Callable[[bool], None]) -> None:
+        """Store records; `when_durable` gets whether the execution was still ours."""
+        with self._has_work:
+            self._next.records.append(tuple(records))
+            self._next.waiting.append(when_durable)
+            self._has_work.notify()
+
+    def move(self, move: Move) -> None:
+        with self._has_work:
+            self._next.moves.append(move)
+            self._has_work.notify()
+
+    def claim(self, slots: int) -> None:
+        with self._has_work:
+            self._next.claim = min(slots, CLAIM_AT_ONCE)
+            self._has_work.notify()
+
+    def call(self, function: Callable[[], None]) -> None:
+        """Run something else between two commits, with a connection that is known to work."""
+        with self._has_work:
+            self._next.calls.append(function)
+            self._has_work.notify()
+
+    def stop(self) -> None:
+        """End the thread once everything queued is committed."""
+        with self._has_work:
+            self._is_stopping = True
+            self._has_work.notify()
+
+    # --- the thread itself
+
+    def run(self) -> None:
+        while (batch := self._take()) is not None:
+            self._commit_somehow(batch)
+        connection.close()
+
+    def _take(self) -> Batch | None:
+        with self._has_work:
+            while not self._next and not self._is_stopping:
+                self._has_work.wait()
+            batch, self._next = self._next, Batch()
+            return batch if batch or not self._is_stopping else None
+
+    def _commit_somehow(self, batch: Batch) -> None:
+        """Commit, however long the database stays away."""
+        backoff = 0.05
+        while True:
+            try:
+                if self._must_reconcile:
+                    self._reconcile()
+                self._commit(batch)
+                return
+            except (DataError, IntegrityError) as error:
+                logger.error("a batch cannot be stored, storing its executions one by one: %s", error)
+                self._commit_one_by_one(batch)
+                return
+            except Exception as error:
+                logger.warning("database error, trying again in %.2f s: %s", backoff, error)
+                self._must_reconcile = True
+                self._forget_connection()
+                time.sleep(backoff)
+                backoff = min(LONGEST_BACKOFF_S, backoff * 2)
+
+    def _commit(self, batch: Batch) -> None:
+        records = [record for group in batch.records for record in group]
+        claimed: list[Work] = []
+        lost: set[uuid.UUID] = set()
+        if records or batch.moves or batch.claim:
+            with transaction.atomic():
+                if records or batch.moves:
+                    lost = store().write(self.engine_id, self.shard, records, batch.moves)
+                if batch.claim:
+                    claimed = self._works(store().claim(self.engine_id, batch.claim))
+        self._after(batch, claimed, lost)
+
+    def _after(self, batch: Batch, claimed: list[Work], lost: set[uuid.UUID]) -> None:
+        for move in batch.moves:
+            self.owned.pop(move.execution.id, None)
+        self.owned.update((work.execution.id, work.execution) for work in claimed)
+        for group, when_durable in zip(batch.records, batch.waiting, strict=True):
+            when_durable(group[0].execution.id not in lost)
+        if batch.claim:
+            self.on_claimed(claimed)
+        for function in batch.calls:
+            self._call(function)
+
+    def _call(self, function: Callable[[], None]) -> None:
+        try:
+            function()
+        except OperationalError as error:
+            logger.warning("database error: %s", error)
+            self._must_reconcile = True
+            self._forget_connection()
+        except Exception:
+            logger.exception("a call of the engine failed")
+
+    def _commit_one_by_one(self, batch: Batch) -> None:
+        """Keep a result that the database refuses from failing its neighbours: only its execution ends Failed."""
+        for group, when_durable in zip(batch.records, batch.waiting, strict=True):
+            single = Batch(records=[group], waiting=[when_durable])
+            self._commit_or(single, lambda group=group: self._refuse(group[0].execution))  # type: ignore[misc]
+        for move in batch.moves:
+            self._commit_or(Batch(moves=[move]), lambda move=move: self._refuse(move.execution))  # type: ignore[misc]
+        self._commit_somehow(Batch(claim=batch.claim, calls=batch.calls))
+
+    def _commit_or(self, batch: Batch, otherwise: Callable[[], None]) -> None:
+        try:
+            self._commit(batch)
+        except (DataError, IntegrityError) as error:
+            logger.error("a result cannot be stored: %s", error)
+            otherwise()
+            for when_durable in batch.waiting:
+                when_durable(False)
+
+    def _refuse(self, execution: Claimed) -> None:
+        reason = "A step's result could not be stored."
+        move = Move(execution=execution, target=Status.FAILED, reason_code="not_storable", reason=reason)
+        self._commit_somehow(Batch(moves=[move]))
+
+    def _reconcile(self) -> None:
+        """Give back what a commit whose answer was lost may have claimed for nobody."""
+        with transaction.atomic():
+            store().release(self.engine_id, self.owned)
+        self._must_reconcile = False
+
+    def _forget_connection(self) -> None:
+        try:
+            connection.close()
+        except Exception:
+            connection.connection = None
+
+    # --- what a runner needs besides its execution
+
+    def _works(self, claimed: list[Claimed]) -> list[Work]:
+        missing = {execution.version_id for execution in claimed} - self.definitions.keys()
+        for version in Version.objects.filter(pk__in=missing):
+            self.definitions[version.uid] = _readable(version)
+        variables = self._variables({execution.project_id for execution in claimed})
+        return [
+            Work(execution, self.definitions.get(execution.version_id), variables[execution.project_id])
+            for execution in claimed
+        ]
+
+    def _variables(self, project_ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, Variables]:
+        rows: dict[uuid.UUID, list[Variable]] = {project_id: [] for project_id in project_ids}
+        for variable in Variable.objects.filter(project_id__in=list(rows)) if rows else ():
+            rows[variable.project_id].append(variable)
+        return {project_id: variables_of(variables) for project_id, variables in rows.items()}
+
+
+def _readable(version: Version) -> Definition | None:
+    try:
+        return Definition.model_validate(version.definition)
+    except ValidationError as error:
+        logger.error("version %s cannot be read: %s", version.uid, error)
+        return None
+
+
+def variables_of(rows: Iterable[Variable]) -> Variables:
+    """Return a project's variables; one whose key is lost is missing, and a step that uses it says so."""
+    values: dict[str, JSON] = {}
+    secret_keys = set()
+    for row in rows:
+        try:
+            values[row.key] = row.value
+        except UnreadableSecret as error:
+            logger.error("variable %s of project %s: %s", row.key, row.project_id, error)
+            continue
+        if row.is_secret:
+            secret_keys.add(row.key)
+    return Variables(values=values, secret_keys=frozenset(secret_keys))

@@ -1,0 +1,288 @@
+"""The engine: one a worker process. An asyncio loop runs hundreds of executions, one thread talks to the database."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import resource
+import socket
+import threading
+import uuid
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+
+import uvloop
+from django.conf import settings
+from django.db import transaction
+
+from connectors.outbound import Outbound, parse_allow
+from executions.database import DatabaseThread, Work
+from executions.mail import DjangoMail
+from executions.runner import Fenced, Runner
+from executions.states import Status
+from executions.store import store
+from executions.store.rows import Claimed, Move, StepRecord
+from executions.wake import wake_for_work
+from projects.ids import new_id
+
+logger = logging.getLogger(__name__)
+
+BEAT_S = 2.0
+SHARDS = 16  # of the usage counters: engines do not wait for each other's rows
+
+
+class Engine:
+    """Claims, runs and finishes executions until it is stopped or loses its lease."""
+
+    def __init__(self) -> None:
+        self.id = new_id()
+        self.slots: int = settings.ENGINE_SLOTS
+        self.running: dict[uuid.UUID, asyncio.Task[None]] = {}
+        self.is_claiming = False
+        self.is_stopping = False
+        self.may_have_more = False
+        self.stopped = threading.Event()
+        self.database = DatabaseThread(self.id, self.id.int % SHARDS, self._claimed_in_thread)
+        self.wake = wake_for_work(self._woken_in_thread)
+        self.due: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        """Start the engine in a daemon thread of this process."""
+        threading.Thread(target=self._main, name="engine", daemon=True).start()
+
+    def stop(self, timeout_s: float) -> None:
+        """Stop claiming, wait for what runs to reach its end or a step boundary, give back the rest."""
+        try:
+            self.loop.call_soon_threadsafe(self._stop_claiming)
+        except (AttributeError, RuntimeError):
+            return
+        self.stopped.wait(timeout_s + 5)
+
+    # --- the loop's thread
+
+    def _main(self) -> None:
+        try:
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(self._run())
+        except Exception:
+            logger.exception("the engine failed")
+            os._exit(1)  # the sentinel starts a new worker, peers recover what this one held
+        finally:
+            self.stopped.set()
+
+    async def _run(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.stop_requested = asyncio.Event()
+        self.outbound = Outbound(parse_allow(settings.OUTBOUND_ALLOW))
+        self.mail = DjangoMail()
+        self.database.start()
+        await self._in_database(self._register)
+        self.wake.start()
+        beat = asyncio.create_task(self._beat())
+        logger.info("engine %s runs, %s slots", self.id, self.slots)
+        await self.stop_requested.wait()
+        await self._drain()
+        beat.cancel()
+        await self._in_database(lambda: store().unregister(self.id))
+        await self.outbound.close()
+        self.database.stop()
+        self.wake.stop()
+        await asyncio.to_thread(self.database.join, 5)
+        logger.info("engine %s stopped", self.id)
+
+    def _stop_claiming(self) -> None:
+        self.is_stopping = True
+        self.stop_requested.set()
+
+    async def _drain(self) -> None:
+        if self.running:
+            await asyncio.wait(self.running.values(), timeout=settings.ENGINE_DRAIN_S - 2)
+        for task in list(self.running.values()):
+            task.cancel()
+        if self.running:
+            await asyncio.wait(list(self.running.values()), timeout=2)
+
+    # --- claiming
+
+    def _woken_in_thread(self) -> None:
+        self._soon(self._ask)
+
+    def _claimed_in_thread(self, works: list[Work]) -> None:
+        self._soon(self._begin, works)
+
+    def _soon(self, function: object, *arguments: object) -> None:
+        try:
+            self.loop.call_soon_threadsafe(function, *arguments)  # type: ignore[arg-type]
+        except RuntimeError:
+            pass  # the loop is closed: the engine has ended
+
+    def _ask(self) -> None:
+        """Ask for as many executions as there are free slots."""
+        free = self.slots - len(self.running)
+        if self.is_stopping or free <= 0:
+            self.may_have_more = True
+        elif self.is_claiming:
+            self.may_have_more = True
+        else:
+            self.is_claiming = True
+            self.may_have_more = False
+            self.asked_for = free
+            self.database.claim(free)
+
+    def _begin(self, works: list[Work]) -> None:
+        self.is_claiming = False
+        for work in works:
+            self.running[work.execution.id] = asyncio.create_task(self._execute(work))
+        if works or self.may_have_more:
+            self._ask()
+        elif not self.is_stopping:
+            self.database.call(self._look_ahead)
+
+    def _look_ahead(self) -> None:
+        """In the database thread: sleep no longer than until the next paused execution is due."""
+        due_at = store().next_due()
+        if due_at is not None:
+            self._soon(self._wake_at, max(0.0, (due_at - datetime.now(UTC)).total_seconds()))
+
+    def _wake_at(self, seconds: float) -> None:
+        if self.due is not None:
+            self.due.cancel()
+        if seconds < 60:  # later ones are looked up again by then
+            self.due = self.loop.call_later(seconds + 0.001, self._ask)
+
+    # --- running
+
+    async def _execute(self, work: Work) -> None:
+        execution = work.execution
+        try:
+            move = await self._move_of(work)
+            if move is not None:
+                self.database.move(move)
+        finally:
+            self.running.pop(execution.id, None)
+            if self.may_have_more and len(self.running) <= self.slots // 2:
+                self._ask()
+
+    async def _move_of(self, work: Work) -> Move | None:
+        """Return how the execution leaves Running, or None when it is no longer ours or the engine stops."""
+        if work.definition is None:
+            return _failed(work.execution, "unreadable_version", "Its version cannot be read by this release.")
+        runner = Runner(
+            work.execution,
+            work.definition,
+            variables=work.variables,
+            journal=self,
+            http=self.outbound,
+            mail=self.mail.of(work.execution.organization_id),
+        )
+        left = work.execution.time_limit_s - work.execution.ran_ms / 1000
+        try:
+            async with asyncio.timeout(left) as limit:
+                return await runner.run()
+        except TimeoutError:
+            return runner.reject() if limit.expired() else self._crashed(work.execution)
+        except Fenced:
+            logger.info("execution %s is no longer this engine's", work.execution.id)
+            return None
+        except asyncio.CancelledError:
+            if self.is_stopping:
+                return None
+            raise
+        except Exception:
+            return self._crashed(work.execution)
+
+    def _crashed(self, execution: Claimed) -> Move:
+        logger.exception("execution %s failed inside the engine", execution.id)
+        return _failed(execution, "internal_error", "An error inside AgentOS; its log has the details.")
+
+    async def durable(self, execution: Claimed, records: list[StepRecord]) -> None:
+        """Be the runner's journal."""
+        committed: asyncio.Future[bool] = self.loop.create_future()
+        self.database.record(records, lambda is_ours: self._soon(_resolve, committed, is_ours))
+        if not await committed:
+            raise Fenced
+
+    # --- the lease
+
+    async def _in_database(self, function: object) -> None:
+        done = asyncio.Event()
+
+        def call() -> None:
+            function()  # type: ignore[operator]
+            self._soon(done.set)
+
+        self.database.call(call)
+        while not done.is_set():
+            try:
+                await asyncio.wait_for(done.wait(), 5)
+            except TimeoutError:
+                self.database.call(call)
+
+    def _register(self) -> None:
+        with transaction.atomic():
+            store().register(self.id, socket.gethostname(), boot_id(), os.getpid())
+
+    async def _beat(self) -> None:
+        parent = os.getppid()
+        while True:
+            await asyncio.sleep(BEAT_S)
+            if os.getppid() != parent:
+                logger.error("the cluster's sentinel is gone: this worker ends")
+                os._exit(1)
+            self.database.call(self._renew)
+            self._ask()
+
+    def _renew(self) -> None:
+        """In the database thread: renew the lease and recover what dead engines held."""
+        with transaction.atomic():
+            rss_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            kept = store().beat(self.id, running=len(self.running), rss_kb=rss_kb, is_stopping=self.is_stopping)
+            if not kept:
+                logger.error("engine %s lost its lease: this worker ends", self.id)
+                os._exit(1)
+            for peer_id, host, boot, pid, is_stale in store().peers(self.id):
+                if is_stale or _is_gone(host, boot, pid):
+                    given = store().bury(peer_id)
+                    logger.warning("engine %s is dead, %s executions go on elsewhere", peer_id, given)
+
+
+def _failed(execution: Claimed, code: str, reason: str) -> Move:
+    return Move(
+        execution=execution, target=Status.FAILED, reason_code=code, reason=reason, wakes_caller=True
+    )
+
+
+def _resolve(future: asyncio.Future[bool], value: bool) -> None:
+    if not future.done():
+        future.set_result(value)
+
+
+@cache
+def boot_id() -> str:
+    """Return what tells this start of the machine from another, so that a pid can be judged."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def _is_gone(host: str, boot: str, pid: int) -> bool:
+    """Return whether an engine of this machine has no process any more, without waiting for its lease to end."""
+    if host != socket.gethostname() or boot != boot_id():
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return _is_zombie(pid)
+
+
+def _is_zombie(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return False

@@ -1,0 +1,74 @@
+"""E-mail of steps: through Django's SMTP backend in a thread, counted against the organization's month."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from email.errors import HeaderParseError
+from smtplib import SMTPException, SMTPRecipientsRefused
+
+from django.core.mail import BadHeaderError, EmailMultiAlternatives
+from django.core.mail.message import make_msgid
+from django.db import connection, transaction
+
+from connectors.call import Message, StepError, StopPartially
+from executions.store import store
+from projects.models import this_month
+
+THREADS = 16  # an SMTP server that hangs holds a thread for EMAIL_TIMEOUT seconds
+
+
+class DjangoMail:
+    """Makes the mail port of an organization."""
+
+    def __init__(self) -> None:
+        self.threads = ThreadPoolExecutor(THREADS, thread_name_prefix="engine-mail")
+
+    def of(self, organization_id: uuid.UUID) -> OrganizationMail:
+        return OrganizationMail(organization_id, self.threads)
+
+
+@dataclass(frozen=True, slots=True)
+class OrganizationMail:
+    organization_id: uuid.UUID
+    threads: ThreadPoolExecutor
+
+    async def send(self, message: Message, *, key: str) -> str:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self.threads, self._send, message)
+
+    def _send(self, message: Message) -> str:
+        self._take_one()
+        message_id = make_msgid(domain="agentos")
+        mail = EmailMultiAlternatives(
+            message.subject,
+            message.text,
+            to=message.to,
+            cc=message.cc,
+            bcc=message.bcc,
+            headers={"Message-ID": message_id},
+        )
+        if message.html:
+            mail.attach_alternative(message.html, "text/html")
+        try:
+            mail.send()
+        except (BadHeaderError, HeaderParseError, ValueError) as error:
+            raise StepError(f"The e-mail cannot be sent: {error}", code="invalid_email") from None
+        except SMTPRecipientsRefused as error:
+            refused = ", ".join(error.recipients)
+            raise StepError(f"The mail server refused {refused}.", code="recipient_refused", outside=True) from None
+        except (SMTPException, OSError) as error:
+            text = f"The mail server did not take the e-mail: {type(error).__name__}."
+            raise StepError(text, code="mail_server", outside=True, retryable=True) from None
+        return message_id
+
+    def _take_one(self) -> None:
+        try:
+            with transaction.atomic():
+                is_left = store().take_email(self.organization_id, this_month())
+        finally:
+            connection.close()
+        if not is_left:
+            raise StopPartially("The organization's monthly e-mail maximum is reached.", code="email_limit")

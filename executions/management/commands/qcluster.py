@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+from django_q.management.commands.qcluster import Command as QCluster
+
+from executions import cluster
+
+
+class Command(QCluster):  # type: ignore[misc]
+    """django-q2's own command, with an engine in each worker."""
+
+    help = "Run the django-q2 cluster whose workers run executions. Without one they stay Pending."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if not sys.stdin.isatty() and os.getpgrp() != os.getpid():
+            os.setpgrp()  # so that the whole cluster can be ended as one group
+        cluster.install()
+        super().handle(*args, **options)

@@ -1,0 +1,265 @@
+"""What happened: execution, attempt, step run, payload, receipt, and the engines that run them.
+
+Rows of these growing tables refer to others without a database constraint, so that old partitions can be dropped.
+"""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime, timedelta
+from typing import Any, Self
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from automations.models import Automation, Trigger, Version
+from connectors.call import JSON
+from executions import encoding
+from executions.states import ATTEMPT_LIMIT, FINAL, Kind, Lane, Status, StepStatus
+from projects.ids import first_id_at, made_at, new_id
+from projects.models import Asker, Organization, Project
+
+
+def reference(model: type[models.Model] | str, **options: Any) -> Any:
+    """Return a foreign key that the database does not enforce."""
+    return models.ForeignKey(model, models.DO_NOTHING, db_constraint=False, related_name="+", **options)
+
+
+class ExecutionQuerySet(models.QuerySet["Execution"]):
+    def for_user(self, user: Asker) -> Self:
+        return self.filter(project__in=Project.objects.for_user(user))
+
+    def with_status(self, *statuses: Status) -> Self:
+        return self.filter(status__in=statuses)
+
+    def between(self, start: datetime | None, end: datetime | None) -> Self:
+        """Return those accepted in a time range, as a range of ids."""
+        query = self
+        if start:
+            query = query.filter(id__gte=first_id_at(start))
+        if end:
+            query = query.filter(id__lt=first_id_at(end))
+        return query
+
+    def newest_first(self, *, before: uuid.UUID | None = None) -> Self:
+        """Return one page's worth in order; `before` is the cursor, the id of the last row seen."""
+        query = self.filter(id__lt=before) if before else self
+        return query.order_by("-id")
+
+
+class Execution(models.Model):
+    """One invocation of one automation, with all its attempts. Narrow: payloads live in its step runs."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    organization = reference(Organization, db_index=False)
+    project = reference(Project, db_index=False)
+    automation = reference(Automation, db_index=False)
+    version = reference(Version, db_index=False)
+    trigger = reference(Trigger, db_index=False, null=True)
+    kind = models.SmallIntegerField(choices=Kind, default=Kind.AUTOMATION)
+    parent_id = models.UUIDField(null=True)
+    status = models.SmallIntegerField(choices=Status, default=Status.PENDING)
+    lane = models.SmallIntegerField(choices=Lane, default=Lane.DIRECT)
+    reason_code = models.CharField(max_length=40, blank=True)
+    reason = models.TextField(blank=True)
+    attempt = models.SmallIntegerField(default=1)
+    claim = models.IntegerField(default=0)  # fences an engine that has lost it
+    deaths = models.SmallIntegerField(default=0)
+    engine_id = models.UUIDField(null=True)
+    run_at = models.DateTimeField(default=timezone.now)
+    time_limit_s = models.PositiveIntegerField(default=300)
+    ran_ms = models.PositiveIntegerField(default=0)  # of the allotted time, before the last pause
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+    steps = models.SmallIntegerField(default=0)
+    connectors = models.CharField(max_length=200, blank=True)  # keys, comma-separated, in order of first use
+    is_counted = models.BooleanField(default=False)
+    rev = models.IntegerField(default=1)  # grows with every visible change of this row
+
+    objects = ExecutionQuerySet.as_manager()
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["lane", "run_at", "id"], name="execution_due", condition=Q(status__in=[0, 2])),
+            models.Index(fields=["engine_id"], name="execution_of_engine", condition=Q(status=1)),
+            models.Index(fields=["project", "-id"], name="execution_log"),
+            models.Index(fields=["automation", "-id"], name="execution_log_automation"),
+            models.Index(
+                fields=["project", "status", "-id"], name="execution_log_status", condition=~Q(status=3)
+            ),
+            models.Index(
+                fields=["automation", "status", "-id"], name="execution_log_both", condition=~Q(status=3)
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+    @property
+    def state(self) -> Status:
+        return Status(self.status)
+
+    @property
+    def accepted_at(self) -> datetime:
+        return made_at(self.id)
+
+    @property
+    def is_final(self) -> bool:
+        return self.state in FINAL
+
+    @property
+    def duration(self) -> timedelta | None:
+        """Return how long the current attempt took, or None while it lasts."""
+        return self.finished_at - self.started_at if self.started_at and self.finished_at else None
+
+    @property
+    def retries_left(self) -> int:
+        return max(0, ATTEMPT_LIMIT - self.attempt)
+
+    @property
+    def connector_keys(self) -> list[str]:
+        return [key for key in self.connectors.split(",") if key]
+
+    def step_runs_of(self, attempt: int) -> models.QuerySet[StepRun]:
+        """Return an attempt's step runs in order, the trigger's first."""
+        return StepRun.objects.filter(execution_id=self.id, attempt__in=[0, attempt]).order_by("attempt", "position")
+
+
+class Attempt(models.Model):
+    """An earlier attempt, kept when a retry takes its execution's row over; the current one is the row itself."""
+
+    pk = models.CompositePrimaryKey("execution_id", "number")
+    execution = reference(Execution, db_index=False)
+    number = models.SmallIntegerField()
+    organization_id = models.UUIDField()
+    version = reference(Version, db_index=False)
+    status = models.SmallIntegerField(choices=Status)
+    reason_code = models.CharField(max_length=40, blank=True)
+    reason = models.TextField(blank=True)
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+    steps = models.SmallIntegerField(default=0)
+    retried_by = reference(settings.AUTH_USER_MODEL, db_index=False, null=True)
+    retried_at = models.DateTimeField(default=timezone.now)
+
+    @property
+    def state(self) -> Status:
+        return Status(self.status)
+
+    @property
+    def duration(self) -> timedelta | None:
+        return self.finished_at - self.started_at if self.started_at and self.finished_at else None
+
+
+class StepRun(models.Model):
+    """One step in one attempt (and one iteration). The trigger is step run 0, of attempt 0: all attempts share it.
+
+    `input` and `output` are exact JSON text, secrets sealed; above encoding.ROW_LIMIT they are an excerpt and the
+    whole is in Payload.
+    """
+
+    TRIGGER = "trigger"
+
+    pk = models.CompositePrimaryKey("execution_id", "attempt", "key", "iteration")
+    execution = reference(Execution, db_index=False)
+    attempt = models.SmallIntegerField()
+    key = models.CharField(max_length=64)
+    iteration = models.CharField(max_length=32, blank=True)
+    organization_id = models.UUIDField()
+    position = models.SmallIntegerField()
+    status = models.SmallIntegerField(choices=StepStatus)
+    connector = models.CharField(max_length=50)
+    action = models.CharField(max_length=50)
+    title = models.CharField(max_length=200, blank=True)
+    tries = models.SmallIntegerField(default=1)
+    started_at = models.DateTimeField()
+    finished_at = models.DateTimeField(null=True)
+    resume_at = models.DateTimeField(null=True)
+    input = models.TextField(null=True)
+    input_bytes = models.IntegerField(default=0)
+    output = models.TextField(null=True)
+    output_bytes = models.IntegerField(default=0)
+    error_code = models.CharField(max_length=40, blank=True)
+    error = models.TextField(blank=True)
+    is_outside = models.BooleanField(default=False)  # the cause of the failure is not the builder's to repair
+
+    @property
+    def state(self) -> StepStatus:
+        return StepStatus(self.status)
+
+    @property
+    def is_trigger(self) -> bool:
+        return self.attempt == 0
+
+    @property
+    def duration(self) -> timedelta | None:
+        return self.finished_at - self.started_at if self.finished_at else None
+
+    def shown(self, side: str) -> str | None:
+        """Return the whole "input" or "output" as JSON text that people may see: secrets masked."""
+        text = getattr(self, side)
+        if getattr(self, f"{side}_bytes") > encoding.ROW_LIMIT:
+            text = Payload.objects.get(
+                execution_id=self.execution_id,
+                attempt=self.attempt,
+                key=self.key,
+                iteration=self.iteration,
+                side=side,
+            ).body
+        return encoding.masked(text) if text is not None else None
+
+    def shown_value(self, side: str) -> JSON:
+        text = self.shown(side)
+        return encoding.loads(text) if text is not None else None
+
+
+class Payload(models.Model):
+    """The whole of an input or output that is too large for its step run's row."""
+
+    pk = models.CompositePrimaryKey("execution_id", "attempt", "key", "iteration", "side")
+    execution = reference(Execution, db_index=False)
+    attempt = models.SmallIntegerField()
+    key = models.CharField(max_length=64)
+    iteration = models.CharField(max_length=32, blank=True)
+    side = models.CharField(max_length=6, choices=[("input", "Input"), ("output", "Output")])
+    organization_id = models.UUIDField()
+    body = models.TextField()
+
+
+class Receipt(models.Model):
+    """What became of a request at a trigger URL that made no execution; an execution is its own receipt."""
+
+    class Outcome(models.TextChoices):
+        CONDITIONS_NOT_MET = "conditions_not_met", "Conditions not met"
+        REFUSED = "refused", "Refused"
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    organization = reference(Organization, db_index=False)
+    project = reference(Project, db_index=False)
+    automation = reference(Automation, db_index=False)
+    trigger = reference(Trigger, db_index=False)
+    outcome = models.CharField(max_length=20, choices=Outcome)
+    code = models.CharField(max_length=40, blank=True)
+    reason = models.TextField(blank=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["automation", "-id"], name="receipt_log")]
+
+
+class Engine(models.Model):
+    """One engine in one worker process. The row is the lease of everything that it runs."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    host = models.CharField(max_length=200)
+    boot_id = models.CharField(max_length=64)
+    pid = models.IntegerField()
+    started_at = models.DateTimeField(default=timezone.now)
+    beat_at = models.DateTimeField(default=timezone.now)
+    running = models.IntegerField(default=0)
+    rss_kb = models.IntegerField(default=0)
+    is_stopping = models.BooleanField(default=False)
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.pid}"

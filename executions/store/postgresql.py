@@ -1,0 +1,114 @@
+"""PostgreSQL: SKIP LOCKED, one statement for many rows through a JSON parameter, NOTIFY."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from functools import cache
+from typing import Any
+
+import orjson
+from django.db import connection
+
+from executions.states import FINAL, Status
+from executions.store.base import CLAIM_COLUMNS, STALE_AFTER_S, Row, Store
+from executions.store.rows import Claimed, Move
+
+WORK_CHANNEL, REPLY_CHANNEL = "agentos_work", "agentos_reply"
+
+
+@cache
+def column_types(table: str) -> dict[str, str]:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute"
+            " WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped",
+            [table],
+        )
+        return dict(cursor.fetchall())
+
+
+class PostgreSQLStore(Store):
+    now = "now()"
+    can_notify = True
+    is_stale = f"beat_at < now() - interval '{STALE_AFTER_S} seconds'"
+
+    def uid(self, value: uuid.UUID) -> Any:
+        return value
+
+    def at(self, value: datetime | None) -> Any:
+        return value
+
+    def insert_many(self, table: str, columns: Sequence[str], rows: list[Row], ending: str = "") -> None:
+        if not rows:
+            return
+        names = ", ".join(columns)
+        types = column_types(table)
+        shape = ", ".join(f"{column} {types[column]}" for column in columns)
+        self._run(
+            f"INSERT INTO {table} ({names}) SELECT {names} FROM json_to_recordset(%s::json) AS r({shape}) {ending}",
+            [_json([dict(zip(columns, row, strict=True)) for row in rows])],
+        )
+
+    def among(self, column: str, ids: Iterable[uuid.UUID]) -> tuple[str, list[Any]]:
+        return f"{column} = ANY(%s)", [list(ids)]
+
+    def claim_rows(self, engine_id: uuid.UUID, limit: int) -> list[Row]:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "UPDATE executions_execution SET status = 1, engine_id = %s, claim = claim + 1, rev = rev + 1,"
+                " reason_code = '', reason = '', started_at = COALESCE(started_at, now())"
+                " WHERE id = ANY(ARRAY(SELECT id FROM executions_execution WHERE status IN (0, 2) AND lane < 2"
+                " AND run_at <= now() ORDER BY lane, run_at, id LIMIT %s FOR UPDATE SKIP LOCKED))"
+                f" RETURNING {CLAIM_COLUMNS}",
+                [engine_id, limit],
+            )
+            return cursor.fetchall()
+
+    def fenced(self, engine_id: uuid.UUID, executions: list[Claimed]) -> set[uuid.UUID]:
+        if not executions:
+            return set()
+        claims = {execution.id: execution.claim for execution in executions}
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT id, claim FROM executions_execution WHERE id = ANY(%s) AND status = 1 AND engine_id = %s"
+                " ORDER BY id FOR UPDATE",
+                [list(claims), engine_id],
+            )
+            return {row[0] for row in cursor.fetchall() if claims[row[0]] == row[1]}
+
+    def apply_moves(self, engine_id: uuid.UUID, moves: list[Move]) -> set[uuid.UUID]:
+        if not moves:
+            return set()
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "UPDATE executions_execution e SET status = r.status, reason_code = r.reason_code, reason = r.reason,"
+                " ran_ms = r.ran_ms, run_at = COALESCE(r.run_at, e.run_at), steps = r.steps, connectors = r.connectors,"
+                " finished_at = CASE WHEN r.is_final THEN now() END, is_counted = e.is_counted OR r.is_final,"
+                " engine_id = NULL, rev = e.rev + 1 FROM json_to_recordset(%s::json) AS r(id uuid, claim int,"
+                " status smallint, reason_code text, reason text, ran_ms int, run_at timestamptz, steps smallint,"
+                " connectors text, is_final boolean)"
+                " WHERE e.id = r.id AND e.status = 1 AND e.engine_id = %s AND e.claim = r.claim RETURNING e.id",
+                [_json([_move_row(move) for move in moves]), engine_id],
+            )
+            return {row[0] for row in cursor.fetchall()}
+
+    def notify_work(self) -> None:
+        self._run("SELECT pg_notify(%s, '')", [WORK_CHANNEL])
+
+    def notify_reply(self) -> None:
+        self._run("SELECT pg_notify(%s, '')", [REPLY_CHANNEL])
+
+
+def _move_row(move: Move) -> dict[str, Any]:
+    return {
+        "id": move.execution.id, "claim": move.execution.claim, "status": move.target.value,
+        "reason_code": move.reason_code, "reason": move.reason.replace("\0", "�"), "ran_ms": move.ran_ms,
+        "run_at": move.resume_at if move.target is Status.PAUSED else None, "steps": move.steps,
+        "connectors": move.connectors, "is_final": move.target in FINAL,
+    }  # fmt: skip
+
+
+def _json(rows: list[dict[str, Any]]) -> str:
+    return orjson.dumps(rows).decode()

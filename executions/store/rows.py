@@ -1,0 +1,107 @@
+"""What goes in and out of the store."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from connectors.call import JSON
+from executions.states import Lane, Status, StepStatus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewExecution:
+    """An accepted request: one execution and its trigger's payload as JSON text."""
+
+    id: uuid.UUID
+    organization_id: uuid.UUID
+    project_id: uuid.UUID
+    automation_id: uuid.UUID
+    version_id: uuid.UUID
+    trigger_uid: str
+    lane: Lane
+    time_limit_s: int
+    connector: str
+    event: str
+    title: str
+    payload: str
+
+
+@dataclass(slots=True, kw_only=True)
+class DoneStep:
+    """A durable step run of an execution that is resumed."""
+
+    status: StepStatus
+    tries: int
+    output: str | None  # sealed JSON text
+    error_code: str
+    resume_at: datetime | None
+
+
+@dataclass(slots=True, kw_only=True)
+class Claimed:
+    """An execution that this engine now runs. `claim` is its fencing token."""
+
+    id: uuid.UUID
+    organization_id: uuid.UUID
+    project_id: uuid.UUID
+    automation_id: uuid.UUID
+    version_id: uuid.UUID
+    lane: Lane
+    attempt: int
+    claim: int
+    deaths: int
+    time_limit_s: int
+    ran_ms: int
+    is_counted: bool
+    payload: str = "null"
+    done: dict[tuple[str, str], DoneStep] = field(default_factory=dict)
+
+
+@dataclass(slots=True, kw_only=True)
+class StepRecord:
+    """A step run to store, its input and output as sealed JSON text."""
+
+    execution: Claimed
+    key: str
+    iteration: str
+    position: int
+    status: StepStatus
+    connector: str
+    action: str
+    title: str
+    tries: int
+    started_at: datetime
+    finished_at: datetime | None
+    input: str | None
+    output: str | None
+    error_code: str = ""
+    error: str = ""
+    is_outside: bool = False
+    resume_at: datetime | None = None
+    is_reply: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class Move:
+    """One compare-and-set out of Running; `records` are written in the same transaction."""
+
+    execution: Claimed
+    target: Status
+    reason_code: str = ""
+    reason: str = ""
+    ran_ms: int = 0
+    resume_at: datetime | None = None
+    steps: int = 0
+    connectors: str = ""
+    wakes_caller: bool = False
+    records: list[StepRecord] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyRow:
+    """What a waiting caller can be told: the Response step's output, or that the execution ended without one."""
+
+    output: JSON
+    status: Status

@@ -1,0 +1,93 @@
+"""SQLite: one writer at a time (BEGIN IMMEDIATE), so no locks are named; data_version tells of every commit."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from django.db import connection
+
+from executions.states import FINAL, Status
+from executions.store.base import CLAIM_COLUMNS, STALE_AFTER_S, Row, Store
+from executions.store.rows import Claimed, Move
+
+
+class SQLiteStore(Store):
+    now = "strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now')"
+    can_notify = False
+    is_stale = f"beat_at < strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now', '-{STALE_AFTER_S} seconds')"
+
+    def uid(self, value: uuid.UUID) -> Any:
+        return value.hex
+
+    def at(self, value: datetime | None) -> Any:
+        return value.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds") if value else None
+
+    def insert_many(self, table: str, columns: Sequence[str], rows: list[Row], ending: str = "") -> None:
+        if not rows:
+            return
+        marks = ", ".join(["%s"] * len(columns))
+        with connection.cursor() as cursor:
+            cursor.executemany(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks}) {ending}", rows)
+
+    def among(self, column: str, ids: Iterable[uuid.UUID]) -> tuple[str, list[Any]]:
+        values = [value.hex for value in ids]
+        return f"{column} IN ({', '.join(['%s'] * len(values))})", values
+
+    def claim_rows(self, engine_id: uuid.UUID, limit: int) -> list[Row]:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "UPDATE executions_execution SET status = 1, engine_id = %s, claim = claim + 1, rev = rev + 1,"
+                f" reason_code = '', reason = '', started_at = COALESCE(started_at, {self.now})"
+                " WHERE id IN (SELECT id FROM executions_execution WHERE status IN (0, 2) AND lane < 2"
+                f" AND run_at <= {self.now} ORDER BY lane, run_at, id LIMIT %s) RETURNING {CLAIM_COLUMNS}",
+                [engine_id.hex, limit],
+            )
+            return cursor.fetchall()
+
+    def fenced(self, engine_id: uuid.UUID, executions: list[Claimed]) -> set[uuid.UUID]:
+        claims = {execution.id: execution.claim for execution in executions}
+        mine: set[uuid.UUID] = set()
+        with connection.cursor() as cursor:
+            for chunk in _chunks(list(claims), 500):
+                where, parameters = self.among("id", chunk)
+                cursor.execute(
+                    f"SELECT id, claim FROM executions_execution WHERE {where} AND status = 1 AND engine_id = %s",
+                    [*parameters, engine_id.hex],
+                )
+                found = ((uuid.UUID(row[0]), row[1]) for row in cursor.fetchall())
+                mine |= {id for id, claim in found if claims[id] == claim}
+        return mine
+
+    def apply_moves(self, engine_id: uuid.UUID, moves: list[Move]) -> set[uuid.UUID]:
+        moved = set()
+        with connection.cursor() as cursor:
+            for move in moves:
+                is_final = move.target in FINAL
+                cursor.execute(
+                    "UPDATE executions_execution SET status = %s, reason_code = %s, reason = %s, ran_ms = %s,"
+                    " run_at = COALESCE(%s, run_at), steps = %s, connectors = %s,"
+                    f" finished_at = CASE WHEN %s THEN {self.now} END, is_counted = is_counted OR %s,"
+                    " engine_id = NULL, rev = rev + 1 WHERE id = %s AND status = 1 AND engine_id = %s AND claim = %s",
+                    [
+                        move.target.value, move.reason_code, move.reason, move.ran_ms,
+                        self.at(move.resume_at) if move.target is Status.PAUSED else None, move.steps, move.connectors,
+                        is_final, is_final, move.execution.id.hex, engine_id.hex, move.execution.claim,
+                    ],
+                )  # fmt: skip
+                if cursor.rowcount:
+                    moved.add(move.execution.id)
+        return moved
+
+    def notify_work(self) -> None:
+        """Do nothing: the commit itself is noticed."""
+
+    def notify_reply(self) -> None:
+        """Do nothing: the commit itself is noticed."""
+
+
+def _chunks(values: list[uuid.UUID], size: int) -> Iterable[list[uuid.UUID]]:
+    for start in range(0, len(values), size):
+        yield values[start : start + size]

@@ -1,0 +1,192 @@
+"""Trigger URLs, `/automations-api/run/<32 hex>`: a plain WSGI callable ahead of Django's handler, for speed.
+
+The only door that is open to strangers. It is blind to cookies; what it reads is bounded and checked by
+`executions.request` before anything is stored, and it answers 202 only after the commit.
+"""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import uuid_utils
+from django.conf import settings
+from django.db import InterfaceError, OperationalError, connection
+
+from connectors import conditions
+from connectors.call import JSON
+from executions import encoding, intake
+from executions.intake import LiveTrigger
+from executions.models import Receipt
+from executions.request import Refused, TriggerRequest, read_request
+from executions.store.rows import ReplyRow
+
+logger = logging.getLogger(__name__)
+
+PREFIX = "/automations-api/run/"
+TRIGGER_UID = re.compile(r"[0-9a-f]{32}")
+TRIES = 3  # against an automation that changes while its trigger is hit
+
+STATUS_LINES = {
+    200: "200 OK", 202: "202 Accepted", 400: "400 Bad Request", 401: "401 Unauthorized", 404: "404 Not Found",
+    405: "405 Method Not Allowed", 409: "409 Conflict", 411: "411 Length Required", 413: "413 Content Too Large",
+    414: "414 URI Too Long", 415: "415 Unsupported Media Type", 429: "429 Too Many Requests",
+    500: "500 Internal Server Error", 502: "502 Bad Gateway", 503: "503 Service Unavailable",
+    504: "504 Gateway Timeout",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    status: int
+    body: bytes
+    content_type: str = "application/json"
+    headers: list[tuple[str, str]] = field(default_factory=list)
+
+
+def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    request_id = uuid_utils.uuid7().hex
+    try:
+        answer = respond(environ, request_id)
+    except Refused as refused:
+        answer = refusal(refused, request_id)
+    except (OperationalError, InterfaceError, intake.Unavailable):
+        connection.close()
+        answer = refusal(UNAVAILABLE, request_id)
+    except Exception:
+        logger.exception("trigger URL, request %s", request_id)
+        answer = refusal(Refused(500, "internal_error", "An error inside AgentOS; nothing was stored."), request_id)
+    start_response(
+        STATUS_LINES.get(answer.status, f"{answer.status} Status"),
+        [
+            ("Content-Type", answer.content_type),
+            ("Content-Length", str(len(answer.body))),
+            ("X-Request-Id", request_id),
+            ("X-Content-Type-Options", "nosniff"),
+            ("Content-Security-Policy", "sandbox"),  # a reply never has the powers of the builder's origin
+            ("Cache-Control", "no-store"),
+            *answer.headers,
+        ],
+    )
+    return [b"" if environ["REQUEST_METHOD"] == "HEAD" else answer.body]
+
+
+UNAVAILABLE = Refused(
+    503, "unavailable", "The database is away; nothing was stored, send it again.", headers=[("Retry-After", "5")]
+)
+
+
+def refusal(refused: Refused, request_id: str) -> Answer:
+    error = {"code": refused.code, "message": refused.message, "request_id": request_id}
+    body = {**refused.extra, "error": error}
+    return Answer(status=refused.status, body=encoding.dumps(body).encode(), headers=refused.headers)
+
+
+def respond(environ: dict[str, Any], request_id: str) -> Answer:
+    uid = environ["PATH_INFO"][len(PREFIX) :]
+    live = intake.find_trigger(uid) if TRIGGER_UID.fullmatch(uid) else None
+    if live is None:
+        raise Refused(404, "not_found", "No trigger has this address.")
+    request = read_request(environ, live)
+    for _ in range(TRIES):
+        check_secret(live, environ, request)
+        check_active(live)
+        try:
+            return start(live, request)
+        except intake.Stale:
+            live = intake.find_trigger(uid)
+            if live is None:
+                raise Refused(404, "not_found", "No trigger has this address.") from None
+        except intake.LimitReached:
+            leave_receipt(live, Receipt.Outcome.REFUSED, "hard_limit", LIMIT_REACHED.message)
+            raise LIMIT_REACHED from None
+    raise UNAVAILABLE
+
+
+LIMIT_REACHED = Refused(
+    429, "hard_limit", "The organization's executions of this month are used up; the count starts again on the 1st."
+)
+
+
+def check_secret(live: LiveTrigger, environ: dict[str, Any], request: TriggerRequest) -> None:
+    if not live.secret:
+        return
+    given = request.secret
+    if not hmac.compare_digest(given.encode("utf-8", "surrogatepass"), live.secret.encode()):
+        code, which = ("secret_invalid", "is wrong") if given else ("secret_missing", "is missing")
+        raise Refused(401, code, f"The secret {which}: send it as header or query parameter ah-http-key.")
+
+
+def check_active(live: LiveTrigger) -> None:
+    if not live.is_active or live.definition is None:
+        message = "The automation of this trigger is not activated."
+        raise Refused(409, "not_activated", message, extra={"result": message, "trigger_id": live.uid})
+
+
+def start(live: LiveTrigger, request: TriggerRequest) -> Answer:
+    """Check the conditions and store the execution; with a Response step wait for the reply."""
+    assert live.definition is not None
+    payload = request.payload
+    group = live.definition.trigger.conditions
+    if not conditions.holds(group, {"trigger": payload}):
+        reason = conditions.explain(group, {"trigger": payload})
+        leave_receipt(live, Receipt.Outcome.CONDITIONS_NOT_MET, "conditions_not_met", reason)
+        return Answer(status=200, body=encoding.dumps({"result": "conditions not met", "reason": reason}).encode())
+    if live.definition.replies:
+        execution_id, reply = intake.accept_and_wait(live, payload)
+        return reply_answer(live, str(execution_id), reply)
+    return accepted_answer(live, str(intake.accept(live, payload)))
+
+
+def accepted_answer(live: LiveTrigger, execution_id: str, status: int = 202) -> Answer:
+    url = status_url(live, execution_id)
+    body: JSON = {"execution_id": execution_id, "status": "pending", "status_url": url}
+    return Answer(status=status, body=encoding.dumps(body).encode(), headers=[("Location", url)])
+
+
+def status_url(live: LiveTrigger, execution_id: str) -> str:
+    return f"{settings.BASE_URL}/v1/projects/{live.project_id}/executions/{execution_id}"
+
+
+def reply_answer(live: LiveTrigger, execution_id: str, reply: ReplyRow | None) -> Answer:
+    about: dict[str, JSON] = {"execution_id": execution_id, "status_url": status_url(live, execution_id)}
+    if reply is None:
+        message = f"No reply within {settings.REPLY_LIMIT_S:g} s; the execution goes on."
+        raise Refused(504, "reply_timeout", message, extra=about)
+    if not isinstance(reply.output, dict):
+        message = f"The execution ended as {reply.status.label} before its Response step."
+        raise Refused(502, "no_reply", message, extra=about)
+    return _reply(reply.output, execution_id)
+
+
+def _reply(output: dict[str, JSON], execution_id: str) -> Answer:
+    headers = output.get("headers")
+    given = {str(name): str(value) for name, value in headers.items()} if isinstance(headers, dict) else {}
+    content_type = next((given.pop(name) for name in list(given) if name.lower() == "content-type"), "")
+    body = output.get("body")
+    if isinstance(body, str):
+        content, default = body.encode(), "text/plain; charset=utf-8"
+    else:
+        content, default = encoding.dumps(body).encode(), "application/json"
+    return Answer(
+        status=int(str(output.get("status") or 200)),
+        body=content,
+        content_type=content_type or default,
+        headers=[*given.items(), ("X-Execution-Id", execution_id)],
+    )
+
+
+def leave_receipt(live: LiveTrigger, outcome: Receipt.Outcome, code: str, reason: str) -> None:
+    Receipt.objects.create(
+        organization_id=live.organization_id,
+        project_id=live.project_id,
+        automation_id=live.automation_id,
+        trigger_id=live.uid,
+        outcome=outcome,
+        code=code,
+        reason=reason,
+    )

@@ -1,0 +1,84 @@
+"""Wake-up: tells a process that something was committed which it may be waiting for.
+
+PostgreSQL: LISTEN on a connection of its own. SQLite: `PRAGMA data_version`, which changes with every commit of
+another connection. Both wake at least once a second, so a lost notification costs a second, never an execution.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from django.db import connection
+
+from executions.store.postgresql import REPLY_CHANNEL, WORK_CHANNEL
+
+logger = logging.getLogger(__name__)
+
+LONGEST_SLEEP_S = 1.0
+DATA_VERSION_POLL_S = 0.005
+RECONNECT_S = 0.5
+
+
+class Wake(threading.Thread):
+    """Calls `on_wake` from its own thread after every relevant commit, and at least once a second."""
+
+    def __init__(self, channel: str, on_wake: Callable[[], None]) -> None:
+        super().__init__(name=f"wake-{channel}", daemon=True)
+        self.channel = channel
+        self.on_wake = on_wake
+        self.stopping = threading.Event()
+
+    def run(self) -> None:
+        watch = self._listen if connection.vendor == "postgresql" else self._watch_data_version
+        while not self.stopping.is_set():
+            try:
+                watch()
+            except Exception as error:
+                logger.warning("wake-up lost its connection: %s", error)
+                self._close()
+                self.on_wake()
+                self.stopping.wait(RECONNECT_S)
+        self._close()
+
+    def stop(self) -> None:
+        self.stopping.set()
+
+    def _listen(self) -> None:
+        connection.ensure_connection()
+        raw = connection.connection
+        raw.autocommit = True
+        raw.execute(f"LISTEN {self.channel}")
+        self.on_wake()
+        while not self.stopping.is_set():
+            for _ in raw.notifies(timeout=LONGEST_SLEEP_S, stop_after=1):
+                pass
+            self.on_wake()
+
+    def _watch_data_version(self) -> None:
+        connection.ensure_connection()
+        cursor = connection.connection.cursor()
+        seen, woken_at = None, 0.0
+        while not self.stopping.is_set():
+            version = cursor.execute("PRAGMA data_version").fetchone()[0]
+            now = time.monotonic()
+            if version != seen or now - woken_at > LONGEST_SLEEP_S:
+                seen, woken_at = version, now
+                self.on_wake()
+            time.sleep(DATA_VERSION_POLL_S)
+
+    def _close(self) -> None:
+        try:
+            connection.close()
+        except Exception:
+            connection.connection = None
+
+
+def wake_for_work(on_wake: Callable[[], None]) -> Wake:
+    return Wake(WORK_CHANNEL, on_wake)
+
+
+def wake_for_replies(on_wake: Callable[[], None]) -> Wake:
+    return Wake(REPLY_CHANNEL, on_wake)

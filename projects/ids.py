@@ -1,0 +1,25 @@
+"""Time-ordered identifiers: a UUIDv7 is sort key, page cursor and the time of its making in one."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime, timedelta
+
+import uuid_utils
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def new_id() -> uuid.UUID:
+    return uuid.UUID(int=uuid_utils.uuid7().int)
+
+
+def made_at(identifier: uuid.UUID) -> datetime:
+    """Return the millisecond at which a UUIDv7 was made (RFC 9562 §5.7)."""
+    return _EPOCH + timedelta(milliseconds=identifier.int >> 80)
+
+
+def first_id_at(moment: datetime) -> uuid.UUID:
+    """Return the smallest UUIDv7 of a moment, so that a time range becomes a range of ids."""
+    milliseconds = max(0, int((moment - _EPOCH) / timedelta(milliseconds=1)))
+    return uuid.UUID(int=(milliseconds << 80) | (0x7 << 76) | (0x2 << 62))
