@@ -10,14 +10,16 @@ from datetime import datetime, timedelta
 from typing import Any, Self
 
 from django.conf import settings
-from django.db import models
-from django.db.models import Q
+from django.db import models, transaction
+from django.db.models import F, Q
 from django.utils import timezone
 
 from automations.models import Automation, Trigger, Version
 from connectors.call import JSON
 from executions import encoding
+from executions.retry import RetryRefused, refusal_of
 from executions.states import ATTEMPT_LIMIT, FINAL, Kind, Lane, Status, StepStatus
+from executions.store import store
 from projects.ids import first_id_at, made_at, new_id
 from projects.models import Asker, Organization, Project
 
@@ -125,6 +127,36 @@ class Execution(models.Model):
     def step_runs_of(self, attempt: int) -> models.QuerySet[StepRun]:
         """Return an attempt's step runs in order, the trigger's first."""
         return StepRun.objects.filter(execution_id=self.id, attempt__in=[0, attempt]).order_by("attempt", "position")
+
+    def retry_refusal(self) -> RetryRefused | None:
+        """Return why Retry Execution would be refused now, or None."""
+        return refusal_of(self, self.automation)
+
+    def retry(self, user: Asker | None) -> None:
+        """Start the next attempt in place, with the stored payload and the live version; raise RetryRefused."""
+        with transaction.atomic():
+            # Locked, so that a deactivation is either seen here or comes after this start.
+            automation = Automation.objects.select_for_update().get(pk=self.automation_id)
+            if refusal := refusal_of(self, automation):
+                raise refusal
+            earlier = self._as_attempt(user)
+            changed = Execution.objects.filter(pk=self.pk, status=Status.FAILED, attempt=self.attempt).update(
+                status=Status.PENDING, lane=Lane.DIRECT, version=automation.live_version_id, attempt=F("attempt") + 1,
+                time_limit_s=automation.time_limit_s, ran_ms=0, run_at=timezone.now(), deaths=0, engine_id=None,
+                reason_code="", reason="", started_at=None, finished_at=None, steps=0, connectors="", rev=F("rev") + 1,
+            )  # fmt: skip
+            if not changed:
+                raise RetryRefused("not_retryable", "Somebody else has retried this execution already.")
+            earlier.save(force_insert=True)
+            store().notify_work()
+        self.refresh_from_db()
+
+    def _as_attempt(self, user: Asker | None) -> Attempt:
+        return Attempt(
+            execution_id=self.pk, number=self.attempt, organization_id=self.organization_id, version_id=self.version_id,
+            status=self.status, reason_code=self.reason_code, reason=self.reason, started_at=self.started_at,
+            finished_at=self.finished_at, steps=self.steps, retried_by_id=user.pk if user else None,
+        )  # fmt: skip
 
 
 class Attempt(models.Model):

@@ -1,0 +1,75 @@
+"""When Retry Execution is refused, and in which words: the page says so before the click, the verb when it is tried."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from automations.definition import Definition
+from automations.models import Automation, Version
+from executions.states import Kind, Status
+
+if TYPE_CHECKING:
+    from executions.models import Execution
+
+
+class RetryRefused(Exception):
+    """The execution cannot be retried; `code` is a stable machine word, `sentence` is for people."""
+
+    def __init__(self, code: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.code = code
+        self.sentence = sentence
+
+
+def refusal_of(execution: Execution, automation: Automation) -> RetryRefused | None:
+    """Return the first reason against a retry, or None; nothing is changed and no retry is used up."""
+    return (
+        _of_status(execution)
+        or _of_responses(execution, automation)
+        or _of_trigger(execution)
+        or _of_automation(automation)
+    )
+
+
+def _of_status(execution: Execution) -> RetryRefused | None:
+    if execution.state is not Status.FAILED or execution.kind != Kind.AUTOMATION:
+        what = f"this one is {execution.state.label}" if execution.state is not Status.FAILED else "this is an agent's"
+        return RetryRefused("not_retryable", f"Only a Failed execution of an automation can be retried; {what}.")
+    if not execution.retries_left:
+        return RetryRefused(
+            "retry_limit_reached", "Both retries of this execution are used up; start a new execution to try again."
+        )
+    return None
+
+
+def _of_responses(execution: Execution, automation: Automation) -> RetryRefused | None:
+    for version in (execution.version, automation.live_version):
+        if version and _replies(version):
+            return RetryRefused(
+                "has_response_step",
+                "An automation with a Response step cannot be retried: its caller has been answered already. "
+                "Start a new execution instead.",
+            )
+    return None
+
+
+def _of_trigger(execution: Execution) -> RetryRefused | None:
+    if execution.trigger_id is None or (execution.trigger and execution.trigger.replaced_at is None):
+        return None
+    return RetryRefused(
+        "trigger_replaced",
+        "This execution holds the payload of the trigger configured before; "
+        "start a new execution to check the change.",
+    )
+
+
+def _of_automation(automation: Automation) -> RetryRefused | None:
+    if automation.deleted_at:
+        return RetryRefused("automation_inactive", "The automation has been deleted, so nothing can run again.")
+    if not automation.is_active:
+        return RetryRefused("automation_inactive", "The automation is not active: activate it, then retry.")
+    return None
+
+
+def _replies(version: Version) -> bool:
+    return Definition.model_validate(version.definition).replies
