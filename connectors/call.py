@@ -121,6 +121,7 @@ class Call[I: BaseModel]:
     idempotency_key: str
     http: Http
     mail: Mail
+    scope: Mapping[str, JSON] = field(default_factory=dict)
     paused_until: datetime | None = None
     is_test: bool = False
 

@@ -6,38 +6,28 @@ again, people see a mask.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable
 from typing import Any, cast
 from urllib.parse import quote
 
-import orjson
-
+from connectors import payload
 from connectors.call import JSON
 from projects import secrets
 
 ROW_LIMIT = 256 * 1024  # bytes of JSON text that a step run's row may hold
 EXCERPT = 8 * 1024  # characters of what is larger that its row shows
-LONGEST_EXACT = re.compile(rb"[0-9]{19}")  # orjson turns integers past 64 bits into floats
 SEAL_START, SEAL_END = "\ue000sealed:", "\ue001"
 SEALED = re.compile(f"{SEAL_START}([A-Za-z0-9_=-]+){SEAL_END}")
 SHORTEST_SECRET = 4  # shorter values would seal half of every text
 
 
 def loads(text: str | bytes) -> JSON:
-    """Return the value of JSON text; integers keep all their digits."""
-    raw = text.encode() if isinstance(text, str) else text
-    if LONGEST_EXACT.search(raw):
-        return cast(JSON, json.loads(raw))
-    return cast(JSON, orjson.loads(raw))
+    return payload.loads(text)
 
 
 def dumps(value: JSON) -> str:
-    try:
-        return orjson.dumps(value).decode()
-    except (TypeError, UnicodeEncodeError):  # integers past 64 bits, lone surrogates
-        return json.dumps(value, separators=(",", ":"))
+    return payload.dumps(value).decode()
 
 
 def variants(secret: str) -> list[str]:

@@ -67,8 +67,26 @@ class LiveTrigger:
         return Lane.SYNC if self.definition and self.definition.replies else Lane.DIRECT
 
 
-def find_trigger(uid: str) -> LiveTrigger | None:
-    """Return what is live at a trigger URL, or None when there is nothing."""
+_triggers: dict[str, LiveTrigger] = {}
+
+
+def find_trigger(uid: str, *, is_fresh: bool = True) -> LiveTrigger | None:
+    """Return what is live at a trigger URL, or None when there is nothing.
+
+    Not fresh, it may be as old as the last look: accepting notices by `live_rev`, in the transaction that stores;
+    any other answer must be given by a fresh one.
+    """
+    if not is_fresh and uid in _triggers:
+        return _triggers[uid]
+    live = _read_trigger(uid)
+    if live is None:
+        _triggers.pop(uid, None)
+    else:
+        _triggers[uid] = live
+    return live
+
+
+def _read_trigger(uid: str) -> LiveTrigger | None:
     trigger = (
         Trigger.objects.select_related("automation__live_version", "automation__project")
         .filter(uid=uid, replaced_at=None, automation__deleted_at=None, automation__project__deleted_at=None)

@@ -1,0 +1,41 @@
+"""Condition: go on only if."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from connectors.call import JSON, Action, Call, Connector
+from connectors.conditions import Group, explain, holds
+
+
+class ContinueIfInput(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    conditions: Group = Field(
+        title="Continue only if", default_factory=Group, json_schema_extra={"widget": "conditions"}
+    )
+
+
+async def continue_if(call: Call[ContinueIfInput]) -> JSON:
+    group = call.input.conditions
+    if not holds(group, call.scope):
+        call.end(explain(group, call.scope), output={"continued": False})
+    return {"continued": True}
+
+
+CONNECTOR = Connector(
+    key="condition",
+    title="Condition",
+    icon="git-branch",
+    summary="Go on only if conditions hold.",
+    actions=(
+        Action(
+            key="continue_if",
+            title="Continue only if",
+            summary="Ends the execution as a Success when the conditions do not hold.",
+            input=ContinueIfInput,
+            run=continue_if,
+            sample={"continued": True},
+        ),
+    ),
+)

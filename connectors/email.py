@@ -1,0 +1,93 @@
+"""E-mail through the installation's mail server, counted against the organization's month."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from connectors.call import JSON, Action, Call, Connector, Message
+
+RECIPIENT_LIMIT = 50
+SUBJECT_LIMIT = 500
+ADDRESS = re.compile(
+    r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,63}"
+)
+
+
+def _addresses(value: Any) -> list[str]:
+    """Return addresses from a list or comma-separated text, each checked alone."""
+    parts = value if isinstance(value, list) else str(value or "").split(",")
+    found = [str(part).strip() for part in parts if str(part).strip()]
+    for address in found:
+        if len(address) > 254 or not ADDRESS.fullmatch(address):
+            raise ValueError(f"“{address[:80]}” is not an e-mail address")
+    return found
+
+
+class SendInput(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    to: list[str] = Field(
+        title="To", description="Addresses, separated by commas.", examples=["ada@example.com"],
+        json_schema_extra={"widget": "text"},
+    )  # fmt: skip
+    cc: list[str] = Field([], title="Cc", json_schema_extra={"widget": "text", "advanced": True})
+    bcc: list[str] = Field([], title="Bcc", json_schema_extra={"widget": "text", "advanced": True})
+    subject: str = Field(title="Subject", min_length=1, json_schema_extra={"widget": "text"})
+    text: str = Field("", title="Text", json_schema_extra={"widget": "textarea"})
+    html: str | None = Field(
+        None, title="HTML", description="Sent beside the text.", json_schema_extra={"widget": "textarea", "advanced": True}
+    )
+
+    @field_validator("to", "cc", "bcc", mode="before")
+    @classmethod
+    def addresses_are_checked(cls, value: Any) -> list[str]:
+        return _addresses(value)
+
+    @field_validator("subject")
+    @classmethod
+    def subject_is_one_line(cls, subject: str) -> str:
+        if re.search(r"[\r\n\0\v\f]", subject):
+            raise ValueError("must be one line")
+        return " ".join(subject.split())[:SUBJECT_LIMIT]
+
+    @model_validator(mode="after")
+    def recipients_are_bounded(self) -> SendInput:
+        if not self.to:
+            raise ValueError("name at least one recipient")
+        if len(self.to) + len(self.cc) + len(self.bcc) > RECIPIENT_LIMIT:
+            raise ValueError(f"at most {RECIPIENT_LIMIT} recipients")
+        return self
+
+
+async def send(call: Call[SendInput]) -> JSON:
+    given = call.input
+    message_id = await call.mail.send(
+        Message(
+            to=given.to, cc=given.cc, bcc=given.bcc, subject=given.subject, text=given.text, html=given.html or None
+        ),
+        key=call.idempotency_key,
+    )
+    return {"message_id": message_id, "recipients": len(given.to) + len(given.cc) + len(given.bcc)}
+
+
+CONNECTOR = Connector(
+    key="email",
+    title="Email",
+    icon="mail",
+    summary="Send an e-mail.",
+    actions=(
+        Action(
+            key="send",
+            title="Send an e-mail",
+            summary="Through the mail server of this installation.",
+            input=SendInput,
+            run=send,
+            sample={"message_id": "<1@agentos>", "recipients": 1},
+            acts=True,
+            if_interrupted="never_repeat",
+        ),
+    ),
+)

@@ -1,0 +1,58 @@
+"""Wait: pauses the execution, holding no worker."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from connectors.call import JSON, Action, Call, Connector
+
+LONGEST = timedelta(days=30)
+
+
+class WaitInput(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    amount: float = Field(title="Wait for", gt=0, allow_inf_nan=False, json_schema_extra={"widget": "number"})
+    unit: Literal["seconds", "minutes", "hours", "days"] = Field(
+        "seconds", title="Unit", json_schema_extra={"widget": "select"}
+    )
+
+    @model_validator(mode="after")
+    def length_is_bounded(self) -> WaitInput:
+        try:
+            length = self.length
+        except OverflowError:
+            length = LONGEST * 2
+        if not timedelta(seconds=1) <= length <= LONGEST:
+            raise ValueError("a wait must be 1 second to 30 days")
+        return self
+
+    @property
+    def length(self) -> timedelta:
+        return timedelta(**{self.unit: self.amount})
+
+
+async def wait(call: Call[WaitInput]) -> JSON:
+    until = await call.pause(call.input.length)
+    return {"waited_until": until.isoformat()}
+
+
+CONNECTOR = Connector(
+    key="wait",
+    title="Wait",
+    icon="hourglass",
+    summary="Pause the execution for a while.",
+    actions=(
+        Action(
+            key="for",
+            title="Wait for",
+            summary="Goes on after 1 second to 30 days; costs no allotted time.",
+            input=WaitInput,
+            run=wait,
+            sample={"waited_until": "2026-01-01T12:00:00+00:00"},
+        ),
+    ),
+)
