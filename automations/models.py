@@ -12,6 +12,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from automations.definition import Definition
+from automations.fields import OrderedJSONField
 from projects import secrets
 from projects.ids import new_id
 from projects.models import Asker, Organization, Project
@@ -48,7 +49,7 @@ class Automation(models.Model):
     project = models.ForeignKey(Project, models.PROTECT, related_name="automations")
     name = models.CharField(max_length=100)
     description = models.CharField(max_length=255, blank=True)
-    draft = models.JSONField(default=dict)
+    draft = OrderedJSONField(default=dict)
     draft_rev = models.PositiveIntegerField(default=1, help_text="Counts saves; a save names the one it read.")
     live_version: models.ForeignKey[Version | None] = models.ForeignKey(
         "Version", models.PROTECT, null=True, related_name="+"
@@ -176,7 +177,7 @@ class Version(models.Model):
     uid = models.UUIDField(primary_key=True, default=new_id, editable=False)
     automation = models.ForeignKey(Automation, models.PROTECT, related_name="versions")
     number = models.PositiveIntegerField()
-    definition = models.JSONField()
+    definition = OrderedJSONField()
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
