@@ -45,6 +45,9 @@ class ExecutionQuerySet(models.QuerySet["Execution"]):
             query = query.filter(id__lt=first_id_at(end))
         return query
 
+    def for_list(self) -> Self:
+        return self.select_related("automation").defer("automation__draft")  # the name is wanted, not its steps
+
     def newest_first(self, *, before: uuid.UUID | None = None) -> Self:
         """Return one page's worth in order; `before` is the cursor, the id of the last row seen."""
         query = self.filter(id__lt=before) if before else self
@@ -88,12 +91,8 @@ class Execution(models.Model):
             models.Index(fields=["engine_id"], name="execution_of_engine", condition=Q(status=1)),
             models.Index(fields=["project", "-id"], name="execution_log"),
             models.Index(fields=["automation", "-id"], name="execution_log_automation"),
-            models.Index(
-                fields=["project", "status", "-id"], name="execution_log_status", condition=~Q(status=3)
-            ),
-            models.Index(
-                fields=["automation", "status", "-id"], name="execution_log_both", condition=~Q(status=3)
-            ),
+            models.Index(fields=["project", "status", "-id"], name="execution_log_status", condition=~Q(status=3)),
+            models.Index(fields=["automation", "status", "-id"], name="execution_log_both", condition=~Q(status=3)),
         ]
 
     def __str__(self) -> str:
