@@ -29,6 +29,7 @@ STOP = "STOP"
 ORPHAN_CHECK_S = 1.0
 
 _engine: Engine | None = None
+_main_pid = 0
 
 
 class SafeQueue(django_q.queues.Queue):  # type: ignore[misc]
@@ -62,7 +63,9 @@ class SafeQueue(django_q.queues.Queue):  # type: ignore[misc]
 
 
 def install() -> None:
-    """Make the cluster that is started next carry engines."""
+    """Make the cluster that this process starts next carry engines."""
+    global _main_pid
+    _main_pid = os.getpid()
     django_q.cluster.Queue = SafeQueue
     post_spawn.connect(start_engine, dispatch_uid="executions.cluster")
 
@@ -74,6 +77,7 @@ def start_engine(**_: Any) -> None:
         connections.close_all()  # inherited by fork
         _engine = Engine()
         _engine.start()
+        threading.Thread(target=end_with_the_cluster, args=(os.getppid(),), name="orphan-guard", daemon=True).start()
     except Exception:
         logger.exception("the engine could not be started")
 
@@ -83,19 +87,20 @@ def stop_engine() -> None:
         _engine.stop(settings.ENGINE_DRAIN_S)
 
 
-def guard_group() -> None:
-    """End every process of the cluster when its main process is gone: an orphaned pusher would eat tasks.
+def end_with_the_cluster(sentinel: int) -> None:
+    """End the whole cluster when its main process or its sentinel is gone: an orphaned pusher would eat tasks."""
+    while True:
+        time.sleep(ORPHAN_CHECK_S)
+        if os.getppid() != sentinel or not _is_alive(_main_pid):
+            logger.error("the cluster lost its main process or its sentinel: it ends")
+            if os.getpgrp() == _main_pid:
+                os.killpg(_main_pid, signal.SIGKILL)
+            os._exit(1)
 
-    Runs in the sentinel's and every other child's group; the main process leads the group.
-    """
-    leader = os.getpgrp()
 
-    def watch() -> None:
-        while True:
-            time.sleep(ORPHAN_CHECK_S)
-            try:
-                os.kill(leader, 0)
-            except ProcessLookupError:
-                os.killpg(leader, signal.SIGKILL)
-
-    threading.Thread(target=watch, name="orphan-guard", daemon=True).start()
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

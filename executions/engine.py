@@ -225,12 +225,8 @@ class Engine:
             store().register(self.id, socket.gethostname(), boot_id(), os.getpid())
 
     async def _beat(self) -> None:
-        parent = os.getppid()
         while True:
             await asyncio.sleep(BEAT_S)
-            if os.getppid() != parent:
-                logger.error("the cluster's sentinel is gone: this worker ends")
-                os._exit(1)
             self.database.call(self._renew)
             self._ask()
 
