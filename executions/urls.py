@@ -1,7 +1,25 @@
 from __future__ import annotations
 
-from django.urls import URLPattern
+from django.urls import include, path
+
+from executions.pages import detail, log, payload, usage
 
 app_name = "executions"
 
-urlpatterns: list[URLPattern] = []
+project_urls = [
+    # /projects/<project>/...
+    path("executions/", log.log, name="log"),
+    path("executions/delta/", log.delta, name="delta"),
+    path("executions/<uuid:execution_id>/", detail.detail, name="detail"),
+    path("executions/<uuid:execution_id>/retry/", detail.retry, name="retry"),
+    path(
+        "executions/<uuid:execution_id>/steps/<int:attempt>/<slug:key>/<slug:side>/", payload.payload, name="payload"
+    ),
+    path("automations/<uuid:automation_uid>/last-executions/", log.last_executions, name="last"),
+    path("usage/", usage.usage, name="usage"),
+]
+
+urlpatterns = [
+    path("projects/<uuid:project_uid>/", include(project_urls)),
+    path("help/executions/", usage.help_page, name="help"),
+]

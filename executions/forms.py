@@ -1,0 +1,101 @@
+"""The filters of the Execution Log, all in the URL. Times are UTC."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime, timedelta
+from typing import Any
+
+from django import forms
+from django.utils import timezone
+
+from automations.models import Automation
+from executions.models import ExecutionQuerySet
+from executions.states import Status
+from projects.models import Project
+
+CUSTOM = "custom"
+RANGES = {
+    "": ("Any time", None),
+    "24h": ("Last 24 hours", timedelta(hours=24)),
+    "7d": ("Last 7 days", timedelta(days=7)),
+    "30d": ("Last 30 days", timedelta(days=30)),
+    CUSTOM: ("Custom range (UTC)", None),
+}
+# As people look for them: what needs care first.
+STATUS_ORDER = [
+    Status.FAILED, Status.REJECTED, Status.PARTIALLY_EXECUTED, Status.RUNNING, Status.PENDING, Status.PAUSED,
+    Status.SUCCESS,
+]  # fmt: skip
+
+
+class LogFilters(forms.Form):
+    """Values that are not understood become field errors; the others still filter."""
+
+    status = forms.TypedMultipleChoiceField(
+        choices=[(status.code, status.label) for status in STATUS_ORDER],
+        coerce=Status.from_code,
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+    )
+    automation = forms.UUIDField(
+        required=False, error_messages={"invalid": "This is not the id of an automation."}
+    )
+    range = forms.ChoiceField(
+        label="Time", choices=[(key, label) for key, (label, _) in RANGES.items()], required=False
+    )
+
+    def __init__(self, data: Any, *, project: Project) -> None:
+        super().__init__(data, prefix=None, auto_id="filter-%s")
+        self.project = project
+        widget = forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M")
+        for name in ("from", "to"):  # a reserved word, so not a class attribute
+            self.fields[name] = forms.DateTimeField(label=f"{name.title()} (UTC)", required=False, widget=widget)
+
+    def clean_automation(self) -> Automation | None:
+        uid: uuid.UUID | None = self.cleaned_data["automation"]
+        if uid is None:
+            return None
+        automation = Automation.objects.filter(project=self.project, uid=uid).only("uid", "name", "deleted_at").first()
+        if automation is None:
+            raise forms.ValidationError("This project has no such automation.")
+        return automation
+
+    def clean(self) -> dict[str, Any]:
+        start, end = self.cleaned_data.get("from"), self.cleaned_data.get("to")
+        if start and end and start >= end:
+            self.add_error("to", "The end must be after the start.")
+        return self.cleaned_data
+
+    @property
+    def period(self) -> tuple[datetime | None, datetime | None]:
+        chosen = self.cleaned_data.get("range", "")
+        _, length = RANGES[chosen]
+        if length:
+            return timezone.now() - length, None
+        return self.cleaned_data.get("from"), self.cleaned_data.get("to")
+
+    @property
+    def is_custom(self) -> bool:
+        return self.cleaned_data.get("range") == CUSTOM or any(self.period) and not self.cleaned_data.get("range")
+
+    def narrow(self, executions: ExecutionQuerySet) -> ExecutionQuerySet:
+        """Return those executions that match."""
+        if statuses := self.cleaned_data.get("status"):
+            executions = executions.with_status(*statuses)
+        if automation := self.cleaned_data.get("automation"):
+            executions = executions.filter(automation=automation)
+        return executions.between(*self.period)
+
+    @property
+    def active_count(self) -> int:
+        """Return how many filters are set, a time range being one."""
+        given = [self.cleaned_data.get("status"), self.cleaned_data.get("automation"), any(self.period)]
+        return sum(bool(value) for value in given)
+
+    @property
+    def automations(self) -> list[Automation]:
+        """Return what can be chosen: the project's automations, and a deleted one that is chosen already."""
+        kept = list(Automation.objects.kept().filter(project=self.project).only("uid", "name", "deleted_at"))
+        chosen = self.cleaned_data.get("automation")
+        return kept + [chosen] if chosen and chosen.deleted_at else kept
