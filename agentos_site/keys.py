@@ -21,7 +21,8 @@ def create_missing(directory: Path) -> list[Path]:
     """Write the keys that `directory` lacks, readable by their owner only, and return their paths."""
     directory.mkdir(parents=True, exist_ok=True)
     made = []
-    for name, value in ((SECRET_KEY_FILE, secrets.token_urlsafe(50)), (FIELD_KEYS_FILE, Fernet.generate_key().decode())):
+    keys = {SECRET_KEY_FILE: secrets.token_urlsafe(50), FIELD_KEYS_FILE: Fernet.generate_key().decode()}
+    for name, value in keys.items():
         path = directory / name
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

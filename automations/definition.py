@@ -9,7 +9,6 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_val
 
 from connectors.conditions import Group
 
-FORMAT = 1
 STEP_LIMIT = 100
 KEY_PATTERN = r"^[a-z][a-z0-9_]{0,63}$"
 RESERVED_KEYS = {"trigger", "item", "vars"}
@@ -97,7 +96,7 @@ type Step = Annotated[
 
 
 class Definition(Strict):
-    format: Literal[1] = FORMAT
+    format: Literal[1] = 1
     trigger: TriggerPart = Field(default_factory=TriggerPart)
     steps: list[Step] = Field(default=[], max_length=STEP_LIMIT)
 

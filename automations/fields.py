@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db import models
 
+if TYPE_CHECKING:
+    Text = models.TextField[Any, Any]
+else:
+    Text = models.TextField
 
-class OrderedJSONField(models.TextField):  # type: ignore[type-arg]
+
+class OrderedJSONField(Text):
     """JSON kept as text: a builder finds fields in the order in which they were written."""
 
     def from_db_value(self, value: str | None, *_: object) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import resource
@@ -113,22 +114,17 @@ class Engine:
         self._soon(self._begin, works)
 
     def _soon(self, function: object, *arguments: object) -> None:
-        try:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the engine has ended
             self.loop.call_soon_threadsafe(function, *arguments)  # type: ignore[arg-type]
-        except RuntimeError:
-            pass  # the loop is closed: the engine has ended
 
     def _ask(self) -> None:
         """Ask for as many executions as there are free slots."""
         free = self.slots - len(self.running)
-        if self.is_stopping or free <= 0:
-            self.may_have_more = True
-        elif self.is_claiming:
+        if self.is_stopping or free <= 0 or self.is_claiming:
             self.may_have_more = True
         else:
             self.is_claiming = True
             self.may_have_more = False
-            self.asked_for = free
             self.database.claim(free)
 
     def _begin(self, works: list[Work]) -> None:
@@ -245,9 +241,7 @@ class Engine:
 
 
 def _failed(execution: Claimed, code: str, reason: str) -> Move:
-    return Move(
-        execution=execution, target=Status.FAILED, reason_code=code, reason=reason, wakes_caller=True
-    )
+    return Move(execution=execution, target=Status.FAILED, reason_code=code, reason=reason, wakes_caller=True)
 
 
 def _resolve(future: asyncio.Future[bool], value: bool) -> None:

@@ -181,10 +181,11 @@ class GroupCommit:
             logger.exception("a request cannot be stored")
             refused = {batch[0].execution.id: error}
         for slot in batch:
-            if error := refused.get(slot.execution.id):
-                slot.future.set_exception(error)
-            else:
+            why = refused.get(slot.execution.id)
+            if why is None:
                 slot.future.set_result(slot.execution.id)
+            else:
+                slot.future.set_exception(why)
 
     def _store(self, batch: list[_Slot]) -> dict[uuid.UUID, Exception]:
         refused: dict[uuid.UUID, Exception] = {}

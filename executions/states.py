@@ -1,4 +1,4 @@
-"""The seven statuses, the moves between them, and which of them count. See ARCHITECTURE.md, "The life of an execution"."""
+"""The seven statuses, the moves between them, and which of them count (ARCHITECTURE.md, "The life of an execution")."""
 
 from __future__ import annotations
 

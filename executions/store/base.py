@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -63,9 +63,8 @@ class Store(ABC):
         return value if isinstance(value, uuid.UUID) else uuid.UUID(value)
 
     def to_time(self, value: Any) -> datetime | None:
-        if isinstance(value, str):
-            value = datetime.fromisoformat(value)
-        return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
+        moment: datetime | None = datetime.fromisoformat(value) if isinstance(value, str) else value
+        return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment
 
     # --- many rows at once
 
@@ -301,11 +300,9 @@ class Store(ABC):
             if text is not None and len(text) > encoding.ROW_LIMIT
         ]
 
-    def write(
-        self, engine_id: uuid.UUID, shard: int, records: list[StepRecord], moves: list[Move]
-    ) -> set[uuid.UUID]:
+    def write(self, engine_id: uuid.UUID, shard: int, records: list[StepRecord], moves: list[Move]) -> set[uuid.UUID]:
         """Store what the engine did, in one go; return the executions that were no longer its own."""
-        touched = {item.execution.id: item.execution for item in (*records, *moves)}
+        touched = {execution.id: execution for execution in _executions_of(records, moves)}
         mine = self.fenced(engine_id, list(touched.values()))
         moved = [move for move in moves if move.execution.id in mine]
         kept = [record for record in records if record.execution.id in mine]
@@ -368,6 +365,11 @@ class Store(ABC):
         with connection.cursor() as cursor:
             cursor.execute(sql, parameters)
             return int(cursor.rowcount)
+
+
+def _executions_of(records: list[StepRecord], moves: list[Move]) -> Iterator[Claimed]:
+    yield from (record.execution for record in records)
+    yield from (move.execution for move in moves)
 
 
 def _excerpt(text: str | None) -> str | None:

@@ -64,7 +64,7 @@ class PostgreSQLStore(Store):
                 f" RETURNING {CLAIM_COLUMNS}",
                 [engine_id, limit],
             )
-            return cursor.fetchall()
+            return list(cursor.fetchall())
 
     def fenced(self, engine_id: uuid.UUID, executions: list[Claimed]) -> set[uuid.UUID]:
         if not executions:

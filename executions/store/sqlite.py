@@ -45,7 +45,7 @@ class SQLiteStore(Store):
                 f" AND run_at <= {self.now} ORDER BY lane, run_at, id LIMIT %s) RETURNING {CLAIM_COLUMNS}",
                 [engine_id.hex, limit],
             )
-            return cursor.fetchall()
+            return list(cursor.fetchall())
 
     def fenced(self, engine_id: uuid.UUID, executions: list[Claimed]) -> set[uuid.UUID]:
         claims = {execution.id: execution.claim for execution in executions}
