@@ -77,7 +77,21 @@ class LogFilters(forms.Form):
 
     @property
     def is_custom(self) -> bool:
-        return self.cleaned_data.get("range") == CUSTOM or any(self.period) and not self.cleaned_data.get("range")
+        """Return whether the two edges of a range of one's own are shown: also when one of them is wrong."""
+        chosen = self.cleaned_data.get("range")
+        return chosen == CUSTOM or (not chosen and any(self.data.get(name) for name in ("from", "to")))
+
+    @property
+    def chosen_range(self) -> str:
+        return CUSTOM if self.is_custom else self.cleaned_data.get("range", "")
+
+    @property
+    def chosen_statuses(self) -> list[str]:
+        return [status.code for status in self.cleaned_data.get("status", [])]
+
+    @property
+    def edges(self) -> list[forms.BoundField]:
+        return [self["from"], self["to"]]
 
     def narrow(self, executions: ExecutionQuerySet) -> ExecutionQuerySet:
         """Return those executions that match."""

@@ -120,6 +120,10 @@ class Execution(models.Model):
         return max(0, ATTEMPT_LIMIT - self.attempt)
 
     @property
+    def offers_info(self) -> bool:
+        return self.state is Status.FAILED and self.retries_left > 0
+
+    @property
     def connector_keys(self) -> list[str]:
         return [key for key in self.connectors.split(",") if key]
 

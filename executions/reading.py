@@ -34,13 +34,22 @@ class StepLine:
         return f"step-{self.run.key}" + (f"-{self.run.iteration}" if self.run.iteration else "")
 
     @property
-    def sides(self) -> list[str]:
-        """Return which payloads it can show: a trigger has only an input."""
-        return ["input"] if self.run.is_trigger else ["input", "output"]
+    def panel(self) -> str:
+        """Return its payload's place; another one when it has moved on, so that a refresh does not keep the old."""
+        return f"code-{self.anchor}-{self.run.state.code}"
+
+    @property
+    def icon(self) -> str:
+        return self.connector.icon if self.connector else "plug"
+
+    @property
+    def end(self) -> float:
+        return round(self.start + self.length, 2)
 
     @property
     def first_side(self) -> str:
-        return "output" if self.is_open and self.run.state in ENDED_BADLY else "input"
+        """Return which payload Code opens first: of a failed step what came back."""
+        return "output" if self.is_open else "input"
 
 
 class Reading:
@@ -67,6 +76,14 @@ class Reading:
     def retried(self) -> Attempt | None:
         """Return the attempt before, which says who retried and when."""
         return next((attempt for attempt in self.earlier if attempt.number == self.number - 1), None)
+
+    @property
+    def numbers(self) -> range:
+        return range(1, self.execution.attempt + 1)
+
+    @property
+    def is_active(self) -> bool:
+        return self.is_current and not self.execution.is_final
 
     @property
     def accepted_at(self) -> datetime:
@@ -115,6 +132,15 @@ class Reading:
     @property
     def may_retry(self) -> bool:
         return self.is_current and self.execution.state is Status.FAILED and self.refusal is None
+
+    @property
+    def retry_warning(self) -> str:
+        """Return what Retry Execution will do, for the question before it is done."""
+        version = self.execution.automation.live_version
+        return (
+            f"All steps run again from the first one, with the stored trigger payload and the live version"
+            f"{f' ({version.number})' if version else ''}. What earlier steps did in other systems may be done twice."
+        )
 
     @property
     def is_outside(self) -> bool:

@@ -139,6 +139,12 @@ class MonthUsage:
         return [(round((day.day - 0.5) * slot, 1), day.day) for day in self.days if day.day == 1 or day.day % 5 == 0]
 
     @property
+    def scale(self) -> list[tuple[float, str]]:
+        """Return the lines of the scale, bottom to top: their height and what they stand for."""
+        parts = 4 if self.highest >= 4 else self.highest
+        return [(self.HEIGHT * (1 - part / parts), f"{round(self.highest * part / parts, 1):g}") for part in range(parts + 1)]
+
+    @property
     def previous(self) -> date:
         return (self.month - timedelta(days=1)).replace(day=1)
 

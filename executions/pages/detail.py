@@ -41,9 +41,9 @@ def detail(request: HtmxRequest, project_uid: uuid.UUID, execution_id: uuid.UUID
         raise Http404("No such attempt.")
     if request.GET.get("seen") == reading.mark:
         return HttpResponse(status=204)
-    context = {"project": project, "nav": "executions"} | _context(reading)
-    part = "#fragment" if wants_fragment(request) else ""
-    return render(request, f"executions/detail.html{part}", context)
+    is_fragment = wants_fragment(request)
+    context = {"project": project, "nav": "executions", "is_page": not is_fragment or "page" in request.GET}
+    return render(request, f"executions/detail.html{'#fragment' if is_fragment else ''}", context | _context(reading))
 
 
 @login_required
@@ -61,8 +61,9 @@ def retry(request: HtmxRequest, project_uid: uuid.UUID, execution_id: uuid.UUID)
             messages.error(request, refused)
         return redirect("executions:detail", project.pk, execution.pk)
     execution = own_execution(request, project_uid, execution_id)  # as it is now, whoever moved it
-    context = {"project": project, "refused": refused} | _context(Reading(execution, execution.attempt))
-    return render(request, "executions/detail.html#fragment", context)
+    context = {"project": project, "is_page": "page" in request.GET, "refused": refused}
+    reading = Reading(execution, execution.attempt)
+    return render(request, "executions/detail.html#fragment", context | _context(reading))
 
 
 def _attempt(request: HtmxRequest, execution: Execution) -> int:

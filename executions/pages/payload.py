@@ -55,7 +55,7 @@ def payload(
         return _download(run, side)
     context = {
         "project": project, "nav": "executions", "execution": execution, "run": run, "side": side, "sides": SIDES,
-        "shown": _shown(run, side), "error": run.error if side == "output" else "",
+        "shown": _shown(run, side), "block_id": f"payload-{run.attempt}-{run.key}", "error": run.error if side == "output" else "",
     }  # fmt: skip
     part = "#payload" if wants_fragment(request) else ""
     return render(request, f"executions/payload.html{part}", context)

@@ -1,0 +1,36 @@
+"""What the pages of executions draw: connectors, and the banner of the month's limits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import template
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from connectors.registry import CONNECTORS
+from executions.usage import limits_of
+from projects.models import Project
+from projects.templatetags.ui import icon
+
+register = template.Library()
+
+
+@register.simple_tag
+def connector_mark(key: str) -> SafeString:
+    """Draw a connector as its icon; its name is read out and shown on hover."""
+    connector = CONNECTORS.get(key)
+    title = connector.title if connector else key or "No connector"
+    drawing = icon(connector.icon if connector else "plug")
+    return format_html('<span class="mark-icon" title="{}">{}<span class="visually-hidden">{} </span></span>', title, drawing, title)
+
+
+@register.inclusion_tag("executions/limit_banner.html")
+def limit_banner(project: Project) -> dict[str, Any]:
+    return {"limits": limits_of(project), "project": project}
+
+
+@register.filter
+def grouped(number: int | None) -> str:
+    """Write a count with its thousands apart."""
+    return f"{number:,}" if number is not None else "–"
