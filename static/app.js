@@ -93,6 +93,11 @@ onClick("[data-copy], [data-copy-text]", async (button, event) => {
   }
 });
 
+onClick("[data-toggle]", (button, event) => { // shows or hides the element it names
+  event.preventDefault();
+  const shown = $(button.dataset.toggle)?.toggleAttribute("hidden") === false;
+  button.setAttribute("aria-expanded", String(shown));
+});
 onClick("[data-wrap]", (button) => button.setAttribute("aria-pressed", String(button.getAttribute("aria-pressed") !== "true")));
 
 // Dialogs
