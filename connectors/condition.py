@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from connectors.call import JSON, Action, Call, Connector
 from connectors.conditions import Group, explain, holds
+from connectors.fields import Input
 
 
-class ContinueIfInput(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class ContinueIfInput(Input):
     conditions: Group = Field(
         title="Continue only if", default_factory=Group, json_schema_extra={"widget": "conditions"}
     )
@@ -19,7 +18,7 @@ class ContinueIfInput(BaseModel):
 async def continue_if(call: Call[ContinueIfInput]) -> JSON:
     group = call.input.conditions
     if not holds(group, call.scope):
-        call.end(explain(group, call.scope), output={"continued": False})
+        call.end(f"The condition was not met: {explain(group, call.scope)}", output={"continued": False})
     return {"continued": True}
 
 

@@ -172,7 +172,10 @@ OPERATORS: dict[str, Operator] = {
         Operator("is_text", "is a text", "Type", False, lambda found, _: isinstance(found, str)),
         Operator("is_number", "is a number", "Type", False, lambda found, _: _has_type(found, "number")),
         Operator(
-            "is_numeric_text", "is a numeric text", "Type", False,
+            "is_numeric_text",
+            "is a numeric text",
+            "Type",
+            False,
             lambda found, _: isinstance(found, str) and _number(found) is not None,
         ),  # fmt: skip
         Operator("is_date", "is a date", "Type", False, lambda found, _: _moment(found) is not None),

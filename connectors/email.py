@@ -5,14 +5,17 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from connectors.call import JSON, Action, Call, Connector, Message
+from connectors.fields import Input, Text
 
 RECIPIENT_LIMIT = 50
 SUBJECT_LIMIT = 500
+TEXT_LIMIT = 500_000
 ADDRESS = re.compile(
-    r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,63}"
+    r"(?=[^@]{1,64}@)[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
+    r"@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,63}"
 )
 
 
@@ -26,20 +29,19 @@ def _addresses(value: Any) -> list[str]:
     return found
 
 
-class SendInput(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class SendInput(Input):
     to: list[str] = Field(
         title="To", description="Addresses, separated by commas.", examples=["ada@example.com"],
         json_schema_extra={"widget": "text"},
     )  # fmt: skip
     cc: list[str] = Field([], title="Cc", json_schema_extra={"widget": "text", "advanced": True})
     bcc: list[str] = Field([], title="Bcc", json_schema_extra={"widget": "text", "advanced": True})
-    subject: str = Field(title="Subject", min_length=1, json_schema_extra={"widget": "text"})
-    text: str = Field("", title="Text", json_schema_extra={"widget": "textarea"})
-    html: str | None = Field(
-        None, title="HTML", description="Sent beside the text.", json_schema_extra={"widget": "textarea", "advanced": True}
-    )
+    subject: Text = Field(title="Subject", min_length=1, json_schema_extra={"widget": "text"})
+    text: Text = Field("", title="Text", max_length=TEXT_LIMIT, json_schema_extra={"widget": "textarea"})
+    html: Text = Field(
+        "", title="HTML", description="Sent beside the text.", max_length=TEXT_LIMIT,
+        json_schema_extra={"widget": "textarea", "advanced": True},
+    )  # fmt: skip
 
     @field_validator("to", "cc", "bcc", mode="before")
     @classmethod
@@ -49,9 +51,9 @@ class SendInput(BaseModel):
     @field_validator("subject")
     @classmethod
     def subject_is_one_line(cls, subject: str) -> str:
-        if re.search(r"[\r\n\0\v\f]", subject):
+        if re.search(r"[\r\n\0]", subject):
             raise ValueError("must be one line")
-        return " ".join(subject.split())[:SUBJECT_LIMIT]
+        return " ".join(re.sub(r"[\x00-\x1f\x7f-\x9f]", " ", subject).split())[:SUBJECT_LIMIT]
 
     @model_validator(mode="after")
     def recipients_are_bounded(self) -> SendInput:

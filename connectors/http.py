@@ -2,44 +2,45 @@
 
 from __future__ import annotations
 
-import re
-from typing import Any, Literal
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
 
 from connectors import payload
+from connectors.answer import parsed_body
 from connectors.call import JSON, Action, Call, Connector, Event, HttpResponse, StepError
+from connectors.fields import HEADER_NAME, PAIRS, Input, Pair, Pairs, Text, sendable
 from connectors.mapping import as_text
+from connectors.outbound import checked_url
 
-RETRYABLE = frozenset({408, 425, 429, 500, 502, 503, 504})
-HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-FORBIDDEN_HEADERS = frozenset({"host", "content-length", "transfer-encoding", "connection", "accept-encoding"})
-HIDDEN_HEADERS = frozenset({"set-cookie", "authorization", "www-authenticate"})
+RETRYABLE = frozenset({408, 425, 429, *range(500, 600)})
+RETRY_AFTER_LIMIT_S = 3600.0
+SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie", "ah-http-key"})
+FORBIDDEN_HEADERS = frozenset(
+    {"host", "content-length", "transfer-encoding", "connection", "keep-alive", "upgrade", "te", "trailer", "expect",
+     "accept-encoding", "proxy-authorization", "proxy-connection"}
+)  # fmt: skip
+HIDDEN_HEADERS = frozenset({"set-cookie", "set-cookie2", "authorization", "proxy-authorization", "www-authenticate"})
+
+Headers = Annotated[list[Annotated[Pair, sendable(without=FORBIDDEN_HEADERS)]], PAIRS, Field(max_length=200)]
 
 
-class Pair(BaseModel):
-    model_config = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
-
-    name: str
-    value: str = ""
-
-
-class RequestInput(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"] = Field(
+class RequestInput(Input):
+    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"] = Field(
         "GET", title="Method", json_schema_extra={"widget": "select"}
     )
-    url: str = Field(
+    url: Text = Field(
         title="URL",
         min_length=1,
         max_length=8000,
         examples=["https://api.example.com/orders/{{ trigger.body.id }}"],
         json_schema_extra={"widget": "text"},
     )
-    headers: list[Pair] = Field([], title="Headers", json_schema_extra={"widget": "pairs"})
-    query: list[Pair] = Field([], title="Query parameters", json_schema_extra={"widget": "pairs"})
+    headers: Headers = Field(default=[], title="Headers", json_schema_extra={"widget": "pairs"})
+    query: Pairs = Field(default=[], title="Query parameters", json_schema_extra={"widget": "pairs"})
     body_type: Literal["none", "json", "form", "text"] = Field(
         "none", title="Body", json_schema_extra={"widget": "select"}
     )
@@ -64,33 +65,26 @@ class RequestInput(BaseModel):
 
     @field_validator("url")
     @classmethod
-    def url_is_http(cls, url: str) -> str:
-        if not re.match(r"https?://[^/?#\s]", url.strip(), re.IGNORECASE):
-            raise ValueError("must start with http:// or https:// and a host")
+    def url_can_be_called(cls, url: str) -> str:
+        try:
+            checked_url(url)
+        except StepError as error:
+            raise ValueError(error.message) from None
         return url.strip()
 
-    @field_validator("headers")
-    @classmethod
-    def headers_can_be_sent(cls, headers: list[Pair]) -> list[Pair]:
-        for header in headers:
-            if not HEADER_NAME.fullmatch(header.name):
-                raise ValueError(f"“{header.name[:50]}” is not a header name")
-            if header.name.lower() in FORBIDDEN_HEADERS:
-                raise ValueError(f"{header.name} is set by AgentOS")
-            if re.search(r"[\r\n\0]", header.value):
-                raise ValueError(f"the value of {header.name} has a line break")
-        return headers
+    @model_validator(mode="after")
+    def form_has_fields(self) -> RequestInput:
+        if self.body_type == "form":
+            _fields(self.body)
+        return self
 
 
 async def request(call: Call[RequestInput]) -> JSON:
     given = call.input
     content, content_type = _content(given)
-    names = {header.name.lower() for header in given.headers}
-    headers = {header.name: header.value for header in given.headers}
-    if content_type and "content-type" not in names:
-        headers["Content-Type"] = content_type
-    if given.method not in ("GET", "HEAD") and "idempotency-key" not in names:
-        headers["Idempotency-Key"] = call.idempotency_key
+    headers = _headers(given.headers, content_type)
+    if given.method not in ("GET", "HEAD", "OPTIONS"):
+        headers.setdefault("idempotency-key", call.idempotency_key)
     response = await call.http.request(
         given.method,
         given.url,
@@ -103,11 +97,17 @@ async def request(call: Call[RequestInput]) -> JSON:
     output: dict[str, JSON] = {
         "status": response.status,
         "headers": {n.lower(): v for n, v in response.headers.items() if n.lower() not in HIDDEN_HEADERS},
-        "body": _body(response),
+        "body": parsed_body(response),
     }
     if given.fail_on_error_status and response.status >= 400:
         raise _failure(response, output)
     return output
+
+
+def _headers(given: list[Pair], content_type: str) -> dict[str, str]:
+    """Return headers by lower-case name, the builder's own above ours."""
+    ours = {"user-agent": "AgentOS", **({"content-type": content_type} if content_type else {})}
+    return {**ours, **{header.name.lower(): header.value for header in given}}
 
 
 def _content(given: RequestInput) -> tuple[bytes | None, str]:
@@ -123,43 +123,41 @@ def _content(given: RequestInput) -> tuple[bytes | None, str]:
 
 
 def _fields(body: Any) -> list[tuple[str, str]]:
-    if isinstance(body, dict):
-        return [(str(name), as_text(value)) for name, value in body.items()]
-    lines = (line.partition("=") for line in as_text(body).splitlines() if line.strip())
-    return [(name.strip(), value.strip()) for name, _, value in lines]
-
-
-def _body(response: HttpResponse) -> JSON:
-    """Return JSON as its value, other text as text; what is neither is named, not stored."""
-    kind = next((v for n, v in response.headers.items() if n.lower() == "content-type"), "").lower()
-    if not response.body:
-        return None
-    if "json" in kind:
-        try:
-            return payload.loads(response.body)
-        except ValueError:
-            pass
+    """Return a form's fields from an object, a list of pairs, or lines of `name=value`."""
+    if isinstance(body, str):
+        lines = (line.partition("=") for line in body.splitlines() if line.strip())
+        return [(name.strip(), value.strip()) for name, _, value in lines]
     try:
-        return response.body.decode()
-    except UnicodeDecodeError:
-        return f"({len(response.body)} bytes of {kind.partition(';')[0] or 'unknown type'}, not stored)"
+        return [(pair.name, pair.value) for pair in TypeAdapter(Pairs).validate_python(body)]
+    except ValidationError:
+        raise ValueError("a form is an object, or lines of name=value") from None
 
 
 def _failure(response: HttpResponse, output: JSON) -> StepError:
-    after = next((v for n, v in response.headers.items() if n.lower() == "retry-after"), "")
     return StepError(
         f"The server answered with status {response.status}.",
         code=f"http_{response.status}",
         output=output,
         outside=response.status >= 500 or response.status == 429,
         retryable=response.status in RETRYABLE,
-        retry_after_s=min(float(after), 3600.0) if after.isdigit() else None,
+        retry_after_s=_retry_after(response),
     )
 
 
-class TriggerConfig(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+def _retry_after(response: HttpResponse) -> float | None:
+    """Return the seconds that the server asked to wait: a number, or a date."""
+    text = next((value for name, value in response.headers.items() if name.lower() == "retry-after"), "").strip()
+    if text.isascii() and text.isdigit():
+        return min(float(text[:9]), RETRY_AFTER_LIMIT_S)
+    try:
+        moment = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return min(max(0.0, (moment - datetime.now(UTC)).total_seconds()), RETRY_AFTER_LIMIT_S)
 
+
+class TriggerConfig(Input):
     methods: list[Literal["GET", "POST"]] = Field(
         ["GET", "POST"], title="Methods", min_length=1, json_schema_extra={"widget": "checkboxes"}
     )
@@ -167,8 +165,20 @@ class TriggerConfig(BaseModel):
         [],
         title="Headers to pass on",
         description="Names of request headers that steps may read as trigger.headers.",
+        max_length=50,
+        examples=[["X-GitHub-Event"]],
         json_schema_extra={"widget": "list"},
     )
+
+    @field_validator("headers")
+    @classmethod
+    def headers_can_be_passed_on(cls, headers: list[str]) -> list[str]:
+        for name in headers:
+            if not HEADER_NAME.fullmatch(name):
+                raise ValueError(f"“{name[:50]}” is not a header name")
+            if name.lower() in SECRET_HEADERS:
+                raise ValueError(f"{name} may hold a secret and is never passed on")
+        return headers
 
 
 CONNECTOR = Connector(

@@ -139,9 +139,7 @@ class GuardedResolver(AbstractResolver):
 
     def _result(self, host: str, text: str, port: int) -> ResolveResult:
         family = socket.AF_INET6 if ":" in text else socket.AF_INET
-        return ResolveResult(
-            hostname=host, host=text, port=port, family=family, proto=0, flags=socket.AI_NUMERICHOST
-        )
+        return ResolveResult(hostname=host, host=text, port=port, family=family, proto=0, flags=socket.AI_NUMERICHOST)
 
     async def close(self) -> None:
         pass
@@ -213,12 +211,16 @@ class Outbound:
         given = {"User-Agent": "AgentOS", "Accept": "*/*", "Accept-Encoding": "identity", **headers}
         try:
             async with self._open().request(
-                method, url, headers=given, data=body, allow_redirects=False, max_line_size=16_384, max_field_size=16_384
+                method,
+                url,
+                headers=given,
+                data=body,
+                allow_redirects=False,
+                max_line_size=16_384,
+                max_field_size=16_384,
             ) as answer:
                 content = await self._read(answer)
-                return HttpResponse(
-                    status=answer.status, headers={**answer.headers}, body=content, url=str(answer.url)
-                )
+                return HttpResponse(status=answer.status, headers={**answer.headers}, body=content, url=str(answer.url))
         except StepError:
             raise
         except (aiohttp.InvalidURL, UnicodeError):

@@ -2,40 +2,33 @@
 
 from __future__ import annotations
 
-import re
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field
 
 from connectors.call import JSON, Action, Call, Connector
-from connectors.http import HEADER_NAME, Pair
+from connectors.fields import PAIRS, Input, Pair, sendable
 
+# A cookie would be ours; the others belong to the connection, or keep a reply harmless in a browser.
 FORBIDDEN_HEADERS = frozenset(
-    {"set-cookie", "content-length", "transfer-encoding", "connection", "keep-alive", "upgrade", "te", "trailer",
-     "content-security-policy", "x-content-type-options", "proxy-authenticate", "content-encoding", "date", "server",
-     "access-control-allow-credentials", "clear-site-data", "strict-transport-security", "x-request-id"}
+    {
+        "set-cookie", "set-cookie2", "content-length", "content-encoding", "transfer-encoding", "connection",
+        "keep-alive", "upgrade", "te", "trailer", "proxy-authenticate", "proxy-authorization", "proxy-connection",
+        "content-security-policy", "content-security-policy-report-only", "x-content-type-options",
+        "access-control-allow-credentials", "clear-site-data", "service-worker-allowed", "strict-transport-security",
+        "date", "server", "x-request-id",
+    }
 )  # fmt: skip
+Headers = Annotated[list[Annotated[Pair, sendable(without=FORBIDDEN_HEADERS)]], PAIRS, Field(max_length=200)]
 
 
-class ResponseInput(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class ResponseInput(Input):
     status: int = Field(200, title="Status", ge=200, le=599, json_schema_extra={"widget": "number"})
-    headers: list[Pair] = Field([], title="Headers", json_schema_extra={"widget": "pairs", "advanced": True})
+    headers: Headers = Field(default=[], title="Headers", json_schema_extra={"widget": "pairs", "advanced": True})
     body: Any = Field(
         None, title="Body", description="An object or list is sent as JSON, text as plain text.",
         examples=["{{ transform }}"], json_schema_extra={"widget": "json"},
     )  # fmt: skip
-
-    @field_validator("headers")
-    @classmethod
-    def headers_are_harmless(cls, headers: list[Pair]) -> list[Pair]:
-        for header in headers:
-            if not HEADER_NAME.fullmatch(header.name) or re.search(r"[^\t\x20-\x7e]", header.value):
-                raise ValueError(f"“{header.name[:50]}” cannot be sent as a header")
-            if header.name.lower() in FORBIDDEN_HEADERS:
-                raise ValueError(f"{header.name} may not be set by a reply")
-        return headers
 
 
 async def send(call: Call[ResponseInput]) -> JSON:

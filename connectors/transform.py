@@ -2,20 +2,39 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import lru_cache
+from typing import Annotated, Any, cast
 
 import jmespath
 from jmespath.exceptions import JMESPathError
-from pydantic import BaseModel, ConfigDict, Field
+from jmespath.parser import ParsedResult
+from pydantic import AfterValidator, Field
 
 from connectors.call import JSON, Action, Call, Connector, StepError
+from connectors.fields import Input
 
 QUERY_LIMIT = 2000
 
 
-class FieldsInput(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+@lru_cache(maxsize=1024)
+def compiled(query: str) -> ParsedResult:
+    return jmespath.compile(query)
 
+
+def _checked(query: str) -> str:
+    try:
+        compiled(query)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    except (JMESPathError, ValueError) as error:
+        raise ValueError(f"not a JMESPath query: {_first_line(error)}") from None
+    return query
+
+
+Query = Annotated[str, Field(min_length=1, max_length=QUERY_LIMIT), AfterValidator(_checked)]
+
+
+class FieldsInput(Input):
     fields: dict[str, Any] = Field(
         title="Fields",
         description="A name and a value each; a value may use data of earlier steps.",
@@ -24,9 +43,7 @@ class FieldsInput(BaseModel):
     )
 
 
-class TemplateInput(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class TemplateInput(Input):
     template: Any = Field(
         title="Template",
         description="Text with {{ … }} where data goes (Liquid).",
@@ -35,24 +52,18 @@ class TemplateInput(BaseModel):
     )
 
 
-class QueryInput(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class QueryInput(Input):
     source: Any = Field(title="Source", examples=["{{ trigger.body }}"], json_schema_extra={"widget": "text"})
-    query: str = Field(
+    query: Query = Field(
         title="JMESPath query",
-        min_length=1,
-        max_length=QUERY_LIMIT,
         examples=["items[?price > `10`].name"],
         json_schema_extra={"widget": "text"},
     )
 
 
-class PickInput(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class PickInput(Input):
     source: Any = Field(title="Source", examples=["{{ trigger.body }}"], json_schema_extra={"widget": "text"})
-    fields: dict[str, str] = Field(
+    fields: dict[str, Query] = Field(
         title="Fields to keep",
         description="The new name and the field of the source that it takes; dots reach inside.",
         examples=[{"customer": "customer.name"}],
@@ -77,15 +88,16 @@ async def pick(call: Call[PickInput]) -> JSON:
 
 
 def _search(expression: str, source: JSON) -> JSON:
-    if len(expression) > QUERY_LIMIT:
-        raise StepError(f"The query is longer than {QUERY_LIMIT} characters.", code="invalid_query")
     try:
-        found: JSON = jmespath.search(expression, source)
-    except JMESPathError as error:
-        raise StepError(f"The query cannot be used: {str(error).splitlines()[0]}", code="invalid_query") from None
+        return cast(JSON, compiled(expression).search(source))
     except RecursionError:
         raise StepError("The query is nested too deeply.", code="invalid_query") from None
-    return found
+    except (JMESPathError, TypeError, ValueError, ArithmeticError, AttributeError, KeyError) as error:
+        raise StepError(f"The query cannot be used: {_first_line(error)}", code="invalid_query") from None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:300]
 
 
 CONNECTOR = Connector(

@@ -5,17 +5,16 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from connectors.call import JSON, Action, Call, Connector
+from connectors.fields import Input
 
 LONGEST = timedelta(days=30)
 
 
-class WaitInput(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    amount: float = Field(title="Wait for", gt=0, allow_inf_nan=False, json_schema_extra={"widget": "number"})
+class WaitInput(Input):
+    amount: float = Field(title="Wait for", gt=0, json_schema_extra={"widget": "number"})
     unit: Literal["seconds", "minutes", "hours", "days"] = Field(
         "seconds", title="Unit", json_schema_extra={"widget": "select"}
     )
@@ -27,7 +26,7 @@ class WaitInput(BaseModel):
         except OverflowError:
             length = LONGEST * 2
         if not timedelta(seconds=1) <= length <= LONGEST:
-            raise ValueError("a wait must be 1 second to 30 days")
+            raise ValueError("the delay must be 1 s to 30 d")
         return self
 
     @property
