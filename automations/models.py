@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from django.conf import settings
 from django.core.validators import MinValueValidator
-from django.db import models, transaction
+from django.db import IntegrityError, models, transaction
 from django.db.models import F
 from django.utils import timezone
 
@@ -123,6 +123,42 @@ class Automation(models.Model):
     def deactivate(self) -> None:
         """Stop new starts; what is under way ends."""
         self._change_live(is_active=False)
+
+    def change(self, **fields: Any) -> bool:
+        """Change name, description or settings, for the next request on; return False when the name is taken."""
+        try:
+            with transaction.atomic():
+                self._change_live(**fields)
+        except IntegrityError:
+            return False
+        return True
+
+    def duplicate(self, user: User | None) -> tuple[Automation, str]:
+        """Return an inactive copy of the draft with a trigger of its own, and that trigger's secret."""
+        with transaction.atomic():
+            copy = Automation.objects.create(
+                organization_id=self.organization_id,
+                project_id=self.project_id,
+                name=self._free_name(),
+                description=self.description,
+                draft=self.draft,
+                is_throttled=self.is_throttled,
+                time_limit_s=self.time_limit_s,
+                created_by=user,
+            )
+            definition, secret = copy.definition, ""
+            if definition.trigger.is_configured:
+                trigger, secret = copy.make_trigger(definition.trigger.connector, definition.trigger.event)
+                definition.trigger.uid = trigger.uid
+                copy.save_draft(definition, rev=copy.draft_rev)
+        return copy, secret
+
+    def _free_name(self) -> str:
+        names = set(Automation.objects.kept().filter(project=self.project_id).values_list("name", flat=True))
+        base, number = self.name[:88], 1
+        while (name := f"{base} copy" if number == 1 else f"{base} copy {number}") in names:
+            number += 1
+        return name
 
     def discard_draft(self) -> None:
         if self.live_version:

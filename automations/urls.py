@@ -1,7 +1,43 @@
 from __future__ import annotations
 
-from django.urls import URLPattern
+from django.urls import include, path
+
+from automations.pages import builder, list, steps, trigger
 
 app_name = "automations"
 
-urlpatterns: list[URLPattern] = []
+of_step = [
+    path("", steps.step, name="step"),
+    path("move/", steps.move, name="move-step"),
+    path("duplicate/", steps.duplicate, name="duplicate-step"),
+    path("delete/", steps.delete, name="delete-step"),
+    path("disable/", steps.disable, name="disable-step"),
+]
+
+of_trigger = [
+    path("", trigger.trigger, name="trigger"),
+    path("make/", trigger.make, name="make-trigger"),
+    path("replace/", trigger.replace, name="replace-trigger"),
+    path("rotate/", trigger.rotate, name="rotate-secret"),
+    path("remove-secret/", trigger.remove_secret, name="remove-secret"),
+]
+
+of_automation = [
+    path("", builder.builder, name="builder"),
+    path("settings/", builder.change_settings, name="change-settings"),
+    path("activate/", builder.activate, name="activate"),
+    path("deactivate/", builder.deactivate, name="deactivate"),
+    path("discard/", builder.discard, name="discard"),
+    path("delete/", builder.delete, name="delete"),
+    path("toggle/", list.toggle, name="toggle"),
+    path("duplicate/", list.duplicate, name="duplicate"),
+    path("trigger/", include(of_trigger)),
+    path("add/<int:position>/", steps.add, name="add-step"),
+    path("steps/<slug:key>/", include(of_step)),
+]
+
+urlpatterns = [
+    path("projects/<uuid:project_uid>/automations/", list.automation_list, name="list"),
+    path("projects/<uuid:project_uid>/automations/new/", list.new, name="new"),
+    path("projects/<uuid:project_uid>/automations/<uuid:automation_uid>/", include(of_automation)),
+]

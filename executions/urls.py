@@ -16,6 +16,7 @@ project_urls = [
         "executions/<uuid:execution_id>/steps/<int:attempt>/<slug:key>/<slug:side>/", payload.payload, name="payload"
     ),
     path("automations/<uuid:automation_uid>/last-executions/", log.last_executions, name="last"),
+    path("automations/<uuid:automation_uid>/", include("executions.trial_urls")),
     path("usage/", usage.usage, name="usage"),
 ]
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import uuid
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.core.validators import MinValueValidator, RegexValidator
 from django.db import models
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from projects import secrets
@@ -19,6 +20,16 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 type Asker = AbstractBaseUser | AnonymousUser
+
+
+class OrganizationQuerySet(models.QuerySet["Organization"]):
+    def managed_by(self, user: Asker) -> Self:
+        """Return those in which a person is owner or admin, and may create projects."""
+        if not user.is_authenticated:
+            return self.none()
+        roles = [Membership.Role.OWNER, Membership.Role.ADMIN]
+        managed = Membership.objects.filter(user_id=user.pk, role__in=roles)
+        return self.filter(pk__in=managed.values("organization")).order_by("name")
 
 
 class Organization(models.Model):
@@ -39,6 +50,8 @@ class Organization(models.Model):
         default=300, validators=[MinValueValidator(1)], help_text="Longest allotted time that an automation may have."
     )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    objects = OrganizationQuerySet.as_manager()
 
     def __str__(self) -> str:
         return self.name
@@ -75,6 +88,22 @@ class ProjectQuerySet(models.QuerySet["Project"]):
             models.Q(organization__in=everywhere.values("organization"))
             | models.Q(members=user, organization__in=member_of.values("organization"))
         ).distinct()
+
+    def with_summary(self, user: Asker) -> Self:
+        """Add what a project's card shows: the person's `role`, `automation_count` and this month's `executions`."""
+        role = Membership.objects.filter(organization=models.OuterRef("organization"), user_id=user.pk)
+        kept = Project.objects.filter(pk=models.OuterRef("pk"), automations__deleted_at=None).order_by()
+        month = UsageDay.objects.filter(project=models.OuterRef("pk"), day__gte=this_month()).order_by()
+        return self.select_related("organization").annotate(
+            role=models.Subquery(role.values("role")[:1]),
+            automation_count=Coalesce(models.Subquery(_total(kept, models.Count("automations"))), 0),
+            executions=Coalesce(models.Subquery(_total(month, models.Sum("count"))), 0),
+        )
+
+
+def _total[Q: models.QuerySet[Any]](rows: Q, aggregate: models.Aggregate) -> Any:
+    """Return one aggregate over all the rows of a subquery."""
+    return rows.annotate(one=models.Value(1)).values("one").annotate(total=aggregate).values("total")
 
 
 class Project(models.Model):
@@ -132,6 +161,14 @@ class Variable(models.Model):
     def shown(self) -> str:
         """Return what people may see of it."""
         return secrets.MASK if self.is_secret else self.value
+
+    @property
+    def readable(self) -> str:
+        """Return what people may see, or nothing when the key that it was encrypted with is lost."""
+        try:
+            return self.shown
+        except secrets.UnreadableSecret:
+            return ""
 
 
 class ApiTokenQuerySet(models.QuerySet["ApiToken"]):

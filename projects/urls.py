@@ -1,7 +1,18 @@
 from __future__ import annotations
 
-from django.urls import URLPattern
+from django.urls import path
+
+from projects import views
 
 app_name = "projects"
 
-urlpatterns: list[URLPattern] = []
+urlpatterns = [
+    path("projects/", views.project_list, name="list"),
+    path("projects/new/", views.new_project, name="new"),
+    path("projects/<uuid:project_uid>/", views.project_detail, name="detail"),
+    path("projects/<uuid:project_uid>/variables/", views.variables, name="variables"),
+    path("projects/<uuid:project_uid>/variables/<int:pk>/", views.variable, name="variable"),
+    path("projects/<uuid:project_uid>/variables/<int:pk>/delete/", views.delete_variable, name="delete-variable"),
+    path("settings/", views.settings_page, name="settings"),
+    path("settings/tokens/<int:pk>/revoke/", views.revoke_token, name="revoke-token"),
+]

@@ -263,6 +263,21 @@ on("visibilitychange", () => { if (!document.hidden) { quiet = 0; schedule(50); 
 on("keydown", () => { quiet = 0; });
 on("htmx:after:swap", ({ detail }) => { showPaused(); if (!isPoll(detail.ctx)) schedule(); });
 
+// Data picker: [data-insert] puts its path into the [data-insertable] field that had the focus last
+let insertable = null;
+on("focusin", (event) => { if (event.target.matches("[data-insertable]")) insertable = event.target; });
+onClick("[data-insert]", (button) => {
+  if (!insertable?.isConnected) insertable = $("[data-insertable]:placeholder-shown") ?? $("[data-insertable]");
+  if (!insertable) return;
+  const field = insertable;
+  const path = button.dataset.insert;
+  if (field.dataset.insertable === "path") field.value = path;
+  else field.setRangeText(`{{ ${path} }}`, field.selectionStart, field.selectionEnd, "end");
+  field.focus();
+  field.dispatchEvent(new Event("input", { bubbles: true }));
+  announce(`Inserted ${path}`);
+});
+
 // Keyboard. Single keys never fire while typing, with a modifier, or when switched off (WCAG 2.1.4)
 let keysOn = stored.get("agentos-keys") !== "off";
 const keySwitch = $("[data-shortcuts-switch]");

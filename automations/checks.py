@@ -1,0 +1,98 @@
+"""What a builder should know before a draft goes live: warnings, never a reason to refuse."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel
+
+from automations.definition import ActionStep
+from automations.references import roots
+from automations.samples import TRIGGER, Samples
+from connectors import mapping
+from connectors.check import check_input
+from connectors.registry import find_action
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Warning:
+    """One thing to look at; `key` names the step, or the trigger."""
+
+    key: str
+    title: str
+    message: str
+    is_untested: bool = False
+
+
+def warnings(samples: Samples) -> list[Warning]:
+    """Return everything unfinished, wrong or untested in a draft, in its order."""
+    found = list(_of_trigger(samples))
+    if not any(not step.disabled for step in samples.definition.walk()):
+        found.append(Warning(key="", title="Steps", message="Add at least one step."))
+    for step in samples.definition.steps:
+        found.extend(of_step(samples, step))
+    return found
+
+
+def of_step(samples: Samples, step: Any) -> Iterator[Warning]:
+    if step.disabled or not isinstance(step, ActionStep):
+        return
+    title = step_title(step)
+    problems = list(_problems(samples, step))
+    for message in problems:
+        yield Warning(key=step.key, title=title, message=message)
+    test = samples.test_of(step.key)
+    if test is None and not problems:
+        yield Warning(key=step.key, title=title, message="Not tested since its last change.", is_untested=True)
+    elif test and not test.is_success:
+        yield Warning(key=step.key, title=title, message=f"Its test failed: {test.error}")
+
+
+def step_title(step: Any) -> str:
+    if step.title or not isinstance(step, ActionStep):
+        return step.title or step.key
+    action = find_action(step.connector, step.action)
+    return action.title if action else step.key
+
+
+def _of_trigger(samples: Samples) -> Iterator[Warning]:
+    if not samples.definition.trigger.is_configured or samples.automation.trigger is None:
+        yield Warning(key=TRIGGER, title="Trigger", message="Choose what starts the automation.")
+    elif samples.test_of(TRIGGER) is None:
+        yield Warning(key=TRIGGER, title="Trigger", message="Not tested since its last change.", is_untested=True)
+
+
+def _problems(samples: Samples, step: ActionStep) -> Iterator[str]:
+    action = find_action(step.connector, step.action)
+    if action is None:
+        yield "Choose what this step does."
+        return
+    wrong = check_input(action, step.input)
+    for problem in wrong:
+        yield f"{label_of(action.input, problem.loc)}: {problem.message}"
+    if not wrong and (message := _mapping_problem(samples, step)):
+        yield message
+
+
+def _mapping_problem(samples: Samples, step: ActionStep) -> str | None:
+    """Return what the step's templates would miss, as far as the samples of what it reads can tell."""
+    sources, read = samples.keys_before(step.key), roots(step.input)
+    for later in samples.definition.steps:
+        if later.key in read and later.key not in sources:
+            place = "itself" if later.key == step.key else f"“{step_title(later)}”, which comes later"
+            return f"It reads from {place}."
+    if any(samples.output_of(key) is None for key in read.intersection(sources)):
+        return None  # its sources have to be tested first
+    try:
+        mapping.render(step.input, samples.scope_of(step.key))
+    except mapping.MappingError as error:
+        return str(error)
+    return None
+
+
+def label_of(model: type[BaseModel], loc: tuple[str | int, ...]) -> str:
+    """Return a field's title as the form shows it."""
+    field = model.model_fields.get(str(loc[0])) if loc else None
+    return field.title if field and field.title else str(loc[0] if loc else "input").replace("_", " ").capitalize()

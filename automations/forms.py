@@ -1,0 +1,221 @@
+"""Forms of the automation pages. Those of a step's input and a trigger's settings are made from the connector."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, cast
+
+from django import forms
+from django.forms.utils import ErrorList
+from pydantic import BaseModel
+
+from automations.condition_fields import Conditions
+from automations.definition import ActionStep
+from automations.inputs import Choices, JsonValue, Lines, NamedValues, Number, Pairs, Value
+from automations.models import Automation
+from connectors.check import Problem
+from projects.forms import one_line
+from projects.ids import new_id
+
+if TYPE_CHECKING:
+    AutomationModelForm = forms.ModelForm[Automation]
+else:
+    AutomationModelForm = forms.ModelForm
+
+type Schema = dict[str, Any]
+
+
+class ProblemField(forms.BoundField):
+    """A field that shows, beside errors of its form, what is wrong with the value that is stored."""
+
+    @property
+    def errors(self) -> ErrorList:
+        found = super().errors
+        problems = cast(InputForm, self.form).problems.get(self.name, [])
+        return found or self.form.error_class(problems, renderer=self.form.renderer)
+
+
+class InputForm(forms.Form):
+    """The fields of a connector's model. What it gives back may hold templates, so only its shape is certain."""
+
+    bound_field_class = ProblemField
+
+    def __init__(
+        self, model: type[BaseModel], value: dict[str, Any], data: Any = None, *, problems: Iterable[Problem] = ()
+    ) -> None:
+        super().__init__(data, prefix="input")
+        schema = model.model_json_schema()
+        self.problems: dict[str, list[str]] = {}
+        for problem in problems:
+            self.problems.setdefault(problem.field, []).append(problem.message)
+        self.advanced_names: set[str] = set()
+        for name, found in schema.get("properties", {}).items():
+            self._add(name, _resolved(found, schema), value)
+
+    def _add(self, name: str, schema: Schema, value: dict[str, Any]) -> None:
+        self.fields[name] = field = make_field(schema)
+        field.initial = value.get(name, schema.get("default"))
+        if schema.get("advanced"):
+            self.advanced_names.add(name)
+
+    def grow(self, name: str) -> None:
+        """Show one more empty row or group in a field."""
+        self.fields[name].widget.spare = 2
+
+    @property
+    def main(self) -> list[forms.BoundField]:
+        return [self[name] for name in self.fields if name not in self.advanced_names]
+
+    @property
+    def advanced(self) -> list[forms.BoundField]:
+        return [self[name] for name in self.fields if name in self.advanced_names]
+
+    @property
+    def value(self) -> dict[str, Any]:
+        """Return what was typed, without what was left empty."""
+        return {name: value for name, value in self.cleaned_data.items() if value not in ("", None, [], {})}
+
+
+def make_field(schema: Schema) -> forms.Field:
+    """Return the field for one property of a model, by its `widget` hint."""
+    options: dict[str, Any] = {"label": schema.get("title"), "help_text": schema.get("description", "")}
+    example = next(iter(schema.get("examples", [])), "")
+    example = example if isinstance(example, str) else ""
+    match schema.get("widget"):
+        case "select":
+            choices = [(choice, _choice_label(str(choice))) for choice in schema.get("enum", [])]
+            return forms.ChoiceField(choices=choices, required=False, **options)
+        case "switch":
+            return forms.BooleanField(required=False, widget=forms.CheckboxInput(attrs={"role": "switch"}), **options)
+        case "checkboxes":
+            return Choices(choices=[(choice, choice) for choice in schema["items"].get("enum", [])], **options)
+        case "number":
+            return Number(example=example, **options)
+        case "json":
+            return JsonValue(rows=6, is_code=True, example=example, **options)
+        case "textarea" | "template":
+            return Value(rows=4, example=example, **options)
+        case "pairs":
+            return Pairs(**options)
+        case "fields":
+            return NamedValues(**options)
+        case "list":
+            return Lines(**options)
+        case "conditions":
+            return Conditions(**options)
+        case _:
+            return Value(example=example, **options)
+
+
+def _choice_label(choice: str) -> str:
+    return choice if choice.isupper() else {"json": "JSON"}.get(choice, choice.capitalize())
+
+
+def _resolved(found: Schema, schema: Schema) -> Schema:
+    """Return a property with what it refers to merged in."""
+    if "$ref" in found:
+        return {**schema["$defs"][found["$ref"].rsplit("/", 1)[-1]], **found}
+    return found
+
+
+class NewAutomationForm(AutomationModelForm):
+    # The page proposes the identifier, so that a form sent twice makes one automation.
+    uid = forms.UUIDField(widget=forms.HiddenInput, initial=new_id)
+    name = forms.CharField(max_length=100, validators=[one_line])
+    description = forms.CharField(max_length=255, required=False, validators=[one_line])
+
+    class Meta:
+        model = Automation
+        fields = ["name", "description"]
+
+    def clean_name(self) -> str:
+        name: str = self.cleaned_data["name"]
+        others = Automation.objects.kept().filter(project=self.instance.project, name=name)
+        if others.exclude(pk__in=[self.instance.pk, self.data.get("uid")]).exists():
+            raise forms.ValidationError(f"“{name}” is already used in this project.")
+        return name
+
+
+class SettingsForm(NewAutomationForm):
+    uid = None  # type: ignore[assignment]
+
+    class Meta:
+        model = Automation
+        fields = ["name", "description", "is_throttled", "time_limit_s"]
+        labels = {"is_throttled": "Throttle executions", "time_limit_s": "Allotted time in seconds"}
+        help_texts = {
+            "is_throttled": "Start them one after another, at the organization's rate. May change while it is live.",
+            "time_limit_s": "Longest time in Running; past it an execution is Rejected.",
+        }
+
+    def clean_time_limit_s(self) -> int:
+        seconds: int = self.cleaned_data["time_limit_s"]
+        most = self.instance.organization.time_limit_s
+        if not 1 <= seconds <= most:
+            raise forms.ValidationError(f"Between 1 and {most} seconds.")
+        return seconds
+
+
+class StepForm(forms.Form):
+    """What every step has, whatever it does."""
+
+    title = forms.CharField(max_length=200, required=False, validators=[one_line], label="Name")
+    key = forms.CharField(
+        max_length=64, label="Reference", help_text="Later steps read it under this name; they follow when it changes."
+    )
+    note = forms.CharField(max_length=2000, required=False, widget=forms.Textarea(attrs={"rows": 2}))
+    on_error = forms.ChoiceField(
+        choices=[("stop", "Stop the execution: it is Failed"), ("skip", "Skip the step and continue")],
+        label="If it fails",
+    )
+    retry_times = forms.IntegerField(min_value=0, max_value=10, label="Automatic tries after a failure")
+    retry_backoff_s = forms.FloatField(
+        min_value=0, max_value=3600, label="Seconds before the next try", help_text="Doubles with each try."
+    )
+    time_limit_s = forms.FloatField(
+        min_value=0.1, max_value=3600, required=False, label="Time limit in seconds", help_text="Empty: none of its own."
+    )
+    if_interrupted = forms.ChoiceField(
+        choices=[
+            ("", "As the action declares"),
+            ("repeat", "Run it again (at least once)"),
+            ("never_repeat", "Fail it (at most once)"),
+        ],
+        required=False,
+        label="If a worker dies while it runs",
+    )
+
+    def __init__(self, step: ActionStep, data: Any = None) -> None:
+        super().__init__(data, prefix="step", initial=_of_step(step))
+
+    @property
+    def policy(self) -> list[forms.BoundField]:
+        names = ("on_error", "retry_times", "retry_backoff_s", "time_limit_s", "if_interrupted", "key")
+        return [self[name] for name in names]
+
+    def apply(self, step: ActionStep) -> None:
+        """Write all but the key, which other steps refer to, into a step."""
+        given = self.cleaned_data
+        step.title, step.note, step.on_error = given["title"], given["note"], given["on_error"]
+        step.retry.times, step.retry.backoff_s = given["retry_times"], given["retry_backoff_s"]
+        step.time_limit_s, step.if_interrupted = given["time_limit_s"], given["if_interrupted"] or None
+
+
+def _of_step(step: ActionStep) -> dict[str, Any]:
+    return {
+        **step.model_dump(include={"title", "key", "note", "on_error", "time_limit_s", "if_interrupted"}),
+        "retry_times": step.retry.times,
+        "retry_backoff_s": step.retry.backoff_s,
+    }
+
+
+class TriggerConditionsForm(forms.Form):
+    conditions = Conditions(
+        label="Only start if", help_text="Without conditions every request starts an execution."
+    )
+
+    def __init__(self, value: dict[str, Any], data: Any = None) -> None:
+        super().__init__(data, prefix="start", initial={"conditions": value})
+
+    def grow(self) -> None:
+        self.fields["conditions"].widget.spare = 2

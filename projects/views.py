@@ -1,0 +1,149 @@
+"""Pages above the automations: projects, their variables, and a builder's own settings."""
+
+from __future__ import annotations
+
+import uuid
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.contrib.auth.models import User
+from django.core.exceptions import PermissionDenied
+from django.db import IntegrityError, transaction
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from projects import once
+from projects.forms import ProjectForm, TokenForm, VariableForm
+from projects.models import ApiToken, Organization, Project, Variable
+
+NEW_TOKEN = "api-token"
+
+page = require_http_methods(["GET", "HEAD", "POST"])
+
+
+def signed_in(request: HttpRequest) -> User:
+    """Return the person asking; only for views behind `login_required`."""
+    assert isinstance(request.user, User)
+    return request.user
+
+
+def own_project(request: HttpRequest, project_uid: uuid.UUID) -> Project:
+    projects = Project.objects.for_user(request.user).select_related("organization")
+    return get_object_or_404(projects, pk=project_uid)
+
+
+@login_required
+@require_safe
+def project_list(request: HttpRequest) -> HttpResponse:
+    user = signed_in(request)
+    context = {
+        "projects": Project.objects.for_user(user).with_summary(user).order_by("name"),
+        "may_create": Organization.objects.managed_by(user).exists(),
+    }
+    return render(request, "projects/list.html", context)
+
+
+@login_required
+@page
+def new_project(request: HttpRequest) -> HttpResponse:
+    user = signed_in(request)
+    if not Organization.objects.managed_by(user).exists():
+        raise PermissionDenied
+    form = ProjectForm(request.POST or None, user=user)
+    if form.is_valid():
+        return redirect("projects:detail", _make_project(form, user).pk)
+    return render(request, "projects/new.html", {"form": form}, status=422 if form.is_bound else 200)
+
+
+def _make_project(form: ProjectForm, user: User) -> Project:
+    """Return the new project, or the one that the same form has made already."""
+    project = form.instance
+    project.uid, project.created_by = form.cleaned_data["uid"], user
+    try:
+        with transaction.atomic():
+            project.save(force_insert=True)
+    except IntegrityError:
+        return get_object_or_404(Project.objects.for_user(user), pk=project.uid)
+    return project
+
+
+@login_required
+@require_safe
+def project_detail(request: HttpRequest, project_uid: uuid.UUID) -> HttpResponse:
+    return redirect("automations:list", own_project(request, project_uid).pk)
+
+
+@login_required
+@page
+def variables(request: HttpRequest, project_uid: uuid.UUID) -> HttpResponse:
+    project = own_project(request, project_uid)
+    form = VariableForm(request.POST or None, instance=Variable(project=project))
+    if form.is_valid() and _save_variable(form):
+        messages.success(request, f"Variable “{form.instance.key}” added.")
+        return redirect("projects:variables", project.pk)
+    context = {"project": project, "nav": "variables", "variables": project.variables.all(), "form": form}
+    return render(request, "projects/variables.html", context, status=422 if form.is_bound else 200)
+
+
+@login_required
+@page
+def variable(request: HttpRequest, project_uid: uuid.UUID, pk: int) -> HttpResponse:
+    project = own_project(request, project_uid)
+    found = get_object_or_404(project.variables, pk=pk)
+    form = VariableForm(request.POST or None, instance=found)
+    if form.is_valid() and _save_variable(form):
+        messages.success(request, f"Variable “{found.key}” saved.")
+        return redirect("projects:variables", project.pk)
+    context = {"project": project, "nav": "variables", "variable": found, "form": form}
+    return render(request, "projects/variable.html", context, status=422 if form.is_bound else 200)
+
+
+def _save_variable(form: VariableForm) -> bool:
+    """Save, or return False with the field's error when another request took the key meanwhile."""
+    try:
+        with transaction.atomic():
+            form.save()
+    except IntegrityError:
+        form.add_error("key", f"“{form.instance.key}” is already used in this project.")
+        return False
+    return True
+
+
+@login_required
+@require_POST
+def delete_variable(request: HttpRequest, project_uid: uuid.UUID, pk: int) -> HttpResponse:
+    project = own_project(request, project_uid)
+    found = get_object_or_404(project.variables, pk=pk)
+    found.delete()
+    messages.success(request, f"Variable “{found.key}” deleted.")
+    return redirect("projects:variables", project.pk)
+
+
+@login_required
+@never_cache
+@page
+def settings_page(request: HttpRequest) -> HttpResponse:
+    user = signed_in(request)
+    form = TokenForm(request.POST or None)
+    if form.is_valid():
+        _, text = ApiToken.objects.make(user, form.cleaned_data["name"])
+        once.keep(request, NEW_TOKEN, text)
+        return redirect("projects:settings")
+    context = {
+        "tokens": ApiToken.objects.for_user(user).filter(revoked_at=None),
+        "form": form,
+        "new_token": once.take(request, NEW_TOKEN),
+        "organizations": Organization.objects.filter(memberships__user=user),
+    }
+    return render(request, "projects/settings.html", context, status=422 if form.is_bound else 200)
+
+
+@login_required
+@require_POST
+def revoke_token(request: HttpRequest, pk: int) -> HttpResponse:
+    token = get_object_or_404(ApiToken.objects.for_user(request.user), pk=pk, revoked_at=None)
+    token.revoke()
+    messages.success(request, f"Token “{token.name}” revoked.")
+    return redirect("projects:settings")
