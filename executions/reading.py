@@ -134,6 +134,16 @@ class Reading:
         return self.is_current and self.execution.state is Status.FAILED and self.refusal is None
 
     @property
+    def trigger_title(self) -> str:
+        """Return the connector and the event that started it, as the builder names them."""
+        run = next((line.run for line in self.lines if line.run.is_trigger), None)
+        connector = CONNECTORS.get(run.connector) if run else None
+        if run is None or connector is None:
+            return "–"
+        event = connector.event(run.action)
+        return f"{connector.title}: {event.title}" if event else connector.title
+
+    @property
     def retry_warning(self) -> str:
         """Return what Retry Execution will do, for the question before it is done."""
         version = self.execution.automation.live_version

@@ -51,11 +51,7 @@ def detail(request: HtmxRequest, project_uid: uuid.UUID, execution_id: uuid.UUID
 def retry(request: HtmxRequest, project_uid: uuid.UUID, execution_id: uuid.UUID) -> HttpResponse:
     project = own_project(request, project_uid)
     execution = own_execution(request, project_uid, execution_id)
-    refused = ""
-    try:
-        execution.retry(signed_in(request))
-    except RetryRefused as error:
-        refused = error.sentence
+    refused = _try_to_retry(request, execution)
     if not wants_fragment(request):
         if refused:
             messages.error(request, refused)
@@ -64,6 +60,17 @@ def retry(request: HtmxRequest, project_uid: uuid.UUID, execution_id: uuid.UUID)
     context = {"project": project, "is_page": "page" in request.GET, "refused": refused}
     reading = Reading(execution, execution.attempt)
     return render(request, "executions/detail.html#fragment", context | _context(reading))
+
+
+def _try_to_retry(request: HtmxRequest, execution: Execution) -> str:
+    """Retry the attempt that the person saw; return why not, or nothing."""
+    if request.POST.get("attempt", str(execution.attempt)) != str(execution.attempt):
+        return "This attempt has been retried already; below is the latest."
+    try:
+        execution.retry(signed_in(request))
+    except RetryRefused as refused:
+        return refused.sentence
+    return ""
 
 
 def _attempt(request: HtmxRequest, execution: Execution) -> int:

@@ -1,13 +1,8 @@
-"""What happened: execution, attempt, step run, payload, receipt, and the engines that run them.
-
-Rows of these growing tables refer to others without a database constraint, so that old partitions can be dropped.
-"""
-
 from __future__ import annotations
 
 import uuid
 from datetime import datetime, timedelta
-from typing import Any, Self
+from typing import Self
 
 from django.conf import settings
 from django.db import models, transaction
@@ -15,18 +10,13 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from automations.models import Automation, Trigger, Version
-from connectors.call import JSON
-from executions import encoding
+from executions.models.reference import reference
+from executions.models.step_run import StepRun
 from executions.retry import RetryRefused, refusal_of
-from executions.states import ATTEMPT_LIMIT, FINAL, Kind, Lane, Status, StepStatus
+from executions.states import ATTEMPT_LIMIT, FINAL, Kind, Lane, Status
 from executions.store import store
 from projects.ids import first_id_at, made_at, new_id
 from projects.models import Asker, Organization, Project
-
-
-def reference(model: type[models.Model] | str, **options: Any) -> Any:
-    """Return a foreign key that the database does not enforce."""
-    return models.ForeignKey(model, models.DO_NOTHING, db_constraint=False, related_name="+", **options)
 
 
 class ExecutionQuerySet(models.QuerySet["Execution"]):
@@ -140,9 +130,9 @@ class Execution(models.Model):
         with transaction.atomic():
             # Locked, so that a deactivation is either seen here or comes after this start.
             automation = Automation.objects.select_for_update().get(pk=self.automation_id)
-            if refusal := refusal_of(self, automation):
+            current = Execution.objects.select_related("version", "trigger").get(pk=self.pk)
+            if refusal := refusal_of(current, automation):
                 raise refusal
-            earlier = self._as_attempt(user)
             changed = Execution.objects.filter(pk=self.pk, status=Status.FAILED, attempt=self.attempt).update(
                 status=Status.PENDING, lane=Lane.DIRECT, version=automation.live_version_id, attempt=F("attempt") + 1,
                 time_limit_s=automation.time_limit_s, ran_ms=0, run_at=timezone.now(), deaths=0, engine_id=None,
@@ -150,7 +140,7 @@ class Execution(models.Model):
             )  # fmt: skip
             if not changed:
                 raise RetryRefused("not_retryable", "Somebody else has retried this execution already.")
-            earlier.save(force_insert=True)
+            current._as_attempt(user).save(force_insert=True)
             store().notify_work()
         self.refresh_from_db()
 
@@ -186,115 +176,3 @@ class Attempt(models.Model):
     @property
     def duration(self) -> timedelta | None:
         return self.finished_at - self.started_at if self.started_at and self.finished_at else None
-
-
-class StepRun(models.Model):
-    """One step in one attempt (and one iteration). The trigger is step run 0, of attempt 0: all attempts share it.
-
-    `input` and `output` are exact JSON text, secrets sealed; above encoding.ROW_LIMIT they are an excerpt and the
-    whole is in Payload.
-    """
-
-    TRIGGER = "trigger"
-
-    pk = models.CompositePrimaryKey("execution_id", "attempt", "key", "iteration")
-    execution = reference(Execution, db_index=False)
-    attempt = models.SmallIntegerField()
-    key = models.CharField(max_length=64)
-    iteration = models.CharField(max_length=32, blank=True)
-    organization_id = models.UUIDField()
-    position = models.SmallIntegerField()
-    status = models.SmallIntegerField(choices=StepStatus)
-    connector = models.CharField(max_length=50)
-    action = models.CharField(max_length=50)
-    title = models.CharField(max_length=200, blank=True)
-    tries = models.SmallIntegerField(default=1)
-    started_at = models.DateTimeField()
-    finished_at = models.DateTimeField(null=True)
-    resume_at = models.DateTimeField(null=True)
-    input = models.TextField(null=True)
-    input_bytes = models.IntegerField(default=0)
-    output = models.TextField(null=True)
-    output_bytes = models.IntegerField(default=0)
-    error_code = models.CharField(max_length=40, blank=True)
-    error = models.TextField(blank=True)
-    is_outside = models.BooleanField(default=False)  # the cause of the failure is not the builder's to repair
-
-    @property
-    def state(self) -> StepStatus:
-        return StepStatus(self.status)
-
-    @property
-    def is_trigger(self) -> bool:
-        return self.attempt == 0
-
-    @property
-    def duration(self) -> timedelta | None:
-        return self.finished_at - self.started_at if self.finished_at else None
-
-    def shown(self, side: str) -> str | None:
-        """Return the whole "input" or "output" as JSON text that people may see: secrets masked."""
-        text = getattr(self, side)
-        if getattr(self, f"{side}_bytes") > encoding.ROW_LIMIT:
-            text = Payload.objects.get(
-                execution_id=self.execution_id,
-                attempt=self.attempt,
-                key=self.key,
-                iteration=self.iteration,
-                side=side,
-            ).body
-        return encoding.masked(text) if text is not None else None
-
-    def shown_value(self, side: str) -> JSON:
-        text = self.shown(side)
-        return encoding.loads(text) if text is not None else None
-
-
-class Payload(models.Model):
-    """The whole of an input or output that is too large for its step run's row."""
-
-    pk = models.CompositePrimaryKey("execution_id", "attempt", "key", "iteration", "side")
-    execution = reference(Execution, db_index=False)
-    attempt = models.SmallIntegerField()
-    key = models.CharField(max_length=64)
-    iteration = models.CharField(max_length=32, blank=True)
-    side = models.CharField(max_length=6, choices=[("input", "Input"), ("output", "Output")])
-    organization_id = models.UUIDField()
-    body = models.TextField()
-
-
-class Receipt(models.Model):
-    """What became of a request at a trigger URL that made no execution; an execution is its own receipt."""
-
-    class Outcome(models.TextChoices):
-        CONDITIONS_NOT_MET = "conditions_not_met", "Conditions not met"
-        REFUSED = "refused", "Refused"
-
-    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    organization = reference(Organization, db_index=False)
-    project = reference(Project, db_index=False)
-    automation = reference(Automation, db_index=False)
-    trigger = reference(Trigger, db_index=False)
-    outcome = models.CharField(max_length=20, choices=Outcome)
-    code = models.CharField(max_length=40, blank=True)
-    reason = models.TextField(blank=True)
-
-    class Meta:
-        indexes = [models.Index(fields=["automation", "-id"], name="receipt_log")]
-
-
-class Engine(models.Model):
-    """One engine in one worker process. The row is the lease of everything that it runs."""
-
-    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    host = models.CharField(max_length=200)
-    boot_id = models.CharField(max_length=64)
-    pid = models.IntegerField()
-    started_at = models.DateTimeField(default=timezone.now)
-    beat_at = models.DateTimeField(default=timezone.now)
-    running = models.IntegerField(default=0)
-    rss_kb = models.IntegerField(default=0)
-    is_stopping = models.BooleanField(default=False)
-
-    def __str__(self) -> str:
-        return f"{self.host}:{self.pid}"

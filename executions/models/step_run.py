@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django.db import models
+
+from connectors.call import JSON
+from executions import encoding
+from executions.models.reference import reference
+from executions.states import StepStatus
+
+
+class StepRun(models.Model):
+    """One step in one attempt (and one iteration). The trigger is step run 0, of attempt 0: all attempts share it.
+
+    `input` and `output` are exact JSON text, secrets sealed; above encoding.ROW_LIMIT they are an excerpt and the
+    whole is in Payload.
+    """
+
+    TRIGGER = "trigger"
+
+    pk = models.CompositePrimaryKey("execution_id", "attempt", "key", "iteration")
+    execution = reference("executions.Execution", db_index=False)
+    attempt = models.SmallIntegerField()
+    key = models.CharField(max_length=64)
+    iteration = models.CharField(max_length=32, blank=True)
+    organization_id = models.UUIDField()
+    position = models.SmallIntegerField()
+    status = models.SmallIntegerField(choices=StepStatus)
+    connector = models.CharField(max_length=50)
+    action = models.CharField(max_length=50)
+    title = models.CharField(max_length=200, blank=True)
+    tries = models.SmallIntegerField(default=1)
+    started_at = models.DateTimeField()
+    finished_at = models.DateTimeField(null=True)
+    resume_at = models.DateTimeField(null=True)
+    input = models.TextField(null=True)
+    input_bytes = models.IntegerField(default=0)
+    output = models.TextField(null=True)
+    output_bytes = models.IntegerField(default=0)
+    error_code = models.CharField(max_length=40, blank=True)
+    error = models.TextField(blank=True)
+    is_outside = models.BooleanField(default=False)  # the cause of the failure is not the builder's to repair
+
+    @property
+    def state(self) -> StepStatus:
+        return StepStatus(self.status)
+
+    @property
+    def is_trigger(self) -> bool:
+        return self.attempt == 0
+
+    @property
+    def duration(self) -> timedelta | None:
+        return self.finished_at - self.started_at if self.finished_at else None
+
+    def shown(self, side: str) -> str | None:
+        """Return the whole "input" or "output" as JSON text that people may see: secrets masked."""
+        text = getattr(self, side)
+        if getattr(self, f"{side}_bytes") > encoding.ROW_LIMIT:
+            text = Payload.objects.get(
+                execution_id=self.execution_id,
+                attempt=self.attempt,
+                key=self.key,
+                iteration=self.iteration,
+                side=side,
+            ).body
+        return encoding.masked(text) if text is not None else None
+
+    def shown_value(self, side: str) -> JSON:
+        text = self.shown(side)
+        return encoding.loads(text) if text is not None else None
+
+
+class Payload(models.Model):
+    """The whole of an input or output that is too large for its step run's row."""
+
+    pk = models.CompositePrimaryKey("execution_id", "attempt", "key", "iteration", "side")
+    execution = reference("executions.Execution", db_index=False)
+    attempt = models.SmallIntegerField()
+    key = models.CharField(max_length=64)
+    iteration = models.CharField(max_length=32, blank=True)
+    side = models.CharField(max_length=6, choices=[("input", "Input"), ("output", "Output")])
+    organization_id = models.UUIDField()
+    body = models.TextField()
