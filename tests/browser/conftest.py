@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page
+
+from tests.support.installation import Installation
+
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+]
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[str, Any]:
+    """Take the system's Chromium; without one, what `playwright install chromium` has fetched."""
+    found = next(filter(None, map(shutil.which, CHROMIUM)), None)
+    return browser_type_launch_args | {"args": ARGUMENTS} | ({"executable_path": found} if found else {})
+
+
+@pytest.fixture(scope="session")
+def browser_context_args(browser_context_args: dict[str, Any]) -> dict[str, Any]:
+    return browser_context_args | {
+        "permissions": ["clipboard-read", "clipboard-write"],
+        "timezone_id": "Europe/Berlin",
+        "locale": "en-GB",
+        "reduced_motion": "reduce",
+        "viewport": {"width": 1280, "height": 800},
+    }
+
+
+@pytest.fixture(scope="session")
+def template(prepared: Installation) -> Installation:
+    """Run the pages on SQLite only: what differs by database is tested without a browser."""
+    return prepared
+
+
+@pytest.fixture(scope="session")
+def base_url(product: Installation) -> str:
+    return product.url
+
+
+@pytest.fixture
+def console_errors() -> list[str]:
+    """Return what the page's console complained of; a test that means to see an error clears it."""
+    return []
+
+
+@pytest.fixture
+def page(page: Page, product: Installation, console_errors: list[str]) -> Iterator[Page]:
+    """Return a page of the product; any error on its console, a CSP violation too, fails the test."""
+    page.on("console", lambda message: console_errors.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: console_errors.append(str(error)))
+    yield page
+    assert not console_errors, console_errors
+
+
+@pytest.fixture
+def signed_in(page: Page, product: Installation) -> Page:
+    """Return the page of the demo's builder, signed in."""
+    builder = product.demo["users"]["builder"]
+    page.goto("/login/")
+    page.get_by_label("Username").fill(builder["username"])
+    page.get_by_label("Password").fill(builder["password"])
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url("**/projects/**")
+    return page

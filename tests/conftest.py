@@ -1,0 +1,245 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+from django.utils import timezone
+
+from automations.definition import Definition
+from automations.models import Automation
+from executions.models import Execution
+from projects.models import Membership, Organization, Project
+from tests.support.databases import PostgresqlDatabase, SqliteDatabase
+from tests.support.installation import Installation
+from tests.support.smtp import Smtp
+from tests.support.stub import Stub
+from tools import postgresql
+
+# --- which tests belong to which part of `make test`
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "browser" in item.path.relative_to(item.config.rootpath).parts:
+            item.add_marker("browser")
+        elif {"installation", "product"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker("cluster")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.failed:
+        for value in getattr(item, "funcargs", {}).values():
+            if isinstance(value, Installation):
+                report.sections.append(("logs of the installation", value.logs()))
+    return report
+
+
+A_MOMENT = timedelta(minutes=1)  # PostgreSQL's clock stands still since the test's transaction began
+
+# --- the cast of the tests that need no process: one organization, one project, one builder, one automation
+
+DEFINITION: dict[str, Any] = {
+    "trigger": {"connector": "http", "event": "request"},
+    "steps": [
+        {
+            "key": "fetch",
+            "title": "Fetch",
+            "connector": "http",
+            "action": "request",
+            "input": {"method": "GET", "url": "https://example.com/"},
+        }
+    ],
+}
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None) -> Iterator[None]:
+    """Let the test database of PostgreSQL be dropped although threads of the product still hold connections."""
+    yield
+    connection.close()
+
+
+@pytest.fixture
+def organization(db: None) -> Organization:
+    return Organization.objects.create(name="Acme")
+
+
+@pytest.fixture
+def builder(organization: Organization) -> User:
+    """Return the owner of the organization."""
+    user = User.objects.create_user("builder", "builder@example.com", "builder")
+    Membership.objects.create(organization=organization, user=user, role=Membership.Role.OWNER)
+    return user
+
+
+@pytest.fixture
+def stranger(db: None) -> User:
+    """Return the owner of another organization, with a project there."""
+    other = Organization.objects.create(name="Other")
+    user = User.objects.create_user("stranger", "stranger@example.com", "stranger")
+    Membership.objects.create(organization=other, user=user, role=Membership.Role.OWNER)
+    Project.objects.create(organization=other, name="Elsewhere")
+    return user
+
+
+@pytest.fixture
+def project(organization: Organization) -> Project:
+    return Project.objects.create(organization=organization, name="Website")
+
+
+@pytest.fixture
+def make_automation(project: Project) -> Callable[..., Automation]:
+    """Return a function that makes an active automation with a trigger; `steps` and fields may be given."""
+
+    def make(
+        name: str = "Orders", *, steps: list[dict[str, Any]] | None = None, is_active: bool = True, **fields: Any
+    ) -> Automation:
+        values = {"project": project, "organization_id": project.organization_id, **fields}
+        automation = Automation.objects.create(name=name, **values)
+        trigger, _ = automation.make_trigger("http", "request")
+        definition = Definition.model_validate(DEFINITION | ({} if steps is None else {"steps": steps}))
+        definition.trigger.uid = trigger.uid
+        automation.save_draft(definition, rev=automation.draft_rev)
+        if is_active:
+            automation.activate(None)
+        return automation
+
+    return make
+
+
+@pytest.fixture
+def automation(make_automation: Callable[..., Automation]) -> Automation:
+    return make_automation()
+
+
+@pytest.fixture
+def make_execution(automation: Automation) -> Callable[..., Execution]:
+    """Return a function that stores an execution, of `automation` unless told, in any state."""
+
+    def make(**fields: Any) -> Execution:
+        of = fields.pop("automation", automation)
+        values = {
+            "organization_id": of.organization_id,
+            "project_id": of.project_id,
+            "automation": of,
+            "version": of.live_version,
+            "trigger": of.trigger,
+            "run_at": timezone.now() - A_MOMENT,
+        }
+        return Execution.objects.create(**values | fields)
+
+    return make
+
+
+# --- the outside world
+
+
+@pytest.fixture(scope="session")
+def _stub() -> Iterator[Stub]:
+    stub = Stub()
+    yield stub
+    stub.close()
+
+
+@pytest.fixture
+def stub(_stub: Stub) -> Stub:
+    """Return a service on loopback that remembers every request."""
+    _stub.clear()
+    return _stub
+
+
+@pytest.fixture(scope="session")
+def _smtp() -> Iterator[Smtp]:
+    smtp = Smtp()
+    yield smtp
+    smtp.close()
+
+
+@pytest.fixture
+def smtp(_smtp: Smtp) -> Smtp:
+    """Return the mail server of every installation under test."""
+    _smtp.clear()
+    return _smtp
+
+
+# --- real installations, each test on both databases
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[str]:
+    with ExitStack() as stack:
+        url = os.environ.get("TEST_POSTGRESQL_URL")
+        if not url:
+            try:
+                url = stack.enter_context(postgresql.postgresql())
+            except postgresql.Missing as missing:
+                pytest.skip(str(missing))
+        yield url
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Installation:
+    """Return an installation with keys, static files and an SQLite database, made once a session."""
+    directory = tmp_path_factory.mktemp("prepared")
+    installation = Installation(directory, SqliteDatabase(directory))
+    installation.prepare()
+    return installation
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+def template(
+    request: pytest.FixtureRequest, prepared: Installation, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Installation]:
+    """Return what every installation is a copy of: migrations run once a session and database."""
+    if request.param == "sqlite":
+        yield prepared
+        return
+    database = PostgresqlDatabase(request.getfixturevalue("postgresql_server"))
+    installation = prepared.copy(tmp_path_factory.mktemp("template"), database)
+    installation.manage("migrate", "-v", "0")
+    yield installation
+    database.drop()
+
+
+@pytest.fixture
+def installation(template: Installation, tmp_path: Path, _smtp: Smtp) -> Iterator[Installation]:
+    """Return an installation of the test's own, nothing started; what the test starts is ended after it."""
+    copy = template.copy(tmp_path, template.database.copy(tmp_path), EMAIL_URL=_smtp.url)
+    yield copy
+    copy.stop()
+    copy.database.drop()
+
+
+@pytest.fixture
+def server(installation: Installation) -> Installation:
+    """Return the test's own installation with its web server running."""
+    installation.start_web()
+    return installation
+
+
+@pytest.fixture
+def cluster(installation: Installation) -> Installation:
+    """Return the test's own installation with its cluster running."""
+    installation.start_cluster()
+    return installation
+
+
+@pytest.fixture(scope="session")
+def product(template: Installation, tmp_path_factory: pytest.TempPathFactory, _smtp: Smtp) -> Iterator[Installation]:
+    """Return an installation with web server and cluster that all tests of the session share: leave it healthy."""
+    directory = tmp_path_factory.mktemp("product")
+    copy = template.copy(directory, template.database.copy(directory), EMAIL_URL=_smtp.url)
+    copy.start_web()
+    copy.start_cluster()
+    yield copy
+    copy.stop()
+    copy.database.drop()

@@ -1,0 +1,133 @@
+"""AgentOS as an operator runs it: a data directory, a database, a web server and a cluster."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from tests.support.databases import Database, Row
+from tests.support.processes import ROOT, Process, free_port, until
+
+KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH", "TZ")
+
+
+class Installation:
+    def __init__(self, directory: Path, database: Database, **settings: str) -> None:
+        self.directory = directory
+        self.database = database
+        self.port = free_port()
+        self.settings = {"OUTBOUND_ALLOW": "127.0.0.0/8", "WORKERS": "1", **settings}
+        self.web: Process | None = None
+        self.cluster: Process | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def backend(self) -> str:
+        return self.database.url.partition(":")[0]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {name: os.environ[name] for name in KEPT if name in os.environ} | {
+            "DATA_DIR": str(self.directory),
+            "DATABASE_URL": self.database.url,
+            "PORT": str(self.port),
+            "PYTHONUNBUFFERED": "1",
+            **self.settings,
+        }
+
+    def copy(self, directory: Path, database: Database, **settings: str) -> Installation:
+        """Return another installation with the same keys and static files."""
+        for file in self.directory.glob("*.key*"):
+            shutil.copy(file, directory)
+        (directory / "static").symlink_to(self.directory / "static")
+        return Installation(directory, database, **self.settings | settings)
+
+    # --- the operator's commands
+
+    def prepare(self) -> None:
+        """Do what `make run` does before it starts anything."""
+        self._run([sys.executable, "-m", "agentos_site.keys"])
+        self.manage("migrate", "-v", "0")
+        self.manage("collectstatic", "--noinput", "-v", "0")
+
+    def manage(self, *arguments: str, stdin: str = "") -> str:
+        """Run `manage.py` against this installation and return what it printed; fail with all it said."""
+        return self._run([sys.executable, "manage.py", *arguments], stdin)
+
+    def shell(self, code: str) -> str:
+        """Run Python code in the installation's own process, with Django and the models at hand."""
+        return self.manage("shell", "-v", "0", "-c", code)
+
+    def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
+        return self.database.query(sql, parameters)
+
+    @cached_property
+    def demo(self) -> dict[str, Any]:
+        """Return what `manage.py demo --json` prints; the demo is made at the first look."""
+        return dict(json.loads(self.manage("demo", "--json")))
+
+    def _run(self, command: list[str], stdin: str = "") -> str:
+        done = subprocess.run(
+            command, cwd=ROOT, env=self.environment, input=stdin, text=True, capture_output=True, timeout=120
+        )
+        assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    # --- its processes
+
+    def start_web(self) -> Process:
+        command = [
+            sys.executable, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(self.port),
+            "--workers", "1", "--blocking-threads", "64", "--http", "1", "--no-ws", "--workers-kill-timeout", "5",
+            "agentos_site.wsgi:application",
+        ]  # fmt: skip
+        self.web = Process(command, environment=self.environment, log=self.directory / "web.log")
+        until(lambda: self._answers_or_died(self.web, "/healthz"), within=30, what="the web server answers /healthz")
+        return self.web
+
+    def start_cluster(self) -> Process:
+        command = [sys.executable, "manage.py", "qcluster"]
+        self.cluster = Process(command, environment=self.environment, log=self.directory / "cluster.log")
+        until(self._has_engine, within=30, what="the cluster's engine has registered")
+        return self.cluster
+
+    def stop(self) -> None:
+        for process in (self.cluster, self.web):
+            if process:
+                process.end()
+
+    def get(self, path: str) -> tuple[int, bytes]:
+        try:
+            with urllib.request.urlopen(self.url + path, timeout=10) as answer:
+                return answer.status, answer.read()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read()
+
+    def logs(self) -> str:
+        """Return the end of each log, for the report of a failed test."""
+        files = sorted(self.directory.glob("*.log"))
+        return "\n".join(f"--- {file.name}\n{file.read_text(errors='replace')[-6000:]}" for file in files)
+
+    def _answers_or_died(self, process: Process | None, path: str) -> bool:
+        assert process and process.is_alive, f"it ended\n{self.logs()}"
+        try:
+            self.get(path)
+        except OSError:
+            return False
+        return True
+
+    def _has_engine(self) -> bool:
+        assert self.cluster and self.cluster.is_alive, f"the cluster ended\n{self.logs()}"
+        return bool(self.query("SELECT id FROM executions_engine WHERE NOT is_stopping"))

@@ -1,0 +1,96 @@
+"""Child processes in groups of their own, ended by group, with a deadline and their log at hand."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+LOG_TAIL = 6000
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def until[T](question: Callable[[], T], *, within: float = 15, every: float = 0.05, what: str = "") -> T:
+    """Ask again and again until the answer is true, and return it; fail when it never is."""
+    deadline = time.monotonic() + within
+    while not (answer := question()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {within} s: {what or question}")
+        time.sleep(every)
+    return answer
+
+
+def group_is_alive(pgid: int) -> bool:
+    """Say whether any process of the group still runs; a zombie does not."""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, group = stat.read_text().rpartition(")")[2].split()[:3]
+        except OSError:
+            continue
+        if int(group) == pgid and state != "Z":
+            return True
+    return False
+
+
+class Process:
+    """A running program; its group dies with it."""
+
+    def __init__(self, command: Sequence[str], *, environment: Mapping[str, str], log: Path) -> None:
+        self.log = log
+        with log.open("ab") as output:
+            self.popen = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env=dict(environment),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    @property
+    def pid(self) -> int:
+        return self.popen.pid
+
+    @property
+    def is_alive(self) -> bool:
+        return self.popen.poll() is None
+
+    @property
+    def output(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def signal(self, number: signal.Signals) -> None:
+        os.kill(self.pid, number)
+
+    def terminate(self, *, within: float = 25) -> int:
+        """Send SIGTERM, as an operator does, and return the exit code; fail when it does not end in time."""
+        self.popen.terminate()
+        return self.popen.wait(within)
+
+    def end(self) -> None:
+        """Leave nothing of the group behind."""
+        try:
+            if self.is_alive:
+                self.terminate(within=10)
+        except subprocess.TimeoutExpired:
+            pass
+        finally:
+            self.kill()
+
+    def kill(self) -> None:
+        try:
+            os.killpg(self.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        self.popen.wait(5)

@@ -1,0 +1,115 @@
+"""A mail server on loopback that remembers every message and refuses as told."""
+
+from __future__ import annotations
+
+import email
+import email.policy
+import socketserver
+import threading
+from dataclasses import dataclass
+from email.message import EmailMessage
+from typing import cast
+
+from tests.support.processes import until
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    sender: str
+    recipients: list[str]
+    raw: bytes
+
+    @property
+    def message(self) -> EmailMessage:
+        return cast(EmailMessage, email.message_from_bytes(self.raw, policy=email.policy.default))
+
+
+class Smtp:
+    """`smtp.mails` is what came; `smtp.refuse("RCPT", "550 no such user")` refuses a command."""
+
+    def __init__(self) -> None:
+        self.mails: list[Mail] = []
+        self.refusals: dict[str, str] = {}
+        self.server = _Server(("127.0.0.1", 0), _Session)
+        self.server.smtp = self
+        threading.Thread(target=self.server.serve_forever, name="smtp", daemon=True).start()
+
+    @property
+    def port(self) -> int:
+        return int(self.server.server_address[1])
+
+    @property
+    def url(self) -> str:
+        return f"smtp://127.0.0.1:{self.port}"
+
+    def clear(self) -> None:
+        self.mails.clear()
+        self.refusals.clear()
+
+    def refuse(self, command: str, reply: str) -> None:
+        self.refusals[command.upper()] = reply
+
+    def wait_for(self, count: int, *, within: float = 15) -> list[Mail]:
+        until(lambda: len(self.mails) >= count, within=within, what=f"{count} mails")
+        return list(self.mails)
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+
+class _Server(socketserver.ThreadingTCPServer):
+    daemon_threads = True
+    allow_reuse_address = True
+    smtp: Smtp
+
+
+class _Session(socketserver.StreamRequestHandler):
+    sender = ""
+    recipients: list[str]
+
+    def handle(self) -> None:
+        self.recipients = []
+        self.say("220 stub ready")
+        while line := self.rfile.readline(8192):
+            command, _, rest = line.decode(errors="replace").strip().partition(" ")
+            if not self.obey(command.upper(), rest):
+                return
+
+    def obey(self, command: str, rest: str) -> bool:
+        """Answer one command; return False when the session is over."""
+        smtp = cast(_Server, self.server).smtp
+        if reply := smtp.refusals.get(command):
+            self.say(reply)
+        elif command == "EHLO":
+            self.say("250-stub\r\n250-8BITMIME\r\n250 SMTPUTF8")
+        elif command == "MAIL":
+            self.sender, self.recipients = address(rest), []
+            self.say("250 ok")
+        elif command == "RCPT":
+            self.recipients.append(address(rest))
+            self.say("250 ok")
+        elif command == "DATA":
+            self.say("354 go on")
+            smtp.mails.append(Mail(self.sender, self.recipients, self.read_message()))
+            self.say("250 taken")
+        elif command == "QUIT":
+            self.say("221 bye")
+            return False
+        else:
+            self.say("250 ok")
+        return True
+
+    def read_message(self) -> bytes:
+        lines = []
+        while (line := self.rfile.readline()) not in (b".\r\n", b""):
+            lines.append(line[1:] if line.startswith(b".") else line)
+        return b"".join(lines)
+
+    def say(self, reply: str) -> None:
+        self.wfile.write(reply.encode() + b"\r\n")
+
+
+def address(parameter: str) -> str:
+    """Return the address of `FROM:<a@b> SIZE=1`."""
+    return parameter.partition("<")[2].partition(">")[0]

@@ -1,0 +1,94 @@
+"""A throw-away PostgreSQL from the installed binaries: `with postgresql() as url`."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+OLDEST = 15
+START_S = 30
+
+
+class Missing(Exception):
+    """No PostgreSQL can be started here; the text says what is missing."""
+
+
+def binaries() -> Path:
+    """Return the folder of the newest installed server programs; raise Missing."""
+    folders = [path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/initdb")]
+    folders = [folder for folder in folders if int(folder.parent.name) >= OLDEST]
+    if folders:
+        return max(folders, key=lambda folder: int(folder.parent.name))
+    if (found := shutil.which("initdb")) and shutil.which("pg_ctl"):
+        return Path(found).resolve().parent
+    raise Missing(f"PostgreSQL {OLDEST} or newer is not installed")
+
+
+def owner() -> str | None:
+    """Return the user to run the server as: PostgreSQL refuses root. None means ourselves."""
+    if os.geteuid() != 0:
+        return None
+    for name in ("postgres", "nobody"):
+        try:
+            pwd.getpwnam(name)
+        except KeyError:
+            continue
+        return name
+    raise Missing("PostgreSQL cannot run as root, and there is no user postgres")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def postgresql(*, port: int | None = None) -> Iterator[str]:
+    """Run a new, empty server on loopback with its stock settings (fsync on) and yield its URL; raise Missing."""
+    programs, user = binaries(), owner()
+    directory = Path(tempfile.mkdtemp(prefix="agentos-postgresql-"))
+    try:
+        if user:
+            shutil.chown(directory, user)
+        data = directory / "data"
+        _run(programs / "initdb", "-D", data, "-U", "agentos", "-A", "trust", "-E", "UTF8", "--locale=C", user=user)
+        port = port or free_port()
+        options = f"-p {port} -h 127.0.0.1 -k {directory} -c max_connections=200"
+        log = directory / "log"
+        _run(programs / "pg_ctl", "-D", data, "-l", log, "-t", START_S, "-w", "-o", options, "start", user=user)
+        try:
+            yield f"postgresql://agentos@127.0.0.1:{port}/postgres"
+        finally:
+            _run(programs / "pg_ctl", "-D", data, "-t", START_S, "-m", "immediate", "-w", "stop", user=user)
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _run(*command: object, user: str | None) -> None:
+    """Run a program of PostgreSQL in a session of its own, so that Ctrl-C leaves the stopping to us."""
+    arguments = [str(part) for part in command]
+    with tempfile.TemporaryFile() as output:  # not a pipe: the server that pg_ctl starts would keep it open
+        done = subprocess.run(
+            arguments,
+            user=user,
+            group=pwd.getpwnam(user).pw_gid if user else None,
+            extra_groups=[] if user else None,
+            cwd="/",
+            start_new_session=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+        output.seek(0)
+        said = output.read().decode(errors="replace").strip()
+    if done.returncode:
+        raise Missing(f"{Path(arguments[0]).name} failed: {said}")
