@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
@@ -166,14 +166,21 @@ STORAGES = {
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
 }
 
-EMAIL_URL = urlsplit(text("EMAIL_URL", "smtp://localhost:25"))
-EMAIL_HOST = EMAIL_URL.hostname or "localhost"
-EMAIL_PORT = EMAIL_URL.port or 25
-EMAIL_HOST_USER = EMAIL_URL.username or ""
-EMAIL_HOST_PASSWORD = EMAIL_URL.password or ""
-EMAIL_USE_SSL = EMAIL_URL.scheme == "smtps"
-EMAIL_USE_TLS = EMAIL_URL.scheme == "smtp+tls"
-EMAIL_TIMEOUT = 20
+MAIL_URL = urlsplit(text("EMAIL_URL", "smtp://localhost:25"))
+MAILERS = {
+    "default": {
+        "BACKEND": "django.core.mail.backends.smtp.EmailBackend",
+        "OPTIONS": {
+            "host": MAIL_URL.hostname or "localhost",
+            "port": MAIL_URL.port or 25,
+            "username": unquote(MAIL_URL.username or ""),
+            "password": unquote(MAIL_URL.password or ""),
+            "use_ssl": MAIL_URL.scheme == "smtps",
+            "use_tls": MAIL_URL.scheme == "smtp+tls",
+            "timeout": 20,
+        },
+    },
+}
 DEFAULT_FROM_EMAIL = text("FROM_EMAIL", f"agentos@{urlsplit(BASE_URL).hostname}")
 
 IS_HTTPS = BASE_URL.startswith("https://")
