@@ -11,7 +11,8 @@ import ipaddress
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
@@ -19,89 +20,42 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
+from connectors.addresses import OPEN_PORTS, Address, Allow, is_public, parse_allow
 from connectors.call import HttpResponse, StepError
 
+__all__ = ["Allow", "Outbound", "checked_url", "parse_allow"]
+
 SIZE_LIMIT = 10 * 1024 * 1024
-REDIRECT_LIMIT = 5
+REDIRECT_LIMIT = 3
 RESOLVE_S = 3.0
 CONNECTIONS = 2000
-OPEN_PORTS = frozenset({80, 443, *range(8000, 9000)})
+IDLE_S = 4.0  # shorter than servers keep an idle connection, or a POST could meet one just closed
+DNS_THREADS = 16
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
-CREDENTIAL_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization", "idempotency-key"})
 SAFE_ACROSS_ORIGINS = frozenset({"accept", "accept-language", "content-type", "user-agent"})
 
-type Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-type Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-# What is not a public unicast address, and Azure's wire server, which has one (IANA special-purpose registries).
-BLOCKED_4 = [
-    ipaddress.ip_network(block)
-    for block in (
-        "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24",
-        "192.0.2.0/24", "192.31.196.0/24", "192.52.193.0/24", "192.88.99.0/24", "192.168.0.0/16", "192.175.48.0/24",
-        "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4", "168.63.129.16/32",
-    )
-]  # fmt: skip
-GLOBAL_6 = ipaddress.ip_network("2000::/3")
-BLOCKED_6 = [
-    ipaddress.ip_network(block)
-    for block in ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20", "2620:4f:8000::/48")
-]
-
-
-@dataclass(frozen=True, slots=True)
-class Allow:
-    """The private networks that the operator opened, each for one port or for all."""
-
-    entries: tuple[tuple[Network, int | None], ...] = ()
-
-    def covers(self, address: Address, port: int) -> bool:
-        return any(
-            address.version == network.version and address in network and only in (None, port)
-            for network, only in self.entries
-        )
-
-
-def parse_allow(text: str) -> Allow:
-    """Return OUTBOUND_ALLOW: networks, each with an optional `:port` (an IPv6 one in brackets then)."""
-    return Allow(tuple(_entry(part.strip()) for part in text.split(",") if part.strip()))
-
-
-def _entry(text: str) -> tuple[Network, int | None]:
-    network, port = text, ""
-    if text.startswith("["):
-        network, _, rest = text[1:].partition("]")
-        port = rest.removeprefix(":")
-        suffix, _, after = rest.partition(":")
-        if suffix.startswith("/"):
-            network, port = network + suffix, after
-    elif text.count(":") == 1:
-        network, port = text.split(":")
+def _is_address(host: str) -> bool:
     try:
-        number = int(port) if port else None
-        if number is not None and not 0 < number < 65536:
-            raise ValueError
-        return ipaddress.ip_network(network, strict=False), number
+        ipaddress.ip_address(host)
     except ValueError:
-        raise ValueError(
-            f"OUTBOUND_ALLOW: “{text}” is not a network with an optional port, like 10.0.0.0/8:8080."
-        ) from None
-
-
-def is_public(address: Address) -> bool:
-    if isinstance(address, ipaddress.IPv6Address):
-        mapped = address.ipv4_mapped
-        if mapped is None:
-            return address in GLOBAL_6 and not any(address in block for block in BLOCKED_6)
-        address = mapped
-    return not any(address in block for block in BLOCKED_4)
+        return False
+    return True
 
 
 type Resolve = Callable[[str, int], Awaitable[list[str]]]
 
 
+# Of their own: a name server that hangs must not keep other work of the process waiting for a thread.
+_dns_threads = ThreadPoolExecutor(DNS_THREADS, thread_name_prefix="outbound-dns")
+
+
 async def system_resolve(host: str, port: int) -> list[str]:
-    infos = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return await asyncio.get_running_loop().run_in_executor(_dns_threads, _look_up, host, port)
+
+
+def _look_up(host: str, port: int) -> list[str]:
+    infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(info[4][0]) for info in infos))
 
 
@@ -111,18 +65,37 @@ class GuardedResolver(AbstractResolver):
     def __init__(self, allow: Allow, resolve: Resolve) -> None:
         self.allow = allow
         self.find = resolve
+        self._under_way: dict[tuple[str, int], asyncio.Future[list[str]]] = {}
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
         try:
             async with asyncio.timeout(RESOLVE_S):
-                found = await self.find(host, port)
+                found = await self._found(host, port)
         except (OSError, UnicodeError, TimeoutError):
             raise StepError(f"Could not resolve {host}.", code="cannot_resolve", outside=True, retryable=True) from None
         for text in found:
             self.check(ipaddress.ip_address(text.split("%")[0]), port)
         return [self._result(host, text, port) for text in found]
+
+    async def _found(self, host: str, port: int) -> list[str]:
+        """Look a name up once for all who ask while that is under way; what comes out is checked for each."""
+        if _is_address(host):
+            return [host]
+        key = (host, port)
+        if key not in self._under_way:
+            self._under_way[key] = asyncio.ensure_future(self.find(host, port))
+            self._under_way[key].add_done_callback(partial(self._looked_up, key))
+        found = await asyncio.shield(self._under_way[key])
+        if not found:
+            raise OSError("no addresses")
+        return found
+
+    def _looked_up(self, key: tuple[str, int], done: asyncio.Future[list[str]]) -> None:
+        self._under_way.pop(key, None)
+        if not done.cancelled():
+            done.exception()  # whoever asked has it, or has given up
 
     def check(self, address: Address, port: int) -> None:
         mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
@@ -149,7 +122,7 @@ class GuardedConnector(aiohttp.TCPConnector):
     """Sends address literals through the resolver too, which aiohttp would dial unasked."""
 
     def __init__(self, resolver: GuardedResolver) -> None:
-        super().__init__(resolver=resolver, use_dns_cache=False, limit=CONNECTIONS, limit_per_host=0)
+        super().__init__(resolver=resolver, use_dns_cache=False, limit=CONNECTIONS, keepalive_timeout=IDLE_S)
         self.guard = resolver
 
     async def _resolve_host(self, host: str, port: int, traces: Any = None) -> list[ResolveResult]:
@@ -157,17 +130,25 @@ class GuardedConnector(aiohttp.TCPConnector):
 
 
 class Outbound:
-    """Makes outbound HTTP requests; one a loop."""
+    """Makes outbound HTTP requests over one pool of connections; close it before its event loop ends."""
 
     def __init__(self, allow: Allow, *, resolve: Resolve = system_resolve, size_limit: int = SIZE_LIMIT) -> None:
-        self.resolver = GuardedResolver(allow, resolve)
+        self.allow = allow
+        self.find = resolve
         self.size_limit = size_limit
         self._session: aiohttp.ClientSession | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def __aenter__(self) -> Outbound:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
 
     async def close(self) -> None:
-        if self._session is not None:
+        if self._session is not None and self._loop is asyncio.get_running_loop():
             await self._session.close()
-            self._session = None
+        self._session = self._loop = None
 
     async def request(
         self,
@@ -196,7 +177,7 @@ class Outbound:
     ) -> HttpResponse:
         for _ in range(REDIRECT_LIMIT + 1):
             response = await self._once(method, url, headers, body)
-            location = response.headers.get("Location", "")
+            location = response.headers.get("location", "")
             if not follow or response.status not in REDIRECTS or not location:
                 return response
             following = checked_url(urljoin(str(url), location))
@@ -208,7 +189,7 @@ class Outbound:
         raise StepError(f"More than {REDIRECT_LIMIT} redirects.", code="too_many_redirects", outside=True)
 
     async def _once(self, method: str, url: URL, headers: dict[str, str], body: bytes | None) -> HttpResponse:
-        given = {"User-Agent": "AgentOS", "Accept": "*/*", "Accept-Encoding": "identity", **headers}
+        given = {"user-agent": "AgentOS", "accept": "*/*", **_joined(headers), "accept-encoding": "identity"}
         try:
             async with self._open().request(
                 method,
@@ -220,7 +201,9 @@ class Outbound:
                 max_field_size=16_384,
             ) as answer:
                 content = await self._read(answer)
-                return HttpResponse(status=answer.status, headers={**answer.headers}, body=content, url=str(answer.url))
+                return HttpResponse(
+                    status=answer.status, headers=_joined(answer.headers), body=content, url=str(answer.url)
+                )
         except StepError:
             raise
         except (aiohttp.InvalidURL, UnicodeError):
@@ -231,8 +214,8 @@ class Outbound:
         except aiohttp.ClientConnectorError:
             text = f"Could not connect to {url.host}."
             raise StepError(text, code="cannot_connect", outside=True, retryable=True) from None
-        except ValueError as error:
-            raise StepError(f"The request cannot be sent: {error}", code="bad_request") from None
+        except ValueError:  # not quoted: a header that cannot be sent may hold a secret
+            raise StepError("A header or the method cannot be sent.", code="bad_request") from None
         except (aiohttp.ClientError, OSError) as error:
             text = f"The answer of {url.host} could not be read: {type(error).__name__}."
             raise StepError(text, code="bad_response", outside=True, retryable=True) from None
@@ -245,21 +228,32 @@ class Outbound:
         async for chunk in answer.content.iter_any():
             size += len(chunk)
             if size > self.size_limit:
-                text = f"The answer is larger than {self.size_limit // (1024 * 1024)} MB."
+                text = f"The answer is larger than {self.size_limit / (1024 * 1024):g} MB."
                 raise StepError(text, code="too_large", outside=True)
             chunks.append(chunk)
         return b"".join(chunks)
 
     def _open(self) -> aiohttp.ClientSession:
-        if self._session is None:
+        loop = asyncio.get_running_loop()
+        if self._session is None or self._loop is not loop:
+            self._loop = loop
             self._session = aiohttp.ClientSession(
-                connector=GuardedConnector(self.resolver),
+                connector=GuardedConnector(GuardedResolver(self.allow, self.find)),
                 trust_env=False,
                 auto_decompress=False,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=aiohttp.ClientTimeout(total=None),
             )
         return self._session
+
+
+def _joined(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return headers by lower-case name, those of one name as one."""
+    joined: dict[str, str] = {}
+    for given, value in headers.items():
+        name = given.lower()
+        joined[name] = f"{joined[name]}, {value}" if name in joined else value
+    return joined
 
 
 def checked_url(url: str) -> URL:
