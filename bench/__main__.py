@@ -1,0 +1,121 @@
+"""`python -m bench`: measures the real web server and cluster on SQLite and on PostgreSQL (docs/benchmarks.md)."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from bench import machine, report
+from bench.installation import ROOT, Installation
+from bench.postgresql import NoPostgreSQL, binaries
+
+NAMES = ("memory", "transform", "first-step", "respond", "call-api", "drain")
+PORTS = {"sqlite": 8190, "postgresql": 8192}
+POSTGRESQL_PORT = 5560
+
+
+def main() -> int:
+    options = _options()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything started is stopped
+    os.chdir(ROOT)
+    if options.child:
+        Path(options.json).write_text(json.dumps(measure(options)))
+        return 0
+    about = machine.describe()
+    print(machine.line(about), flush=True)
+    results = {database: _in_child(database, options) for database in _databases(options.database)}
+    print("\n" + report.table(results))
+    if options.json:
+        Path(options.json).write_text(json.dumps({"machine": about, "results": results}, indent=2) + "\n")
+    return 1 if any(result["totals"][fault] for result in results.values() for fault in ("lost", "stuck")) else 0
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Measure one database in this process, which Django is set up for once."""
+    port = options.port or PORTS[options.database]
+    url = os.environ.get("DATABASE_URL", "") if options.database == "postgresql" else ""
+    with Installation(options.database, port, POSTGRESQL_PORT, url) as installation:
+        import django
+
+        django.setup()
+        from bench import measures, seed
+
+        sizes = measures.QUICK if options.quick else measures.Sizes(runs=options.runs)
+        session = measures.Session(installation, seed.seed(), sizes)
+        installation.start_stub()
+        installation.start_web()
+        measures.start_cluster(installation)
+        measures.warm_up(session)
+        for name in options.only:
+            for run in range(sizes.runs):
+                started = time.monotonic()
+                measures.MEASURES[name](session)
+                _say(f"{options.database} {name} {run + 1}/{sizes.runs}: {time.monotonic() - started:.1f} s")
+        return {
+            "figures": {name: report.summary(values) for name, values in session.figures.items()},
+            "totals": session.totals,
+        }
+
+
+def _in_child(database: str, options: argparse.Namespace) -> dict[str, Any]:
+    """Measure in a process of its own: Django is set up for one database, and the next starts fresh."""
+    with tempfile.NamedTemporaryFile(suffix=".json") as file:
+        command = [sys.executable, "-m", "bench", "--child", "--database", database, "--json", file.name]
+        command += ["--only", ",".join(options.only), "--runs", str(options.runs), "--port", str(options.port)]
+        child = subprocess.Popen([*command, "--quick"] if options.quick else command)
+        try:
+            if child.wait():
+                sys.exit(f"the run on {database} failed")
+        finally:
+            if child.poll() is None:
+                child.terminate()
+                child.wait(60)
+        result: dict[str, Any] = json.load(file)
+        return result
+
+
+def _databases(chosen: str | None) -> list[str]:
+    if chosen:
+        return [chosen]
+    try:
+        if not os.environ.get("DATABASE_URL"):
+            binaries()
+    except NoPostgreSQL as reason:
+        print(f"SQLite only: {reason}")
+        return ["sqlite"]
+    return ["sqlite", "postgresql"]
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="one short run of each, under a minute in all")
+    parser.add_argument("--only", type=_names, default=list(NAMES), help=f"some of {','.join(NAMES)}")
+    parser.add_argument("--database", choices=list(PORTS), help="one of the two")
+    parser.add_argument("--runs", type=int, default=3, help="of each measure; the median is shown")
+    parser.add_argument("--port", type=int, default=0, help="of the web server; the next one is the stub's")
+    parser.add_argument("--json", metavar="FILE", default="", help="write the figures to a file too")
+    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def _names(text: str) -> list[str]:
+    names = text.split(",")
+    if unknown := [name for name in names if name not in NAMES]:
+        raise argparse.ArgumentTypeError(f"{', '.join(unknown)} is not one of {', '.join(NAMES)}")
+    return names
+
+
+if __name__ == "__main__":
+    sys.exit(main())

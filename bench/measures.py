@@ -1,0 +1,210 @@
+"""What is measured. Each measure is one run on a live installation and yields figures; the session repeats it."""
+
+from __future__ import annotations
+
+import statistics
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import orjson
+
+from bench import rows
+from bench.installation import Installation
+from bench.load import NUMBER, Job, Seen, send
+from bench.processes import Memory
+from bench.seed import Target
+
+CONNECTIONS = (1, 10, 50, 200)
+STUB_MS = 200
+HELD_MS = 2500  # how long the stub holds each call while memory is read
+
+FAULTS = ("lost", "stuck", "not Success", "refused", "unanswered")
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How long and how much; --quick takes the short form."""
+
+    runs: int = 3
+    seconds: float = 5.0
+    backlog: int = 20_000
+    calls: int = 1000
+    rate_seconds: float = 15.0
+
+
+QUICK = Sizes(runs=1, seconds=1.0, backlog=2000, calls=1000, rate_seconds=2.5)
+
+
+@dataclass
+class Session:
+    """An installation with its automations, and the figures so far: name → one value a run."""
+
+    installation: Installation
+    targets: dict[str, Target]
+    sizes: Sizes
+    figures: dict[str, list[float]] = field(default_factory=dict)
+    totals: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("accepted", *FAULTS), 0))
+
+    def note(self, name: str, value: float) -> None:
+        self.figures.setdefault(name, []).append(value)
+
+    def job(self, automation: str, connections: int, body: object = None, **amount: float) -> Job:
+        target = self.targets[automation]
+        text = orjson.dumps(body or ORDER).decode().replace('"NUMBER"', f"1{NUMBER.decode()}")
+        return Job(url=target.url, secret=target.secret, body=text, connections=connections, **amount)  # type: ignore[arg-type]
+
+    def check(self, seen: Seen, limit_s: float = 60) -> rows.Outcome:
+        """Wait for the end of all that was accepted and add what went wrong to the totals."""
+        rows.wait_until_final(seen.first_sent_at, limit_s)
+        outcome = rows.outcome(seen.first_sent_at, seen.ids)
+        self.totals["accepted"] += seen.statuses.get("202", 0) + seen.statuses.get("200", 0)
+        self.totals["lost"] += outcome.missing
+        self.totals["stuck"] += outcome.stuck
+        self.totals["not Success"] += outcome.not_success
+        self.totals["refused"] += sum(count for status, count in seen.statuses.items() if status not in ("200", "202"))
+        self.totals["unanswered"] += seen.unknown
+        return outcome
+
+    def cpu_s(self) -> dict[str, float]:
+        used = {"web": self.installation.web.cpu_s(), "cluster": self.installation.cluster.cpu_s()}
+        if self.installation.postgresql:
+            used["postgres"] = self.installation.postgresql.group.cpu_s()
+        return used
+
+
+ORDER = {
+    "id": "NUMBER",
+    "type": "order",
+    "customer": {"name": "Ada Lovelace", "email": "ada@example.com", "city": "London"},
+    "total": 100,
+    "lines": [{"sku": f"SKU-{number}", "title": "A thing that was ordered", "quantity": 1} for number in range(8)],
+}
+
+
+def warm_up(session: Session) -> None:
+    """Let every process import and cache what the first requests need."""
+    session.check(send(session.job("transform", 10, seconds=1)))
+    session.check(send(session.job("respond", 2, seconds=0.3)))
+
+
+def transform(session: Session) -> None:
+    """Accepted and executed as fast as answers come."""
+    for connections in CONNECTIONS:
+        before = session.cpu_s()
+        seen = send(session.job("transform", connections, seconds=session.sizes.seconds))
+        outcome = session.check(seen)
+        used = session.cpu_s()
+        count = max(1, outcome.rows)
+        label = f"transform c={connections}"
+        session.note(f"{label}: accepted/s", seen.statuses.get("202", 0) / seen.seconds)
+        session.note(f"{label}: completed/s", outcome.rows / max(0.001, outcome.last_finished_at - seen.first_sent_at))
+        session.note(f"{label}: accept p50 ms", percentile(seen.latencies_ms, 50))
+        session.note(f"{label}: accept p99 ms", percentile(seen.latencies_ms, 99))
+        parts = {name: (used[name] - before[name]) * 1000 / count for name in used}
+        for name, value in {"all": sum(parts.values()), **parts, "(load generator)": seen.cpu_s * 1000 / count}.items():
+            session.note(f"{label}: CPU ms each, {name}", value)
+
+
+def first_step(session: Session) -> None:
+    """From acceptance to the first step's start, at a rate that leaves the machine mostly idle."""
+    seen = send(session.job("transform", 20, rate=40, seconds=session.sizes.rate_seconds))
+    session.check(seen)
+    waits = rows.first_step_ms(seen.first_sent_at)
+    session.note("first step at 40/s: p50 ms", percentile(waits, 50))
+    session.note("first step at 40/s: p99 ms", percentile(waits, 99))
+
+
+def respond(session: Session) -> None:
+    """The round trip of a caller who waits for a Response step."""
+    for connections in (1, 10):
+        seen = send(session.job("respond", connections, seconds=session.sizes.seconds))
+        session.check(seen)
+        session.note(f"respond c={connections}: p50 ms", percentile(seen.latencies_ms, 50))
+        session.note(f"respond c={connections}: p99 ms", percentile(seen.latencies_ms, 99))
+
+
+def call_api(session: Session) -> None:
+    """Many slow calls at once: first POST to last finished."""
+    count = session.sizes.calls
+    body = {"id": "NUMBER", "url": session.installation.stub_url(STUB_MS)}
+    seen = send(session.job("call-api", 50, body, requests=count))
+    outcome = session.check(seen)
+    session.note(f"{count} x call-api at {STUB_MS} ms: s", outcome.last_finished_at - seen.first_sent_at)
+
+
+def memory(session: Session) -> None:
+    """Web server and cluster, idle and with a thousand calls in flight."""
+    _note_memory(session, "idle", _memory(session))
+    body = {"id": "NUMBER", "url": session.installation.stub_url(HELD_MS)}
+    with _watching(lambda: (rows.running(), _memory(session))) as samples:
+        seen = send(session.job("call-api", 50, body, requests=session.sizes.calls))
+        session.check(seen)
+    most, _ = max(samples, key=lambda sample: sample[0])
+    _note_memory(session, "in flight", max((memory for _, memory in samples), key=lambda memory: memory.pss_mb))
+    session.note("memory: running at once", most)
+
+
+def drain(session: Session) -> None:
+    """The engine alone: a backlog that was accepted while no cluster ran."""
+    installation, count = session.installation, session.sizes.backlog
+    installation.cluster.stop()
+    seen = send(session.job("transform", 50, requests=count))
+    session.note("web alone c=50: accepted/s", seen.statuses.get("202", 0) / seen.seconds)
+    start_cluster(installation)
+    before = installation.cluster.cpu_s()
+    outcome = session.check(seen, limit_s=30 + count / 100)
+    used = installation.cluster.cpu_s() - before
+    rate = outcome.rows / max(0.001, outcome.last_finished_at - outcome.first_started_at)
+    session.note(f"backlog of {count}: completed/s", rate)
+    session.note(f"backlog of {count}: CPU ms each, cluster", used * 1000 / max(1, outcome.rows))
+
+
+MEASURES: dict[str, Callable[[Session], None]] = {
+    "memory": memory,
+    "transform": transform,
+    "first-step": first_step,
+    "respond": respond,
+    "call-api": call_api,
+    "drain": drain,
+}
+
+
+def start_cluster(installation: Installation) -> None:
+    installation.start_cluster()
+    installation.wait_for(rows.has_engine, installation.cluster, "the cluster")
+
+
+def percentile(values: Sequence[float], percent: int) -> float:
+    if len(values) < 2:
+        return values[0] if values else float("nan")
+    return statistics.quantiles(values, n=100, method="inclusive")[percent - 1]
+
+
+def _memory(session: Session) -> Memory:
+    return session.installation.web.memory() + session.installation.cluster.memory()
+
+
+def _note_memory(session: Session, when: str, memory: Memory) -> None:
+    session.note(f"memory {when}: PSS MB", memory.pss_mb)
+    session.note(f"memory {when}: RSS MB", memory.rss_mb)
+
+
+@contextmanager
+def _watching[T](read: Callable[[], T]) -> Iterator[list[T]]:
+    """Sample in a thread while the block runs."""
+    samples = [read()]
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(0.3):
+            samples.append(read())
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield samples
+    finally:
+        ended.set()
+        thread.join()

@@ -1,0 +1,61 @@
+"""Figures as a table for people and as JSON for machines: medians of the runs with their range."""
+
+from __future__ import annotations
+
+import statistics
+from typing import Any
+
+GOALS = {  # name → the figure to reach; a rate is to be at least, anything else at most that
+    "transform c=50: completed/s": 2000,
+    "transform c=50: CPU ms each, all": 0.9,
+    "transform c=200: accept p99 ms": 300,
+    "first step at 40/s: p50 ms": 8,
+    "first step at 40/s: p99 ms": 30,
+    "respond c=1: p50 ms": 10,
+    "respond c=10: p50 ms": 30,
+    "1000 x call-api at 200 ms: s": 2,
+    "memory idle: PSS MB": 200,
+    "memory in flight: PSS MB": 300,
+}
+BACKLOG_GOALS = {"sqlite": 8000, "postgresql": 6000}
+
+
+def summary(values: list[float]) -> dict[str, Any]:
+    return {"median": statistics.median(values), "min": min(values), "max": max(values), "runs": len(values)}
+
+
+def table(results: dict[str, dict[str, Any]]) -> str:
+    """Return the results, a column a database."""
+    names = max((list(result["figures"]) for result in results.values()), key=len)  # PostgreSQL has its own CPU too
+    width = max(len(name) for name in [*names, "accepted"]) + 2
+    lines = ["".ljust(width) + "".join(database.ljust(34) for database in results).rstrip()]
+    for name in names:
+        cells = [_cell(database, name, result["figures"].get(name)) for database, result in results.items()]
+        lines.append(name.ljust(width) + "".join(cell.ljust(34) for cell in cells).rstrip())
+    for name in next(iter(results.values()))["totals"]:
+        lines.append(
+            name.ljust(width) + "".join(str(result["totals"][name]).ljust(34) for result in results.values()).rstrip()
+        )
+    return "\n".join(lines)
+
+
+def _cell(database: str, name: str, figure: dict[str, Any] | None) -> str:
+    if figure is None:
+        return "-"
+    text = _number(figure["median"])
+    if figure["runs"] > 1:
+        text += f" [{_number(figure['min'])}-{_number(figure['max'])}]"
+    return text + _verdict(database, name, figure["median"])
+
+
+def _verdict(database: str, name: str, value: float) -> str:
+    goal = BACKLOG_GOALS[database] if name == "backlog of 20000: completed/s" else GOALS.get(name)
+    if goal is None:
+        return ""
+    is_rate = name.endswith("/s")
+    reached = value >= goal if is_rate else value <= goal
+    return f" {'ok' if reached else 'misses'} {'>=' if is_rate else '<='} {goal}"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"

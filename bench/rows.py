@@ -1,0 +1,77 @@
+"""What the database says about what was posted."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from django.utils import timezone
+
+from executions.models import Engine, Execution, StepRun
+from executions.states import FINAL, Status
+from projects.ids import first_id_at, made_at
+
+OPEN = [status for status in Status if status not in FINAL]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of a run of posts."""
+
+    rows: int
+    missing: int  # accepted, and there is no row
+    stuck: int  # no final status by the deadline
+    not_success: int
+    first_started_at: float
+    last_finished_at: float
+
+
+def has_engine() -> bool:
+    return Engine.objects.filter(beat_at__gt=timezone.now() - timedelta(seconds=5)).exists()
+
+
+def has_no_engine() -> bool:
+    return not Engine.objects.exists()
+
+
+def running() -> int:
+    return Execution.objects.filter(status=Status.RUNNING).count()
+
+
+def wait_until_final(since: float, limit_s: float, look: Callable[[], None] = lambda: None) -> None:
+    """Wait until nothing accepted since then is open, or the limit is over; `look` is called at every turn."""
+    deadline = time.monotonic() + limit_s
+    query = Execution.objects.filter(id__gte=_first_id(since), status__in=OPEN)
+    while query.exists() and time.monotonic() < deadline:
+        look()
+        time.sleep(0.1)
+
+
+def outcome(since: float, accepted: list[str]) -> Outcome:
+    fields = ("id", "status", "started_at", "finished_at")
+    rows = list(Execution.objects.filter(id__gte=_first_id(since)).values_list(*fields))
+    ended = [row for row in rows if row[1] in FINAL]
+    return Outcome(
+        rows=len(rows),
+        missing=len({uuid.UUID(text) for text in accepted} - {row[0] for row in rows}),
+        stuck=len(rows) - len(ended),
+        not_success=sum(row[1] != Status.SUCCESS for row in ended),
+        first_started_at=min((row[2].timestamp() for row in rows if row[2]), default=0.0),
+        last_finished_at=max((row[3].timestamp() for row in ended if row[3]), default=0.0),
+    )
+
+
+def first_step_ms(since: float) -> list[float]:
+    """Return for each execution the time from its acceptance, which its id tells, to its first step's start."""
+    starts = StepRun.objects.filter(execution_id__gte=_first_id(since), attempt=1, position=1)
+    return [
+        (started_at - made_at(execution_id)) / timedelta(milliseconds=1)
+        for execution_id, started_at in starts.values_list("execution_id", "started_at")
+    ]
+
+
+def _first_id(since: float) -> uuid.UUID:
+    return first_id_at(datetime.fromtimestamp(since, UTC))
