@@ -16,6 +16,7 @@ DEPTH = 6
 NODES_A_SOURCE = 300
 ITEMS_A_LIST = 3
 PREVIEW = 60
+OPEN_UP_TO = 12
 BARE = re.compile(r"[A-Za-z_][\w-]*")
 
 
@@ -29,6 +30,11 @@ class Node:
     @property
     def template(self) -> str:
         return f"{{{{ {self.path} }}}}"
+
+    @property
+    def is_open(self) -> bool:
+        """Return whether to show what is inside at once: two levels, while they are short."""
+        return self.path.count(".") + self.path.count("[") < 2 and len(self.children) <= OPEN_UP_TO
 
 
 @dataclass(slots=True, kw_only=True)

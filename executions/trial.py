@@ -28,10 +28,9 @@ from connectors.outbound import Outbound, parse_allow
 from connectors.registry import find_action
 from executions import encoding
 from executions.database import variables_of
-from executions.intake import find_trigger
 from executions.mail import DjangoMail
 from executions.models import Execution, StepRun
-from executions.request import read_request
+from executions.request import METHODS, Request
 from executions.runner import Variables
 from projects.ids import new_id
 
@@ -71,7 +70,7 @@ class SampleRequest:
         environ: dict[str, Any] = {
             "REQUEST_METHOD": self.method,
             "QUERY_STRING": self.query.encode().decode("latin-1"),
-            "CONTENT_TYPE": self.content_type,
+            "CONTENT_TYPE": self.content_type if raw else "",
             "CONTENT_LENGTH": str(len(raw)),
             "wsgi.input": io.BytesIO(raw),
         }
@@ -85,11 +84,10 @@ class SampleRequest:
 
 def test_trigger(automation: Automation, sample: SampleRequest) -> StepTest:
     """Read a sample as the trigger URL would; raise executions.request.Refused as it would."""
-    trigger = automation.trigger
-    live = find_trigger(trigger.uid) if trigger else None
-    assert live is not None
-    request = read_request(sample.environ(), replace(live, definition=automation.definition))
-    return keep_trigger(automation, request.payload, sample.stored())
+    config = automation.definition.trigger.config
+    request = Request(sample.environ())
+    request.check_method(config.get("methods") or METHODS)
+    return keep_trigger(automation, request.payload(config), sample.stored())
 
 
 def keep_trigger(automation: Automation, payload: JSON, sample: str = "") -> StepTest:

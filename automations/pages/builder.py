@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render, resolve_url
 from django.views.decorators.http import require_POST, require_safe
+from pydantic import ValidationError
 
 from automations import checks
 from automations.definition import ActionStep, Definition
@@ -22,6 +22,7 @@ from automations.forms import SettingsForm
 from automations.models import Automation, NotReady, StaleDraft, StepTest
 from automations.samples import Samples
 from connectors.call import Connector
+from connectors.conditions import Group
 from connectors.mapping import as_text
 from connectors.registry import CONNECTORS
 from projects.htmx import wants_part
@@ -120,10 +121,23 @@ def _summary(step: Any) -> str:
     """Return in a few words what a step is set to do."""
     if not isinstance(step, ActionStep):
         return "A path, made outside this builder"
-    texts = [as_text(value) for value in step.input.values() if isinstance(value, str | int | float) and value != ""]
-    if not texts and step.input:
-        texts = [json.dumps(next(iter(step.input.values())), ensure_ascii=False)]
-    return " · ".join(text for text in texts[:2])[:120]
+    texts = [text for value in step.input.values() if (text := _in_words(value))]
+    return " · ".join(texts[:2])[:120]
+
+
+def _in_words(value: Any) -> str:
+    match value:
+        case dict() if "all" in value or "any" in value:
+            try:
+                return Group.model_validate(value).in_words()
+            except ValidationError:
+                return ""
+        case dict():
+            return ", ".join(value)
+        case str() | int() | float() if not isinstance(value, bool):
+            return as_text(value)
+        case _:
+            return ""
 
 
 def edited(request: HttpRequest, automation: Automation, change: Callable[[Definition], str]) -> HttpResponse:
