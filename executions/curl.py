@@ -10,7 +10,7 @@ from connectors.call import JSON
 from executions import encoding
 from executions.models import Execution, StepRun
 
-PLACEHOLDER = "<the trigger's secret>"
+PLACEHOLDER = "<secret>"
 LONGEST = 32 * 1024  # shells and terminals take no longer line; a larger payload is downloaded and sent as a file
 
 

@@ -38,9 +38,7 @@ class LogFilters(forms.Form):
         required=False,
         widget=forms.CheckboxSelectMultiple,
     )
-    automation = forms.UUIDField(
-        required=False, error_messages={"invalid": "This is not the id of an automation."}
-    )
+    automation = forms.UUIDField(required=False, error_messages={"invalid": "This is not the id of an automation."})
     range = forms.ChoiceField(
         label="Time", choices=[(key, label) for key, (label, _) in RANGES.items()], required=False
     )
@@ -112,4 +110,4 @@ class LogFilters(forms.Form):
         """Return what can be chosen: the project's automations, and a deleted one that is chosen already."""
         kept = list(Automation.objects.kept().filter(project=self.project).only("uid", "name", "deleted_at"))
         chosen = self.cleaned_data.get("automation")
-        return kept + [chosen] if chosen and chosen.deleted_at else kept
+        return [*kept, chosen] if chosen and chosen.deleted_at else kept

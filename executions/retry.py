@@ -58,8 +58,7 @@ def _of_trigger(execution: Execution) -> RetryRefused | None:
         return None
     return RetryRefused(
         "trigger_replaced",
-        "This execution holds the payload of the trigger configured before; "
-        "start a new execution to check the change.",
+        "This execution holds the payload of the trigger configured before; start a new execution to check the change.",
     )
 
 

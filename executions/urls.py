@@ -1,20 +1,18 @@
 from __future__ import annotations
 
-from django.urls import include, path
+from django.urls import URLPattern, URLResolver, include, path
 
 from executions.pages import detail, log, payload, usage
 
 app_name = "executions"
 
-project_urls = [
+project_urls: list[URLPattern | URLResolver] = [
     # /projects/<project>/...
     path("executions/", log.log, name="log"),
     path("executions/delta/", log.delta, name="delta"),
     path("executions/<uuid:execution_id>/", detail.detail, name="detail"),
     path("executions/<uuid:execution_id>/retry/", detail.retry, name="retry"),
-    path(
-        "executions/<uuid:execution_id>/steps/<int:attempt>/<slug:key>/<slug:side>/", payload.payload, name="payload"
-    ),
+    path("executions/<uuid:execution_id>/steps/<int:attempt>/<slug:key>/<slug:side>/", payload.payload, name="payload"),
     path("automations/<uuid:automation_uid>/last-executions/", log.last_executions, name="last"),
     path("automations/<uuid:automation_uid>/", include("executions.trial_urls")),
     path("usage/", usage.usage, name="usage"),

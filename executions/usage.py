@@ -123,13 +123,12 @@ class MonthUsage:
         slot = self.WIDTH / len(self.days)
         drawn = []
         for position, (day, _, counts) in enumerate(self.by_day):
-            top = float(self.HEIGHT)
+            x, top = round((position + 0.15) * slot, 1), float(self.HEIGHT)
             for status, count in counts:
                 if count:
                     height = max(1.5, self.HEIGHT * count / self.highest)
                     top -= height
-                    x = position * slot + slot * 0.15
-                    drawn.append(Bar(status, day, count, round(x, 1), round(top, 1), round(slot * 0.7, 1), round(height, 1)))
+                    drawn.append(Bar(status, day, count, x, round(top, 1), round(slot * 0.7, 1), round(height, 1)))
         return drawn
 
     @property
@@ -142,7 +141,8 @@ class MonthUsage:
     def scale(self) -> list[tuple[float, str]]:
         """Return the lines of the scale, bottom to top: their height and what they stand for."""
         parts = 4 if self.highest >= 4 else self.highest
-        return [(self.HEIGHT * (1 - part / parts), f"{round(self.highest * part / parts, 1):g}") for part in range(parts + 1)]
+        shares = [part / parts for part in range(parts + 1)]
+        return [(self.HEIGHT * (1 - share), f"{round(self.highest * share, 1):g}") for share in shares]
 
     @property
     def previous(self) -> date:

@@ -234,9 +234,7 @@ def test_delta_is_empty_when_nothing_has_changed(visitor: Client, log_url: str, 
     assert (answer.status_code, answer.content) == (204, b"")
 
 
-def test_delta_brings_the_rows_that_have_changed(
-    visitor: Client, log_url: str, make_execution: MakeExecution
-) -> None:
+def test_delta_brings_the_rows_that_have_changed(visitor: Client, log_url: str, make_execution: MakeExecution) -> None:
     changed, unchanged = make_execution(status=Status.SUCCESS, rev=3), make_execution()
 
     html = visitor.get(f"{log_url}delta/?rows={changed.pk}:1,{unchanged.pk}:1&status=pending").content.decode()

@@ -145,7 +145,7 @@ def test_at_the_limit_the_payload_can_be_copied_as_curl(
     assert "Both retries of this execution are used up" in page
     trigger = automation.trigger
     assert trigger is not None
-    assert f"curl -X POST '{trigger.url}?from=shop' -H 'ah-http-key: <the trigger's secret>'".replace("r's", "r'\"'\"'s") in page
+    assert f"curl -X POST '{trigger.url}?from=shop' -H 'ah-http-key: <secret>'" in page
     assert """--data-raw '{"id":7,"name":"O'"'"'Hara <b>","big":12345678901234567890123}'""" in page
     assert secret not in page
 
@@ -173,9 +173,7 @@ def test_a_refusal_stands_on_the_page_before_the_click(
     assert "Retry Execution" not in page
 
 
-def test_every_attempt_stays_readable(
-    visitor: Client, failed: Execution, builder: User, make_step: MakeStep
-) -> None:
+def test_every_attempt_stays_readable(visitor: Client, failed: Execution, builder: User, make_step: MakeStep) -> None:
     failed.retry(builder)
     Execution.objects.filter(pk=failed.pk).update(status=Status.SUCCESS)
     make_step(failed, "fetch", attempt=2, title="Fetch again")
@@ -245,7 +243,8 @@ def test_the_page_asks_no_more_for_more_steps(
     with django_assert_num_queries(6) as asked:
         visitor.get(url_of(failed))
 
-    assert not any('"input"' in query["sql"] or "executions_payload" in query["sql"] for query in asked.captured_queries)
+    statements = [query["sql"] for query in asked.captured_queries]
+    assert not any('"input"' in sql or "executions_payload" in sql for sql in statements)
 
 
 def test_an_execution_is_not_for_others(client: Client, failed: Execution, stranger: User) -> None:
@@ -327,8 +326,8 @@ def test_a_payload_is_coloured_then_plain_then_an_excerpt(
 @pytest.mark.parametrize(
     "rest",
     [
-        "steps/2/fetch/input/", "steps/1/unknown/input/", "steps/1/fetch/sideways/", "steps/1/fetch/input/?iteration=%00",
-        "steps/99999999999999999999/fetch/input/", "steps/1/trigger/input/", "steps/1/trigger/output/?download",
+        "steps/2/fetch/input/", "steps/1/unknown/input/", "steps/1/fetch/sideways/", "steps/1/trigger/input/",
+        "steps/1/fetch/input/?iteration=%00", "steps/99999999999999999999/fetch/input/", "steps/1/trigger/output/",
     ],
 )  # fmt: skip
 def test_a_payload_that_is_not_there_is_not_found(visitor: Client, failed: Execution, rest: str) -> None:

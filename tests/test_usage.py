@@ -71,7 +71,8 @@ def test_a_month_that_is_none_is_told(visitor: Client, project: Project, month: 
 
 
 @pytest.mark.parametrize(
-    ("reserved", "says"), [(9, "When reached: a banner"), (10, "Reached: a banner"), (20, "Reached: new requests get 429")]
+    ("reserved", "says"),
+    [(9, "When reached: a banner"), (10, "Reached: a banner"), (20, "Reached: new requests get 429")],
 )
 def test_usage_says_which_limit_is_reached(
     visitor: Client, project: Project, organization: Organization, *, reserved: int, says: str

@@ -27,7 +27,7 @@ def usage(request: HttpRequest, project_uid: uuid.UUID) -> HttpResponse:
         "nav": "usage",
         "usage": MonthUsage(project, month or this_month()),
         "limits": limits_of(project, month),
-        "month_error": f"“{asked[:20]}” is not a month; write it as {this_month():%Y-%m}." if asked and not month else "",
+        "wrong_month": asked[:20] if asked and not month else "",
     }
     return render(request, "executions/usage.html", context)
 

@@ -22,7 +22,9 @@ def connector_mark(key: str) -> SafeString:
     connector = CONNECTORS.get(key)
     title = connector.title if connector else key or "No connector"
     drawing = icon(connector.icon if connector else "plug")
-    return format_html('<span class="mark-icon" title="{}">{}<span class="visually-hidden">{} </span></span>', title, drawing, title)
+    return format_html(
+        '<span class="mark-icon" title="{}">{}<span class="visually-hidden">{} </span></span>', title, drawing, title
+    )
 
 
 @register.inclusion_tag("executions/limit_banner.html")
