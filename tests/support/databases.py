@@ -62,7 +62,7 @@ class PostgresqlDatabase:
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
         with psycopg.connect(self.url, autocommit=True, row_factory=dict_row) as connection:
-            cursor = connection.execute(sql, list(parameters))  # type: ignore[call-overload]
+            cursor = connection.execute(sql, list(parameters))
             return cursor.fetchall() if cursor.description else []
 
     def drop(self) -> None:
@@ -70,4 +70,4 @@ class PostgresqlDatabase:
 
     def _administer(self, sql: str) -> None:
         with psycopg.connect(self.server, autocommit=True) as connection:
-            connection.execute(sql)  # type: ignore[call-overload]
+            connection.execute(sql)

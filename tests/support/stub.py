@@ -92,7 +92,7 @@ class Stub:
                 return answer
         return StubAnswer(404)
 
-    def _handler(stub) -> type[BaseHTTPRequestHandler]:  # noqa: N805  (`self` is the handler's)
+    def _handler(stub) -> type[BaseHTTPRequestHandler]:
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
@@ -117,6 +117,6 @@ class Stub:
                 except OSError:
                     pass  # the caller gave up, which some tests want
 
-            def log_message(self, format: str, *args: Any) -> None: ...  # noqa: A002
+            def log_message(self, format: str, *args: Any) -> None: ...
 
         return Handler

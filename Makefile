@@ -1,0 +1,39 @@
+# Every command of the project; `make` lists them.
+PYTHON_FOR_VENV = $$(PYTHON="$(PYTHON)" sh tools/python.sh)
+PY = .venv/bin/python
+.DEFAULT_GOAL = help
+.PHONY: help run test test-fast lint format bench screenshots clean venv venv-dev
+
+help: ## List the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+
+run: venv ## Install, migrate, seed the demo, start web server and cluster (PORT, DATA_DIR, DATABASE_URL, OUTBOUND_ALLOW)
+	@exec $(PY) tools/run.py
+
+test: venv-dev ## Run every test: unit, PostgreSQL, cluster, browser; fetches what they need
+	@exec $(PY) tools/test.py
+
+test-fast: venv-dev ## Run the unit tests on SQLite, in less than a minute
+	@exec $(PY) tools/test.py --fast
+
+lint: venv-dev ## Check style, types, import contracts, templates, migrations and deployment settings
+	@exec $(PY) tools/lint.py
+
+format: venv-dev ## Format the code
+	@$(PY) -m ruff check --fix --quiet . ; $(PY) -m ruff format --quiet .
+
+bench: venv-dev ## Measure accept and execution rates on SQLite and PostgreSQL
+	@exec $(PY) -m bench
+
+screenshots: venv-dev ## Take the screenshots of the README
+	@exec $(PY) tools/screenshots.py
+
+clean: ## Remove what the commands made, but no data (var/)
+	@rm -rf .venv .venv.lock .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis tests/.cache test-results
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+venv:
+	@python=$(PYTHON_FOR_VENV) && exec "$$python" tools/venv.py requirements.txt
+
+venv-dev:
+	@python=$(PYTHON_FOR_VENV) && exec "$$python" tools/venv.py requirements-dev.txt

@@ -1,0 +1,116 @@
+"""Automations of an installation under test, made through its own models, and what became of their executions."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from executions.states import FINAL, Status, StepStatus
+from tests.support.installation import Installation
+from tests.support.processes import until
+
+MAKE = """
+import json
+from automations.definition import Definition
+from automations.models import Automation
+from projects.models import Organization, Project
+organization, _ = Organization.objects.get_or_create(name="Tested")
+project, _ = Project.objects.get_or_create(name="Tested", organization=organization)
+made = {}
+for name, steps in json.loads(%r).items():
+    automation = Automation.objects.create(name=name, project=project, organization=organization)
+    trigger, _ = automation.make_trigger("http", "request")
+    automation.remove_secret()
+    definition = Definition.model_validate(
+        {"trigger": {"uid": trigger.uid, "connector": "http", "event": "request"}, "steps": steps}
+    )
+    automation.save_draft(definition, rev=automation.draft_rev)
+    automation.activate(None)
+    made[name] = trigger.uid
+print(json.dumps(made))
+"""
+
+TRANSFORM = {
+    "key": "shape",
+    "connector": "transform",
+    "action": "fields",
+    "input": {"fields": {"name": "{{ trigger.body.name | upcase }}"}},
+}
+
+
+def call(key: str = "call", **fields: Any) -> dict[str, Any]:
+    """Return a step that posts the trigger's body to the URL in it."""
+    values = {"method": "POST", "url": "{{ trigger.body.url }}", "body_type": "json", "body": "{{ trigger.body }}"}
+    step = {"key": key, "connector": "http", "action": "request", "input": values | {"fail_on_error_status": True}}
+    return step | fields
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """The automations of one installation, by name."""
+
+    installation: Installation
+    triggers: dict[str, str]
+
+    def post(self, name: str, body: Any = None) -> tuple[int, Any]:
+        """Post to an automation's trigger URL; return the status and the JSON that it answered."""
+        request = urllib.request.Request(
+            f"{self.installation.url}/automations-api/run/{self.triggers[name]}",
+            json.dumps(body if body is not None else {"name": "ada"}).encode(),
+            {"Content-Type": "application/json"},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=40) as answer:
+                return answer.status, json.loads(answer.read())
+        except urllib.error.HTTPError as error:
+            return error.code, json.loads(error.read())
+
+    def start(self, name: str, body: Any = None) -> uuid.UUID:
+        """Post and return the id of the execution that was accepted."""
+        status, answer = self.post(name, body)
+        assert status == 202, answer
+        return uuid.UUID(answer["execution_id"])
+
+    def read(self, execution_id: uuid.UUID) -> dict[str, Any]:
+        return self.installation.query("SELECT * FROM executions_execution WHERE id = %s", [execution_id])[0]
+
+    def status(self, execution_id: uuid.UUID) -> Status:
+        return Status(self.read(execution_id)["status"])
+
+    def wait(self, execution_id: uuid.UUID, *statuses: Status, within: float = 20) -> dict[str, Any]:
+        """Return the execution's row once it has one of the statuses: a final one unless told."""
+        wanted = statuses or tuple(FINAL)
+        until(lambda: self.status(execution_id) in wanted, within=within, what=f"{execution_id} {wanted}")
+        return self.read(execution_id)
+
+    def step_runs(self, execution_id: uuid.UUID) -> list[dict[str, Any]]:
+        """Return the step runs but the trigger's, in order."""
+        return self.installation.query(
+            "SELECT * FROM executions_steprun WHERE execution_id = %s AND attempt > 0 ORDER BY attempt, position",
+            [execution_id],
+        )
+
+    def steps(self, execution_id: uuid.UUID) -> list[tuple[str, str]]:
+        return [(run["key"], StepStatus(run["status"]).label) for run in self.step_runs(execution_id)]
+
+    def change(self, name: str, column: str, value: Any) -> None:
+        """Change a column of an automation as a builder's click would: its trigger notices."""
+        uid = self.triggers[name]
+        self.installation.query(
+            f"UPDATE automations_automation SET {column} = %s, live_rev = live_rev + 1 WHERE uid ="
+            " (SELECT automation_id FROM automations_trigger WHERE uid = %s)",
+            [value, uid],
+        )
+
+    @property
+    def counted(self) -> int:
+        return int(self.installation.query("SELECT COALESCE(SUM(count), 0) AS n FROM projects_usageday")[0]["n"])
+
+
+def make(installation: Installation, automations: dict[str, list[dict[str, Any]]]) -> Made:
+    """Make active automations with these steps and an open trigger URL each."""
+    return Made(installation, json.loads(installation.shell(MAKE % json.dumps(automations))))

@@ -1,0 +1,52 @@
+"""Every check that needs no test: style, types, import contracts, templates, migrations, deployment. `make lint`."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from cryptography.fernet import Fernet
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ["agentos_site", "executions", "automations", "connectors", "projects", "tests", "tools", "bench"]
+BESIDE_PYTHON = Path(sys.executable).parent
+
+CHECKS = {
+    "style": ["-m", "ruff", "check", "."],
+    "format": ["-m", "ruff", "format", "--check", "."],
+    "types": ["-m", "mypy", *(package for package in PACKAGES if (ROOT / package).is_dir())],
+    "import contracts": [str(BESIDE_PYTHON / "lint-imports"), "--no-cache"],
+    "templates": ["-m", "djlint", "templates", "--lint", "--quiet"],
+    "migrations": ["manage.py", "makemigrations", "--check", "--dry-run", "-v", "1"],
+    "deployment": ["manage.py", "check", "--deploy", "--fail-level", "WARNING"],
+}
+
+
+def production(data_dir: str) -> dict[str, str]:
+    """Return the environment of an installation as README describes it for production."""
+    return os.environ | {
+        "DATA_DIR": data_dir,
+        "SECRET_KEY": "a" * 25 + "Bc3-" * 10,
+        "FIELD_KEYS": Fernet.generate_key().decode(),
+        "BASE_URL": "https://agentos.example.com",
+        "DATABASE_URL": "",
+    }
+
+
+def main() -> int:
+    failed = []
+    with tempfile.TemporaryDirectory() as data_dir:
+        environment = production(data_dir)
+        for name, arguments in CHECKS.items():
+            print(f"--- {name}", flush=True)
+            if subprocess.run([sys.executable, *arguments], cwd=ROOT, env=environment, check=False).returncode:
+                failed.append(name)
+    print("lint: " + (f"FAILED: {', '.join(failed)}" if failed else "all checks passed"))
+    return bool(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

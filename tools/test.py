@@ -1,0 +1,197 @@
+"""Set up what the tests need, then run every part of them; say plainly which part cannot be had here. `make test`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from tools import postgresql  # noqa: E402  (the checkout is not installed)
+
+CACHE = ROOT / "tests" / ".cache"
+EXAMPLES = "@octokit/webhooks-examples"
+EXAMPLES_VERSION = "7.6.1"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
+UNIT = ["-m", "not cluster and not browser"]
+LONGEST_PART_S = 600
+LAST_WORDS_S = 30
+
+
+class Unavailable(Exception):
+    """Something that a part needs cannot be had on this machine."""
+
+
+@dataclass
+class Part:
+    """One run of pytest, and what became of it."""
+
+    name: str
+    arguments: list[str]
+    environment: dict[str, str] = field(default_factory=dict)
+    result: str = ""
+    is_failed: bool = False
+
+
+def main(arguments: list[str]) -> int:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    parts = [Part("unit, SQLite", UNIT)]
+    if "--fast" in arguments:
+        run(parts[0])
+        return report(parts)
+    with ExitStack() as stack:
+        attempt(fetch_examples, "the tests with real GitHub payloads are skipped")
+        url = attempt(lambda: stack.enter_context(postgresql_server()), "tests on PostgreSQL are skipped")
+        has_browser = attempt(find_browser, "browser tests are skipped")
+        server = {"TEST_POSTGRESQL_URL": url} if url else {}
+        parts.append(
+            Part("unit, PostgreSQL", UNIT, {"DATABASE_URL": url or ""}, "" if url else "skipped: no PostgreSQL")
+        )
+        parts.append(Part("cluster", ["-m", "cluster and not browser"], server))
+        parts.append(Part("browser", ["-m", "browser"], {}, "" if has_browser else "skipped: no Chromium"))
+        for part in parts:
+            if not part.result:
+                run(part)
+    return report(parts)
+
+
+# --- what the parts need
+
+
+def attempt[T](provide: Callable[[], T], consequence: str) -> T | None:
+    """Return what is provided, or say what follows from not having it."""
+    try:
+        return provide()
+    except (Unavailable, postgresql.Missing) as reason:
+        print(f"!!! {reason}: {consequence}", flush=True)
+        return None
+
+
+def fetch_examples() -> None:
+    """Fetch the real GitHub payloads that tests post, once."""
+    folder = CACHE / "webhooks-examples"
+    if (folder / "package.json").exists():
+        return
+    if not shutil.which("npm"):
+        apt_install("npm")
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as packed:
+        quietly("npm", "pack", "--silent", "--pack-destination", packed, f"{EXAMPLES}@{EXAMPLES_VERSION}")
+        with tarfile.open(next(Path(packed).glob("*.tgz"))) as archive:
+            archive.extractall(packed, filter="data")
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.move(Path(packed) / "package", folder)
+
+
+@contextmanager
+def postgresql_server() -> Iterator[str]:
+    """Yield the URL of DATABASE_URL's server, or of a throw-away one."""
+    given = os.environ.get("DATABASE_URL", "")
+    if given.startswith("postgres"):
+        yield given
+        return
+    try:
+        postgresql.binaries()
+    except postgresql.Missing:
+        apt_install("postgresql-common")
+        settings = Path("/etc/postgresql-common/createcluster.conf")
+        settings.write_text(settings.read_text() + "\ncreate_main_cluster = false\n")  # programs are all we want
+        apt_install("postgresql")
+    with postgresql.postgresql() as url:
+        yield url
+
+
+def find_browser() -> bool:
+    if any(map(shutil.which, BROWSERS)):
+        return True
+    try:
+        apt_install("chromium", "fonts-liberation")
+    except Unavailable:
+        quietly(sys.executable, "-m", "playwright", "install", "chromium")
+    return True
+
+
+def apt_install(*packages: str) -> None:
+    if os.geteuid() != 0 or not shutil.which("apt-get"):
+        raise Unavailable(f"{packages[0]} is not installed, and only root can install it with apt")
+    print(f"Installing {' '.join(packages)} ...", flush=True)
+    quietly("apt-get", "update")
+    quietly("apt-get", "install", "-y", "--no-install-recommends", *packages)
+
+
+def quietly(*command: str) -> None:
+    """Run a command; raise Unavailable with its last words when it fails."""
+    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    done = subprocess.run(
+        command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        last = (done.stderr.strip() or done.stdout.strip() or "no word").splitlines()[-1]
+        raise Unavailable(f"{' '.join(command[:3])} failed ({last})")
+
+
+# --- running them
+
+
+def run(part: Part) -> None:
+    """Run one part, pass its output on, and keep pytest's closing line."""
+    print(f"\n=== {part.name}", flush=True)
+    command = [sys.executable, "-m", "pytest", *part.arguments]
+    if sys.stdout.isatty():
+        command.append("--color=yes")
+    environment = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"} | part.environment
+    child = subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True, errors="replace", start_new_session=True,
+    )  # fmt: skip
+    watchdog = threading.Timer(LONGEST_PART_S, child.send_signal, [signal.SIGINT])
+    watchdog.start()
+    try:
+        part.result = pass_on(child) or "no output"
+        part.is_failed = child.wait() != 0
+    finally:
+        watchdog.cancel()
+        end(child)
+
+
+def pass_on(child: subprocess.Popen[str]) -> str:
+    last = ""
+    assert child.stdout
+    for line in child.stdout:
+        sys.stdout.write(line)
+        sys.stdout.flush()
+        last = line.strip(" =\n") or last
+    return last
+
+
+def end(child: subprocess.Popen[str]) -> None:
+    """Let pytest end what its fixtures started, then leave nothing of its group behind."""
+    if child.poll() is None:
+        child.send_signal(signal.SIGINT)
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(LAST_WORDS_S)
+    with suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
+
+
+def report(parts: list[Part]) -> int:
+    print("\n=== summary")
+    for part in parts:
+        print(f"{'FAILED' if part.is_failed else 'ok':<7}{part.name:<18}{part.result}")
+    return int(any(part.is_failed for part in parts))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
