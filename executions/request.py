@@ -1,73 +1,132 @@
-"""Reads one request at a trigger URL into the trigger's output, or refuses it naming the field and the rule."""
+"""Reads one request at a trigger URL into the trigger's output, or refuses it naming the field and the rule.
+
+Nothing is guessed and nothing is repaired: what cannot be stored exactly is refused. docs/trigger-urls.md lists
+every answer.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import os
+from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
-from urllib.parse import parse_qsl
 
-import orjson
 from django.conf import settings
+from django.http.request import split_domain_port, validate_host
 
 from connectors.call import JSON
-from executions import encoding
-from executions.intake import LiveTrigger
+from executions import content
+from executions.content import Refused
 
-SECRET_NAME = "ah-http-key"
-FIELD_LIMIT = 1000
-
-
-class Refused(Exception):
-    """The request is refused, and nothing of it is stored."""
-
-    def __init__(
-        self,
-        status: int,
-        code: str,
-        message: str,
-        *,
-        headers: list[tuple[str, str]] | None = None,
-        extra: dict[str, JSON] | None = None,
-    ) -> None:
-        super().__init__(message)
-        self.status = status
-        self.code = code
-        self.message = message
-        self.headers = headers or []
-        self.extra = extra or {}
+METHODS = ("GET", "POST")
+SECRET_NAME = "ah-http-key"  # noqa: S105  (a name, not a secret)
+SECRET_KEY = "HTTP_AH_HTTP_KEY"  # noqa: S105
+HEADERS_LIMIT = 16 * 1024  # characters of names and values together
+# What a payload cannot be told apart without, at the senders that builders use most.
+STANDARD_HEADERS = (
+    "content-type", "user-agent", "x-github-event", "x-github-delivery", "x-gitlab-event", "x-shopify-topic",
+    "x-event-key", "webhook-id",
+)  # fmt: skip
+SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie", SECRET_NAME})
+# The server hands its own environment on beside the request's headers: HTTP_PROXY is the operator's, not a header.
+OPERATORS_KEYS = frozenset(key for key in os.environ if key.startswith("HTTP_"))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TriggerRequest:
-    """What a request hands to its automation, and the secret that it showed at the door."""
-
-    payload: dict[str, JSON]
-    secret: str = field(repr=False, default="")
+def environ_key(header: str) -> str:
+    key = header.upper().replace("-", "_")
+    return key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"
 
 
-def read_request(environ: dict[str, Any], live: LiveTrigger) -> TriggerRequest:
-    """Return the request; raise Refused when any part of it cannot be stored exactly."""
-    method = environ["REQUEST_METHOD"]
-    if method not in ("GET", "POST"):
-        raise Refused(405, "method_not_allowed", "Use GET or POST.", headers=[("Allow", "GET, POST")])
-    query, secret = _query(environ)
-    body = _body(environ) if method == "POST" else None
-    payload: dict[str, JSON] = {"method": method, "query": query, "headers": {}, "body": body}
-    return TriggerRequest(payload=payload, secret=environ.get("HTTP_AH_HTTP_KEY", "") or secret)
+STANDARD_KEYS = tuple((name, environ_key(name)) for name in STANDARD_HEADERS)
 
 
-def _query(environ: dict[str, Any]) -> tuple[JSON, str]:
-    pairs = parse_qsl(environ.get("QUERY_STRING", ""), keep_blank_values=True, max_num_fields=FIELD_LIMIT)
-    secret = next((value for name, value in pairs if name == SECRET_NAME), "")
-    return {name: value for name, value in pairs if name != SECRET_NAME}, secret
+class Request:
+    """One request at the door. Its parts are read in the order in which they get costlier."""
+
+    def __init__(self, environ: dict[str, Any]) -> None:
+        self.environ = environ
+        self.method: str = environ["REQUEST_METHOD"]
+        self._raw: bytes | None = None
+        self._query: dict[str, JSON] | None = None
+
+    def check_head(self) -> None:
+        """Refuse what no trigger accepts, before anything is looked up."""
+        if not _is_allowed(self.environ.get("HTTP_HOST", ""), tuple(settings.ALLOWED_HOSTS)):
+            raise Refused(400, "invalid_host", "The Host header does not name this server.")
+        self.check_method(METHODS)
+        size = sum(len(key) + len(value) for key, value in self.environ.items() if key.startswith("HTTP_"))
+        if size > HEADERS_LIMIT:
+            raise Refused(431, "headers_too_large", f"The headers are larger than {HEADERS_LIMIT} bytes.")
+
+    def check_method(self, allowed: Iterable[str]) -> None:
+        names = [name for name in METHODS if name in allowed] or list(METHODS)
+        if self.method not in names:
+            raise Refused(
+                405, "method_not_allowed", f"Use {' or '.join(names)}.", headers=[("Allow", ", ".join(names))]
+            )
+
+    @property
+    def secret(self) -> str:
+        """Return the secret shown, header before query; it is never part of what is stored."""
+        if header := self.environ.get(SECRET_KEY, ""):
+            return str(header)
+        value = self._all_query().get(SECRET_NAME, "")
+        return str(value[0] if isinstance(value, list) else value)
+
+    def payload(self, config: dict[str, Any]) -> dict[str, JSON]:
+        """Return the trigger's output, reading the body."""
+        return {
+            "method": self.method,
+            "query": {name: value for name, value in self._all_query().items() if name != SECRET_NAME},
+            "headers": self._headers(config.get("headers") or ()),
+            "body": self._body() if self.method == "POST" else None,
+        }
+
+    def _all_query(self) -> dict[str, JSON]:
+        if self._query is None:
+            self._query = content.fields(self.environ.get("QUERY_STRING", "").encode("latin-1"), "query")
+        return self._query
+
+    def _headers(self, chosen: Iterable[Any]) -> dict[str, JSON]:
+        named = [(name, environ_key(name)) for name in (str(item).strip().lower() for item in chosen)]
+        return {
+            name: self.environ[key]
+            for name, key in (*STANDARD_KEYS, *named)
+            if key in self.environ and key not in OPERATORS_KEYS and name.replace("_", "-") not in SECRET_HEADERS
+        }
+
+    def _body(self) -> JSON:
+        if self._raw is None:
+            self._raw = _read(self.environ)
+        return content.parse(self._raw, self.environ.get("CONTENT_TYPE") or "")
 
 
-def _body(environ: dict[str, Any]) -> JSON:
-    length = int(environ.get("CONTENT_LENGTH") or 0)
-    if length > settings.BODY_LIMIT:
+def _read(environ: dict[str, Any]) -> bytes:
+    """Return the whole body; a part of one is never taken for it."""
+    if environ.get("HTTP_TRANSFER_ENCODING"):
+        # The server ends a broken chunked body as if it were complete: only a stated length can be checked.
+        raise Refused(411, "length_required", "Send the body with Content-Length, not in chunks.")
+    if environ.get("HTTP_CONTENT_ENCODING", "identity").strip().lower() not in ("", "identity"):
+        raise Refused(415, "unsupported_content_encoding", "Send the body without Content-Encoding.")
+    length = _length(environ.get("CONTENT_LENGTH") or "0")
+    raw = bytearray()
+    while len(raw) < length:
+        chunk = environ["wsgi.input"].read(length - len(raw))
+        if not chunk:
+            raise Refused(400, "incomplete_body", f"The body ended after {len(raw)} of {length} bytes.")
+        raw += chunk
+    return bytes(raw)
+
+
+def _length(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise Refused(400, "invalid_length", "Content-Length is not a number.")
+    if len(text) > 18 or int(text) > settings.BODY_LIMIT:
         raise Refused(413, "body_too_large", f"The body is larger than {settings.BODY_LIMIT} bytes.")
-    raw = environ["wsgi.input"].read(length)
-    try:
-        return encoding.loads(raw)
-    except orjson.JSONDecodeError as error:
-        raise Refused(400, "invalid_json", str(error)) from None
+    return int(text)
+
+
+@lru_cache(maxsize=256)
+def _is_allowed(host: str, allowed: tuple[str, ...]) -> bool:
+    domain, _port = split_domain_port(host)
+    return bool(domain) and validate_host(domain, allowed)

@@ -19,10 +19,13 @@ from django.db import InterfaceError, OperationalError, connection
 
 from connectors import conditions
 from connectors.call import JSON
+from connectors.fields import HEADER_NAME, HEADER_VALUE
+from connectors.response import FORBIDDEN_HEADERS
 from executions import encoding, intake
+from executions.content import Refused
 from executions.intake import LiveTrigger
 from executions.models import Receipt
-from executions.request import Refused, TriggerRequest, read_request
+from executions.request import METHODS, Request
 from executions.store.rows import ReplyRow
 
 logger = logging.getLogger(__name__)
@@ -30,13 +33,15 @@ logger = logging.getLogger(__name__)
 PREFIX = "/automations-api/run/"
 TRIGGER_UID = re.compile(r"[0-9a-f]{32}")
 TRIES = 3  # against an automation that changes while its trigger is hit
+NO_STORE = ("cache-control", "no-store")
+WITHOUT_BODY = (204, 205, 304)
 
 STATUS_LINES = {
     200: "200 OK", 202: "202 Accepted", 400: "400 Bad Request", 401: "401 Unauthorized", 404: "404 Not Found",
     405: "405 Method Not Allowed", 409: "409 Conflict", 411: "411 Length Required", 413: "413 Content Too Large",
     414: "414 URI Too Long", 415: "415 Unsupported Media Type", 429: "429 Too Many Requests",
-    500: "500 Internal Server Error", 502: "502 Bad Gateway", 503: "503 Service Unavailable",
-    504: "504 Gateway Timeout",
+    431: "431 Request Header Fields Too Large", 500: "500 Internal Server Error", 502: "502 Bad Gateway",
+    503: "503 Service Unavailable", 504: "504 Gateway Timeout",
 }  # fmt: skip
 
 
@@ -51,11 +56,11 @@ class Answer:
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
     request_id = uuid_utils.uuid7().hex
     try:
-        answer = respond(environ, request_id)
+        answer = respond(environ)
     except Refused as refused:
         answer = refusal(refused, request_id)
     except (OperationalError, InterfaceError, intake.Unavailable):
-        connection.close()
+        forget_connection()
         answer = refusal(UNAVAILABLE, request_id)
     except Exception:
         logger.exception("trigger URL, request %s", request_id)
@@ -68,55 +73,71 @@ def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> 
             ("X-Request-Id", request_id),
             ("X-Content-Type-Options", "nosniff"),
             ("Content-Security-Policy", "sandbox"),  # a reply never has the powers of the builder's origin
-            ("Cache-Control", "no-store"),
             *answer.headers,
         ],
     )
     return [b"" if environ["REQUEST_METHOD"] == "HEAD" else answer.body]
 
 
+def forget_connection() -> None:
+    """Close this thread's connection, so that the next request opens one; a dead one may not even close."""
+    try:
+        connection.close()
+    except Exception:
+        connection.connection = None
+
+
 UNAVAILABLE = Refused(
     503, "unavailable", "The database is away; nothing was stored, send it again.", headers=[("Retry-After", "5")]
+)
+NOT_FOUND = Refused(404, "not_found", "No trigger has this address.")
+LIMIT_REACHED = Refused(
+    429, "hard_limit", "The organization's executions of this month are used up; the count starts again on the 1st."
 )
 
 
 def refusal(refused: Refused, request_id: str) -> Answer:
-    error = {"code": refused.code, "message": refused.message, "request_id": request_id}
-    body = {**refused.extra, "error": error}
-    return Answer(status=refused.status, body=encoding.dumps(body).encode(), headers=refused.headers)
+    error: JSON = {"code": refused.code, "message": refused.message, "request_id": request_id}
+    body: JSON = {**refused.extra, "error": error}
+    return Answer(status=refused.status, body=encoding.dumps(body).encode(), headers=[*refused.headers, NO_STORE])
 
 
-def respond(environ: dict[str, Any], request_id: str) -> Answer:
+def respond(environ: dict[str, Any]) -> Answer:
+    """Answer from what was live at the last look; what that would refuse, only after a fresh one."""
+    request = Request(environ)
+    request.check_head()
     uid = environ["PATH_INFO"][len(PREFIX) :]
-    live = intake.find_trigger(uid) if TRIGGER_UID.fullmatch(uid) else None
-    if live is None:
-        raise Refused(404, "not_found", "No trigger has this address.")
-    request = read_request(environ, live)
-    for _ in range(TRIES):
-        check_secret(live, environ, request)
-        check_active(live)
+    for is_fresh in (False, *[True] * TRIES):
+        live = intake.find_trigger(uid, is_fresh=is_fresh) if TRIGGER_UID.fullmatch(uid) else None
+        if live is None:
+            raise NOT_FOUND
         try:
-            return start(live, request)
+            payload = admitted(live, request)
+        except Refused:
+            if is_fresh:
+                raise
+            continue
+        try:
+            return start(live, payload, is_fresh=is_fresh)
         except intake.Stale:
-            live = intake.find_trigger(uid)
-            if live is None:
-                raise Refused(404, "not_found", "No trigger has this address.") from None
+            continue
         except intake.LimitReached:
             leave_receipt(live, Receipt.Outcome.REFUSED, "hard_limit", LIMIT_REACHED.message)
             raise LIMIT_REACHED from None
     raise UNAVAILABLE
 
 
-LIMIT_REACHED = Refused(
-    429, "hard_limit", "The organization's executions of this month are used up; the count starts again on the 1st."
-)
+def admitted(live: LiveTrigger, request: Request) -> dict[str, JSON]:
+    """Return the trigger's output; refuse from the cheapest reason to the costliest, the body last."""
+    config = live.definition.trigger.config if live.definition else {}
+    request.check_method(config.get("methods") or METHODS)
+    check_secret(live, request.secret)
+    check_active(live)
+    return request.payload(config)
 
 
-def check_secret(live: LiveTrigger, environ: dict[str, Any], request: TriggerRequest) -> None:
-    if not live.secret:
-        return
-    given = request.secret
-    if not hmac.compare_digest(given.encode("utf-8", "surrogatepass"), live.secret.encode()):
+def check_secret(live: LiveTrigger, given: str) -> None:
+    if live.secret and not hmac.compare_digest(given.encode("utf-8", "surrogatepass"), live.secret.encode()):
         code, which = ("secret_invalid", "is wrong") if given else ("secret_missing", "is missing")
         raise Refused(401, code, f"The secret {which}: send it as header or query parameter ah-http-key.")
 
@@ -127,25 +148,29 @@ def check_active(live: LiveTrigger) -> None:
         raise Refused(409, "not_activated", message, extra={"result": message, "trigger_id": live.uid})
 
 
-def start(live: LiveTrigger, request: TriggerRequest) -> Answer:
+def start(live: LiveTrigger, payload: dict[str, JSON], *, is_fresh: bool) -> Answer:
     """Check the conditions and store the execution; with a Response step wait for the reply."""
     assert live.definition is not None
-    payload = request.payload
     group = live.definition.trigger.conditions
     if not conditions.holds(group, {"trigger": payload}):
+        if not is_fresh:
+            raise intake.Stale
         reason = conditions.explain(group, {"trigger": payload})
         leave_receipt(live, Receipt.Outcome.CONDITIONS_NOT_MET, "conditions_not_met", reason)
-        return Answer(status=200, body=encoding.dumps({"result": "conditions not met", "reason": reason}).encode())
+        return json_answer(200, {"result": "conditions not met", "reason": reason})
     if live.definition.replies:
         execution_id, reply = intake.accept_and_wait(live, payload)
         return reply_answer(live, str(execution_id), reply)
     return accepted_answer(live, str(intake.accept(live, payload)))
 
 
-def accepted_answer(live: LiveTrigger, execution_id: str, status: int = 202) -> Answer:
+def json_answer(status: int, body: JSON, *headers: tuple[str, str]) -> Answer:
+    return Answer(status=status, body=encoding.dumps(body).encode(), headers=[*headers, NO_STORE])
+
+
+def accepted_answer(live: LiveTrigger, execution_id: str) -> Answer:
     url = status_url(live, execution_id)
-    body: JSON = {"execution_id": execution_id, "status": "pending", "status_url": url}
-    return Answer(status=status, body=encoding.dumps(body).encode(), headers=[("Location", url)])
+    return json_answer(202, {"execution_id": execution_id, "status": "pending", "status_url": url}, ("Location", url))
 
 
 def status_url(live: LiveTrigger, execution_id: str) -> str:
@@ -165,19 +190,32 @@ def reply_answer(live: LiveTrigger, execution_id: str, reply: ReplyRow | None) -
 
 def _reply(output: dict[str, JSON], execution_id: str) -> Answer:
     headers = output.get("headers")
-    given = {str(name): str(value) for name, value in headers.items()} if isinstance(headers, dict) else {}
-    content_type = next((given.pop(name) for name in list(given) if name.lower() == "content-type"), "")
+    given = _harmless(headers if isinstance(headers, dict) else {})
+    content_type = given.pop("content-type", "")
+    given.setdefault(*NO_STORE)
     body = output.get("body")
     if isinstance(body, str):
-        content, default = body.encode(), "text/plain; charset=utf-8"
+        content, default = body.encode("utf-8", "replace"), "text/plain; charset=utf-8"
     else:
         content, default = encoding.dumps(body).encode(), "application/json"
+    status = output.get("status")
+    status = status if isinstance(status, int) and 200 <= status <= 599 else 200
     return Answer(
-        status=int(str(output.get("status") or 200)),
-        body=content,
+        status=status,
+        body=b"" if status in WITHOUT_BODY else content,
         content_type=content_type or default,
         headers=[*given.items(), ("X-Execution-Id", execution_id)],
     )
+
+
+def _harmless(headers: dict[str, JSON]) -> dict[str, str]:
+    """Return the headers that a reply may set: again here, whatever let them be stored."""
+    given = {name.lower(): str(value) for name, value in headers.items()}
+    return {
+        name: value
+        for name, value in given.items()
+        if name not in FORBIDDEN_HEADERS and HEADER_NAME.fullmatch(name) and HEADER_VALUE.fullmatch(value)
+    }
 
 
 def leave_receipt(live: LiveTrigger, outcome: Receipt.Outcome, code: str, reason: str) -> None:

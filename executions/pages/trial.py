@@ -15,7 +15,7 @@ from automations.pages.builder import address, own_automation
 from automations.pages.steps import save_step
 from automations.pages.trigger import show_trigger
 from executions import trial
-from executions.request import Refused
+from executions.content import Refused
 
 
 @login_required
