@@ -17,7 +17,7 @@ from connectors.registry import find_action
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Warning:
+class Finding:
     """One thing to look at; `key` names the step, or the trigger."""
 
     key: str
@@ -26,42 +26,42 @@ class Warning:
     is_untested: bool = False
 
 
-def warnings(samples: Samples) -> list[Warning]:
+def warnings(samples: Samples) -> list[Finding]:
     """Return everything unfinished, wrong or untested in a draft, in its order."""
     found = list(_of_trigger(samples))
     if not any(not step.disabled for step in samples.definition.walk()):
-        found.append(Warning(key="", title="Steps", message="Add at least one step."))
+        found.append(Finding(key="", title="Steps", message="Add at least one step."))
     for step in samples.definition.steps:
         found.extend(of_step(samples, step))
     return found
 
 
-def of_step(samples: Samples, step: Any) -> Iterator[Warning]:
+def of_step(samples: Samples, step: Any) -> Iterator[Finding]:
     if step.disabled or not isinstance(step, ActionStep):
         return
     title = step_title(step)
     problems = list(_problems(samples, step))
     for message in problems:
-        yield Warning(key=step.key, title=title, message=message)
+        yield Finding(key=step.key, title=title, message=message)
     test = samples.test_of(step.key)
     if test is None and not problems:
-        yield Warning(key=step.key, title=title, message="Not tested since its last change.", is_untested=True)
+        yield Finding(key=step.key, title=title, message="Not tested since its last change.", is_untested=True)
     elif test and not test.is_success:
-        yield Warning(key=step.key, title=title, message=f"Its test failed: {test.error}")
+        yield Finding(key=step.key, title=title, message=f"Its test failed: {test.error}")
 
 
 def step_title(step: Any) -> str:
     if step.title or not isinstance(step, ActionStep):
-        return step.title or step.key
+        return str(step.title or step.key)
     action = find_action(step.connector, step.action)
-    return action.title if action else step.key
+    return action.title if action else str(step.key)
 
 
-def _of_trigger(samples: Samples) -> Iterator[Warning]:
+def _of_trigger(samples: Samples) -> Iterator[Finding]:
     if not samples.definition.trigger.is_configured or samples.automation.trigger is None:
-        yield Warning(key=TRIGGER, title="Trigger", message="Choose what starts the automation.")
+        yield Finding(key=TRIGGER, title="Trigger", message="Choose what starts the automation.")
     elif samples.test_of(TRIGGER) is None:
-        yield Warning(key=TRIGGER, title="Trigger", message="Not tested since its last change.", is_untested=True)
+        yield Finding(key=TRIGGER, title="Trigger", message="Not tested since its last change.", is_untested=True)
 
 
 def _problems(samples: Samples, step: ActionStep) -> Iterator[str]:
@@ -94,5 +94,7 @@ def _mapping_problem(samples: Samples, step: ActionStep) -> str | None:
 
 def label_of(model: type[BaseModel], loc: tuple[str | int, ...]) -> str:
     """Return a field's title as the form shows it."""
-    field = model.model_fields.get(str(loc[0])) if loc else None
-    return field.title if field and field.title else str(loc[0] if loc else "input").replace("_", " ").capitalize()
+    name = str(loc[0]) if loc else "input"
+    field = model.model_fields.get(name)
+    title = field.title if field else None
+    return title or name.replace("_", " ").capitalize()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, cast
 
 from django import forms
@@ -23,6 +23,7 @@ else:
     AutomationModelForm = forms.ModelForm
 
 type Schema = dict[str, Any]
+type Options = dict[str, Any]
 
 
 class ProblemField(forms.BoundField):
@@ -78,33 +79,43 @@ class InputForm(forms.Form):
 
 def make_field(schema: Schema) -> forms.Field:
     """Return the field for one property of a model, by its `widget` hint."""
-    options: dict[str, Any] = {"label": schema.get("title"), "help_text": schema.get("description", "")}
     example = next(iter(schema.get("examples", [])), "")
-    example = example if isinstance(example, str) else ""
-    match schema.get("widget"):
-        case "select":
-            choices = [(choice, _choice_label(str(choice))) for choice in schema.get("enum", [])]
-            return forms.ChoiceField(choices=choices, required=False, **options)
-        case "switch":
-            return forms.BooleanField(required=False, widget=forms.CheckboxInput(attrs={"role": "switch"}), **options)
-        case "checkboxes":
-            return Choices(choices=[(choice, choice) for choice in schema["items"].get("enum", [])], **options)
-        case "number":
-            return Number(example=example, **options)
-        case "json":
-            return JsonValue(rows=6, is_code=True, example=example, **options)
-        case "textarea" | "template":
-            return Value(rows=4, example=example, **options)
-        case "pairs":
-            return Pairs(**options)
-        case "fields":
-            return NamedValues(**options)
-        case "list":
-            return Lines(**options)
-        case "conditions":
-            return Conditions(**options)
-        case _:
-            return Value(example=example, **options)
+    make = FIELDS.get(schema.get("widget", "text"), _text)
+    options = {"label": schema.get("title"), "help_text": schema.get("description", "")}
+    return make(schema, example if isinstance(example, str) else "", options)
+
+
+def _text(schema: Schema, example: str, options: Options) -> forms.Field:
+    return Value(example=example, **options)
+
+
+def _select(schema: Schema, example: str, options: Options) -> forms.Field:
+    choices = [(choice, _choice_label(str(choice))) for choice in schema.get("enum", [])]
+    return forms.ChoiceField(choices=choices, required=False, **options)
+
+
+def _checkboxes(schema: Schema, example: str, options: Options) -> forms.Field:
+    return Choices(choices=[(choice, choice) for choice in schema["items"].get("enum", [])], **options)
+
+
+def _switch(schema: Schema, example: str, options: Options) -> forms.Field:
+    return forms.BooleanField(required=False, widget=forms.CheckboxInput(attrs={"role": "switch"}), **options)
+
+
+FIELDS: dict[str, Callable[[Schema, str, Options], forms.Field]] = {
+    "text": _text,
+    "select": _select,
+    "switch": _switch,
+    "checkboxes": _checkboxes,
+    "number": lambda schema, example, options: Number(example=example, **options),
+    "json": lambda schema, example, options: JsonValue(rows=6, is_code=True, example=example, **options),
+    "textarea": lambda schema, example, options: Value(rows=4, example=example, **options),
+    "template": lambda schema, example, options: Value(rows=4, example=example, **options),
+    "pairs": lambda schema, example, options: Pairs(**options),
+    "fields": lambda schema, example, options: NamedValues(**options),
+    "list": lambda schema, example, options: Lines(**options),
+    "conditions": lambda schema, example, options: Conditions(**options),
+}
 
 
 def _choice_label(choice: str) -> str:
@@ -173,7 +184,11 @@ class StepForm(forms.Form):
         min_value=0, max_value=3600, label="Seconds before the next try", help_text="Doubles with each try."
     )
     time_limit_s = forms.FloatField(
-        min_value=0.1, max_value=3600, required=False, label="Time limit in seconds", help_text="Empty: none of its own."
+        min_value=0.1,
+        max_value=3600,
+        required=False,
+        label="Time limit in seconds",
+        help_text="Empty: none.",
     )
     if_interrupted = forms.ChoiceField(
         choices=[
@@ -210,9 +225,7 @@ def _of_step(step: ActionStep) -> dict[str, Any]:
 
 
 class TriggerConditionsForm(forms.Form):
-    conditions = Conditions(
-        label="Only start if", help_text="Without conditions every request starts an execution."
-    )
+    conditions = Conditions(label="Only start if", help_text="Without conditions every request starts an execution.")
 
     def __init__(self, value: dict[str, Any], data: Any = None) -> None:
         super().__init__(data, prefix="start", initial={"conditions": value})

@@ -268,5 +268,3 @@ class StepTest(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["automation", "step_key"], name="one_test_a_step")]
-
-

@@ -51,8 +51,7 @@ class Source:
 def sources(samples: Samples, key: str) -> list[Source]:
     """Return what a step can read, nearest first."""
     found = [_source(samples, source) for source in samples.keys_before(key)]
-    variables = {name: value for name, value in samples.variables.items()}
-    node = tree("vars", dict(variables)) if variables else None
+    node = tree("vars", samples.variables) if samples.variables else None
     return [*reversed(found), Source(key="vars", title="Variables", icon="braces", node=node, is_tested=True)]
 
 
@@ -63,7 +62,8 @@ def tree(path: str, value: JSON) -> Node:
 def _source(samples: Samples, key: str) -> Source:
     value = samples.output_of(key)
     step = samples.definition.find(key)
-    connector = CONNECTORS.get(samples.definition.trigger.connector if key == TRIGGER else getattr(step, "connector", ""))
+    part = samples.definition.trigger if key == TRIGGER else step
+    connector = CONNECTORS.get(getattr(part, "connector", ""))
     return Source(
         key=key,
         title="Trigger" if key == TRIGGER else step_title(step),

@@ -101,4 +101,3 @@ def _loads(text: str) -> JSON:
     except ValueError:
         return None
     return value
-

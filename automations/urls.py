@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-from django.urls import include, path
+from django.urls import URLPattern, URLResolver, include, path
 
-from automations.pages import builder, list, steps, trigger
+from automations.pages import builder, listing, steps, trigger
 
 app_name = "automations"
 
@@ -22,22 +22,22 @@ of_trigger = [
     path("remove-secret/", trigger.remove_secret, name="remove-secret"),
 ]
 
-of_automation = [
+of_automation: list[URLPattern | URLResolver] = [
     path("", builder.builder, name="builder"),
     path("settings/", builder.change_settings, name="change-settings"),
     path("activate/", builder.activate, name="activate"),
     path("deactivate/", builder.deactivate, name="deactivate"),
     path("discard/", builder.discard, name="discard"),
     path("delete/", builder.delete, name="delete"),
-    path("toggle/", list.toggle, name="toggle"),
-    path("duplicate/", list.duplicate, name="duplicate"),
+    path("toggle/", listing.toggle, name="toggle"),
+    path("duplicate/", listing.duplicate, name="duplicate"),
     path("trigger/", include(of_trigger)),
     path("add/<int:position>/", steps.add, name="add-step"),
     path("steps/<slug:key>/", include(of_step)),
 ]
 
 urlpatterns = [
-    path("projects/<uuid:project_uid>/automations/", list.automation_list, name="list"),
-    path("projects/<uuid:project_uid>/automations/new/", list.new, name="new"),
+    path("projects/<uuid:project_uid>/automations/", listing.automation_list, name="list"),
+    path("projects/<uuid:project_uid>/automations/new/", listing.new, name="new"),
     path("projects/<uuid:project_uid>/automations/<uuid:automation_uid>/", include(of_automation)),
 ]

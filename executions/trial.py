@@ -10,6 +10,7 @@ import io
 import logging
 import time
 from dataclasses import dataclass, replace
+from datetime import UTC
 from typing import Any
 
 from django.conf import settings
@@ -83,7 +84,7 @@ class SampleRequest:
 
 
 def test_trigger(automation: Automation, sample: SampleRequest) -> StepTest:
-    """Read a sample as the trigger URL would; raise executions.request.Refused as it would."""
+    """Read a sample as the trigger URL would; raise executions.content.Refused as it would."""
     config = automation.definition.trigger.config
     request = Request(sample.environ())
     request.check_method(config.get("methods") or METHODS)
@@ -155,7 +156,8 @@ async def _called(
         async with asyncio.timeout(limit):
             return Outcome(output=await action.run(call), words=_beside(action))
     except Pause as pause:
-        words = f"An execution would wait here, until {pause.until:%Y-%m-%d %H:%M:%S %Z} if it came now; a test does not."
+        until = pause.until.astimezone(UTC)
+        words = f"An execution that came now would wait here until {until:%Y-%m-%d %H:%M:%S} UTC; a test does not."
         return Outcome(output=action.sample, words=words)
     except EndExecution as end:
         return Outcome(output=end.output, words=f"An execution would end here, as a Success. {end.reason}")

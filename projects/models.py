@@ -89,7 +89,7 @@ class ProjectQuerySet(models.QuerySet["Project"]):
             | models.Q(members=user, organization__in=member_of.values("organization"))
         ).distinct()
 
-    def with_summary(self, user: Asker) -> Self:
+    def with_summary(self, user: User) -> Self:
         """Add what a project's card shows: the person's `role`, `automation_count` and this month's `executions`."""
         role = Membership.objects.filter(organization=models.OuterRef("organization"), user_id=user.pk)
         kept = Project.objects.filter(pk=models.OuterRef("pk"), automations__deleted_at=None).order_by()

@@ -18,7 +18,7 @@ from projects import once
 from projects.forms import ProjectForm, TokenForm, VariableForm
 from projects.models import ApiToken, Organization, Project, Variable
 
-NEW_TOKEN = "api-token"
+TOKEN_NOTE = "api-token"
 
 page = require_http_methods(["GET", "HEAD", "POST"])
 
@@ -129,12 +129,12 @@ def settings_page(request: HttpRequest) -> HttpResponse:
     form = TokenForm(request.POST or None)
     if form.is_valid():
         _, text = ApiToken.objects.make(user, form.cleaned_data["name"])
-        once.keep(request, NEW_TOKEN, text)
+        once.keep(request, TOKEN_NOTE, text)
         return redirect("projects:settings")
     context = {
         "tokens": ApiToken.objects.for_user(user).filter(revoked_at=None),
         "form": form,
-        "new_token": once.take(request, NEW_TOKEN),
+        "new_token": once.take(request, TOKEN_NOTE),
         "organizations": Organization.objects.filter(memberships__user=user),
     }
     return render(request, "projects/settings.html", context, status=422 if form.is_bound else 200)

@@ -46,7 +46,7 @@ class Card:
     title: str
     summary: str
     connector: Connector | None
-    warnings: list[checks.Warning]
+    warnings: list[checks.Finding]
     test: StepTest | None
     is_first: bool
     is_last: bool

@@ -11,7 +11,7 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_POST
 
 from automations import edits, picker
 from automations.checks import step_title
@@ -40,7 +40,7 @@ def step(request: HttpRequest, project_uid: uuid.UUID, automation_uid: uuid.UUID
 
 
 def save_step(request: HttpRequest, automation: Automation, key: str) -> str | HttpResponse:
-    """Save what the step's form holds and return the step's key, which may be new; or else the page that says why not."""
+    """Save what the step's form holds and return the step's key, which may be new; or the page that says why not."""
     definition = automation.definition
     found = _find(definition, key)
     if not isinstance(found, ActionStep):
@@ -142,9 +142,7 @@ def _moved(automation: Automation, draft: Definition, key: str, by: int) -> str:
 @require_POST
 def duplicate(request: HttpRequest, project_uid: uuid.UUID, automation_uid: uuid.UUID, key: str) -> HttpResponse:
     automation = own_automation(request, project_uid, automation_uid)
-    return edited(
-        request, automation, lambda draft: address("step", automation, edits.duplicate_step(draft, key).key)
-    )
+    return edited(request, automation, lambda draft: address("step", automation, edits.duplicate_step(draft, key).key))
 
 
 @login_required

@@ -162,10 +162,10 @@ def remove_secret(request: HttpRequest, project_uid: uuid.UUID, automation_uid: 
     return redirect(address("trigger", automation))
 
 
-def _sample_of(test: StepTest | None, event: Event) -> dict[str, str]:
+def _sample_of(test: StepTest | None, event: Event) -> dict[str, Any]:
     """Return the sample to start from: the one tested last, or the connector's."""
     if test and test.input:
-        stored: dict[str, str] = json.loads(test.input)
+        stored: dict[str, Any] = json.loads(test.input)
         return stored
     output = json.loads(test.output) if test and test.output else event.sample
     body = output.get("body") if isinstance(output, dict) else None
