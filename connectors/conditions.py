@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ from connectors import mapping
 from connectors.call import JSON
 
 DEPTH_LIMIT = 5
+NUMERIC = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +33,14 @@ def _text(value: Any) -> str:
 
 
 def _number(value: Any) -> float | int | None:
-    if isinstance(value, bool) or value is None:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
-    if isinstance(value, int | float):
+    if not isinstance(value, str):
         return value
-    try:
-        return int(value) if isinstance(value, str) and value.strip().lstrip("+-").isdigit() else float(value)
-    except (TypeError, ValueError):
+    text = value.strip()
+    if len(text) > 400 or not NUMERIC.fullmatch(text):
         return None
+    return float(text) if any(mark in text for mark in ".eE") else int(text)
 
 
 def _moment(value: Any) -> datetime | None:
@@ -177,7 +179,7 @@ OPERATORS: dict[str, Operator] = {
             "Type",
             False,
             lambda found, _: isinstance(found, str) and _number(found) is not None,
-        ),  # fmt: skip
+        ),
         Operator("is_date", "is a date", "Type", False, lambda found, _: _moment(found) is not None),
         Operator("is_falsy", "is falsy", "Type", False, lambda found, _: not found),
         Operator("is_truthy", "is truthy", "Type", False, lambda found, _: bool(found)),

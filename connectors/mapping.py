@@ -6,24 +6,41 @@ Liquid, with limits; a field that is one expression keeps the value's type; what
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from decimal import Decimal
 from functools import lru_cache
+from time import perf_counter
 from typing import Any, TextIO, cast
 
 from liquid import BoundTemplate, Environment, RenderContext, StrictDefaultUndefined
 from liquid.builtin.output import Output, OutputNode
 from liquid.exceptions import LiquidError, UndefinedError
-from liquid.undefined import is_undefined
+from liquid.undefined import Undefined, is_undefined
 
 from connectors.call import JSON
 
 SOURCE_LIMIT = 10_000  # characters of one template
 VALUE_LIMIT = 1_000_000  # characters of one rendered text, and of any text on the way there
-FORBIDDEN_TAGS = ("include", "render", "increment", "decrement", "tablerow", "cycle", "ifchanged", "doc")
+FORBIDDEN_TAGS = (
+    "include",
+    "render",
+    "echo",
+    "liquid",
+    "increment",
+    "decrement",
+    "tablerow",
+    "cycle",
+    "ifchanged",
+    "doc",
+)
 FORBIDDEN_FILTERS = ("safe", "escapejs")
-GROWING_FILTERS = ("append", "prepend", "replace", "replace_first", "replace_last", "join", "concat", "newline_to_br",
-                   "escape", "url_encode", "base64_encode")  # fmt: skip
+ITEMS_LIMIT = 10_000  # of a range; a list may be longer, it exists already
+UNIQUE_LIMIT = 2_000  # items that `uniq` compares each with each
+NUMBER_LIMIT = 1e300
+TIME_LIMIT_S = 0.25  # of one template: it runs between the steps of hundreds of executions
 
 SEGMENT = r"""(?:\.[A-Za-z_][\w-]*|\[\d+\]|\["[^"\]]*"\]|\['[^'\]]*'\])"""
 LONE_PATH = re.compile(rf"\{{\{{\s*([A-Za-z_][\w-]*{SEGMENT}*)\s*\}}\}}")
@@ -51,7 +68,7 @@ class _JSONOutputNode(OutputNode):
     """Writes objects as JSON where Liquid would write Python."""
 
     def render_to_output(self, context: RenderContext, buffer: TextIO) -> int:
-        return buffer.write(as_text(_plain(self.expression.evaluate(context))))
+        return buffer.write(as_text(_plain(_bounded(self.expression.evaluate(context)))))
 
 
 class _JSONOutput(Output):
@@ -65,19 +82,53 @@ class _Environment(Environment):
     output_stream_limit = VALUE_LIMIT
 
 
-def _capped(filter_: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a filter that refuses texts and lists past the limit, before they can double again."""
+_deadline: ContextVar[float] = ContextVar("deadline", default=math.inf)
+
+
+def _check_time() -> None:
+    if perf_counter() > _deadline.get():
+        raise MappingError(f"The template took longer than {TIME_LIMIT_S:g} s.")
+
+
+def _bounded(value: Any) -> Any:
+    """Return a value unless it is one that could eat memory or time, or the template's time is over."""
+    _check_time()
+    if issubclass(type(value), Undefined):  # isinstance() would raise its error, which `default` is there to prevent
+        return value
+    if isinstance(value, range) and value.stop - value.start > ITEMS_LIMIT:
+        raise MappingError(f"The range has more than {ITEMS_LIMIT} items.")
+    if isinstance(value, str | list) and len(value) > VALUE_LIMIT:
+        raise MappingError(f"The value is larger than {VALUE_LIMIT} characters or items.")
+    if isinstance(value, int | float | Decimal) and not abs(cast(float, value)) <= NUMBER_LIMIT:
+        raise MappingError("The number is too large.")
+    return value
+
+
+def _capped(name: str, filter_: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a filter that refuses what is too large, before and after."""
 
     def capped(*arguments: Any, **keywords: Any) -> Any:
-        result = filter_(*arguments, **keywords)
-        if isinstance(result, str | list) and len(result) > VALUE_LIMIT:
-            raise MappingError(f"The value grew past {VALUE_LIMIT} characters.")
-        return result
+        for argument in arguments:
+            _bounded(argument)
+        if name == "uniq" and isinstance(arguments[0], list) and len(arguments[0]) > UNIQUE_LIMIT:
+            raise MappingError(f"uniq takes at most {UNIQUE_LIMIT} items.")
+        return _bounded(filter_(*arguments, **keywords))
 
-    for name in ("with_context", "with_environment"):
-        if hasattr(filter_, name):
-            setattr(capped, name, getattr(filter_, name))
+    for attribute in ("with_context", "with_environment"):
+        if hasattr(filter_, attribute):
+            setattr(capped, attribute, getattr(filter_, attribute))
     return capped
+
+
+def _timed(node_class: Any) -> Any:
+    """Return a kind of node that ends a template whose time is over: loops may hold nothing else that would."""
+
+    class Timed(node_class):  # type: ignore[misc]
+        def render_to_output(self, context: RenderContext, buffer: TextIO) -> int:
+            _check_time()
+            return cast(int, super().render_to_output(context, buffer))
+
+    return Timed
 
 
 def _to_json(value: object) -> str:
@@ -89,11 +140,14 @@ def _environment() -> Environment:
     environment.add_tag(_JSONOutput)
     for tag in FORBIDDEN_TAGS:
         environment.tags.pop(tag, None)
+    for kind in environment.tags.values():
+        if node_class := getattr(kind, "node_class", None):
+            vars(kind)["node_class"] = _timed(node_class)
     for name in FORBIDDEN_FILTERS:
         environment.filters.pop(name, None)
-    for name in GROWING_FILTERS:
-        environment.filters[name] = _capped(environment.filters[name])
     environment.add_filter("json", _to_json)
+    for name, filter_ in list(environment.filters.items()):
+        environment.filters[name] = _capped(name, filter_)
     return environment
 
 
@@ -107,7 +161,7 @@ def _compiled(text: str) -> BoundTemplate:
     try:
         return ENVIRONMENT.from_string(text)
     except LiquidError as error:
-        raise MappingError(_first_line(error)) from None
+        raise MappingError(_first_line(error) + _position(error)) from None
     except RecursionError:
         raise MappingError("The template is nested too deeply.") from None
 
@@ -124,10 +178,11 @@ def _parts(path: str) -> tuple[str | int, ...]:
 def problems(text: str) -> str | None:
     """Return what is wrong with a template's syntax, or None."""
     try:
-        _compiled(text)
+        used = _compiled(text).analyze().filters
     except MappingError as error:
         return str(error)
-    return None
+    unknown = next((name for name in used if name not in ENVIRONMENT.filters), None)
+    return f"unknown filter '{unknown}'" if unknown else None
 
 
 def render(value: JSON, scope: Mapping[str, JSON]) -> JSON:
@@ -185,17 +240,20 @@ def _render_text(text: str, scope: Mapping[str, JSON]) -> JSON:
         if not isinstance(found, Missing):
             return found
     template = _compiled(text)
+    deadline = _deadline.set(perf_counter() + TIME_LIMIT_S)
     try:
         if len(template.nodes) == 1 and isinstance(template.nodes[0], OutputNode):
             return _evaluated(template, scope)
-        return template.render(**scope)
+        return template.render(scope)
     except UndefinedError as error:
-        path = _first_line(error).removesuffix(" is undefined")
+        path = lone[1] if lone else _first_line(error).removesuffix(" is undefined").strip("'")
         raise MappingError(f"“{path}” is missing.", path) from None
     except LiquidError as error:
         raise MappingError(_first_line(error)) from None
     except (RecursionError, OverflowError, ValueError, ArithmeticError) as error:
         raise MappingError(f"The template cannot be rendered: {type(error).__name__}.") from None
+    finally:
+        _deadline.reset(deadline)
 
 
 def _evaluated(template: BoundTemplate, scope: Mapping[str, JSON]) -> JSON:
@@ -204,7 +262,7 @@ def _evaluated(template: BoundTemplate, scope: Mapping[str, JSON]) -> JSON:
     value = node.expression.evaluate(RenderContext(template, globals=scope))
     if is_undefined(value):
         str(value)  # a lone expression does not raise by itself
-    return _plain(value)
+    return _plain(_bounded(value))
 
 
 def _plain(value: object) -> JSON:
@@ -219,6 +277,7 @@ def _plain(value: object) -> JSON:
         case dict():
             return {str(key): _plain(item) for key, item in value.items()}
         case list() | tuple() | range():
+            _bounded(value)
             return [_plain(item) for item in value]
         case _:
             try:
@@ -242,3 +301,8 @@ def _walk(parts: tuple[str | int, ...], scope: Mapping[str, JSON]) -> JSON | Mis
 
 def _first_line(error: LiquidError) -> str:
     return str(error.args[0] if error.args else error).splitlines()[0]
+
+
+def _position(error: LiquidError) -> str:
+    found = error.context()
+    return f" (line {found[0]}, column {found[1] + 1})" if found else ""
