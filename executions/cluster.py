@@ -22,6 +22,7 @@ from django.db import connections
 from django_q.signals import post_spawn
 
 from executions.engine import Engine
+from executions.machine import is_alive
 
 logger = logging.getLogger(__name__)
 
@@ -91,16 +92,8 @@ def end_with_the_cluster(sentinel: int) -> None:
     """End the whole cluster when its main process or its sentinel is gone: an orphaned pusher would eat tasks."""
     while True:
         time.sleep(ORPHAN_CHECK_S)
-        if os.getppid() != sentinel or not _is_alive(_main_pid):
+        if os.getppid() != sentinel or not is_alive(_main_pid):
             logger.error("the cluster lost its main process or its sentinel: it ends")
             if os.getpgrp() == _main_pid:
                 os.killpg(_main_pid, signal.SIGKILL)
             os._exit(1)
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True

@@ -7,12 +7,9 @@ import contextlib
 import logging
 import os
 import resource
-import socket
 import threading
 import uuid
 from datetime import UTC, datetime
-from functools import cache
-from pathlib import Path
 
 import uvloop
 from django.conf import settings
@@ -20,6 +17,7 @@ from django.db import transaction
 
 from connectors.outbound import Outbound, parse_allow
 from executions.database import DatabaseThread, Work
+from executions.machine import boot_id, host_name, is_alive
 from executions.mail import DjangoMail
 from executions.runner import Fenced, Runner
 from executions.states import Status
@@ -218,7 +216,7 @@ class Engine:
 
     def _register(self) -> None:
         with transaction.atomic():
-            store().register(self.id, socket.gethostname(), boot_id(), os.getpid())
+            store().register(self.id, host_name(), boot_id(), os.getpid())
 
     async def _beat(self) -> None:
         while True:
@@ -249,30 +247,6 @@ def _resolve(future: asyncio.Future[bool], value: bool) -> None:
         future.set_result(value)
 
 
-@cache
-def boot_id() -> str:
-    """Return what tells this start of the machine from another, so that a pid can be judged."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return ""
-
-
 def _is_gone(host: str, boot: str, pid: int) -> bool:
     """Return whether an engine of this machine has no process any more, without waiting for its lease to end."""
-    if host != socket.gethostname() or boot != boot_id():
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return _is_zombie(pid)
-
-
-def _is_zombie(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except OSError:
-        return False
+    return host == host_name() and boot == boot_id() and not is_alive(pid)
