@@ -19,8 +19,8 @@ from executions import content
 from executions.content import Refused
 
 METHODS = ("GET", "POST")
-SECRET_NAME = "ah-http-key"  # noqa: S105  (a name, not a secret)
-SECRET_KEY = "HTTP_AH_HTTP_KEY"  # noqa: S105
+SECRET_NAME = "ah-http-key"
+SECRET_KEY = "HTTP_AH_HTTP_KEY"
 HEADERS_LIMIT = 16 * 1024  # characters of names and values together
 # What a payload cannot be told apart without, at the senders that builders use most.
 STANDARD_HEADERS = (

@@ -292,8 +292,8 @@ def test_unknown_replaced_and_deleted_triggers_answer_alike(automation: Automati
     automation.delete()
     paths = [
         replaced, deleted, "/automations-api/run/" + "0" * 32, replaced + "%00", replaced + "\x00", replaced + "\xff",
-        replaced + "/", PREFIX + deleted.removeprefix(PREFIX).upper(), "/automations-api/run//" + deleted[-32:], deleted + ";x=1",
-        "/automations-api/run/",
+        replaced + "/", PREFIX + deleted.removeprefix(PREFIX).upper(), PREFIX + "/" + deleted[-32:],
+        deleted + ";x=1", PREFIX,
     ]  # fmt: skip
 
     answers = [send(path, b"not even JSON") for path in paths]

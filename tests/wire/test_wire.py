@@ -1,0 +1,218 @@
+"""Trigger URLs through a raw socket: what the real web server makes of bytes that no client library sends."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from tests.support.installation import Installation
+from tests.support.processes import ROOT
+
+MB = 1024 * 1024
+EXAMPLES = ROOT / "tests" / ".cache" / "webhooks-examples"
+MAKE = """
+from automations.definition import Definition
+from automations.models import Automation
+from projects.models import Organization, Project
+organization = Organization.objects.create(name="Wire")
+project = Project.objects.create(organization=organization, name="Wire")
+automation = Automation.objects.create(organization=organization, project=project, name="Wire")
+trigger, secret = automation.make_trigger("http", "request")
+step = {"key": "wait", "connector": "wait", "action": "wait", "input": {}}
+definition = Definition.model_validate({"trigger": {"connector": "http", "event": "request"}, "steps": [step]})
+definition.trigger.uid = trigger.uid
+automation.save_draft(definition, rev=automation.draft_rev)
+automation.activate(None)
+automation.remove_secret()
+print(trigger.uid)
+"""
+
+
+class Reply(NamedTuple):
+    status: int  # 0: closed without an answer
+    body: bytes
+
+    @property
+    def code(self) -> str:
+        return str(json.loads(self.body)["error"]["code"]) if self.body else ""
+
+
+class Door:
+    """A trigger URL without a secret, on a real web server."""
+
+    def __init__(self, installation: Installation) -> None:
+        self.installation = installation
+        self.path = "/automations-api/run/" + installation.shell(MAKE).strip().splitlines()[-1]
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.installation.port), timeout=10)
+
+    def request(self, *headers: str, line: str = "", host: str | None = "127.0.0.1") -> bytes:
+        lines = [line or f"POST {self.path} HTTP/1.1", "Connection: close", "Content-Type: application/json", *headers]
+        return "\r\n".join([*lines, *([f"Host: {host}"] if host is not None else []), "", ""]).encode("latin-1")
+
+    def send(self, raw: bytes) -> Reply:
+        with self.connect() as connection:
+            try:
+                connection.sendall(raw)
+            except ConnectionError:
+                pass  # answered and closed before all was sent
+            return read(connection)
+
+    def rows(self) -> int:
+        return int(self.installation.query("SELECT count(*) AS n FROM executions_execution")[0]["n"])
+
+    def stored(self, reply: Reply) -> Any:
+        """Return the trigger's output of the execution that a request started."""
+        assert reply.status == 202, reply
+        code = (
+            "from executions.models import StepRun; import json; "
+            f"run = StepRun.objects.get(execution_id={json.loads(reply.body)['execution_id']!r}, key='trigger'); "
+            "print(run.shown('input'))"
+        )
+        return json.loads(self.installation.shell(code))
+
+
+def read(connection: socket.socket) -> Reply:
+    """Return the final answer on a connection that the server closes after it."""
+    received = b""
+    try:
+        while chunk := connection.recv(65536):
+            received += chunk
+    except ConnectionError:
+        pass
+    while received.startswith(b"HTTP/1.1 1"):
+        received = received.partition(b"\r\n\r\n")[2]
+    head, _, body = received.partition(b"\r\n\r\n")
+    return Reply(int(head.split()[1]), body) if head else Reply(0, b"")
+
+
+@pytest.fixture(scope="module")
+def door(product: Installation) -> Door:
+    return Door(product)
+
+
+def refused(door: Door) -> dict[str, tuple[bytes, set[int], str]]:
+    large = door.request(f"Content-Length: {3 * MB + 1}") + b" " * (3 * MB + 1)
+    length, chunked, chunks = "Content-Length: 2", "Transfer-Encoding: chunked", b"2\r\n{}\r\n0\r\n\r\n"
+    path = door.path
+    return {
+        "W1 chunked": (door.request(chunked) + chunks, {411}, "length_required"),
+        "W1 chunked, broken": (door.request(chunked) + b"zz\r\n{}\r\n0\r\n\r\n", {411}, "length_required"),
+        "W2 length and chunked": (door.request(length, chunked) + chunks, {400, 411}, "length_required"),
+        "W2 chunked and length": (door.request(chunked, length) + chunks, {400, 411}, "length_required"),
+        "W3 two lengths": (door.request(length, "Content-Length: 3") + b"{} ", {400}, ""),
+        "W4 length -1": (door.request("Content-Length: -1") + b"{}", {400}, ""),
+        "W4 length abc": (door.request("Content-Length: abc") + b"{}", {400}, ""),
+        "no length": (door.request(), {400}, "invalid_json"),
+        "W7 one byte over": (large, {413}, "body_too_large"),
+        "W9 header of 20 kB": (door.request(length, "X-A: " + "a" * 20_000) + b"{}", {431}, "headers_too_large"),
+        "W9 200 headers": (door.request(length, *[f"X-{n}: a" for n in range(200)]) + b"{}", {431}, ""),
+        "W10 URL of 10,000": (door.request(line=f"POST {path}{'x' * 10_000} HTTP/1.1"), {404}, "not_found"),
+        "W10 URL of 100,000": (door.request(length, line=f"POST {path}{'x' * 100_000} HTTP/1.1") + b"{}", {414}, ""),
+        "W11 NUL in the path": (door.request(length, line=f"POST {path}%00 HTTP/1.1") + b"{}", {404}, "not_found"),
+        "W12 bad UTF-8 in path": (door.request(length, line=f"POST {path}%ff HTTP/1.1") + b"{}", {404}, "not_found"),
+        "W13 BREW": (door.request(line=f"BREW {path} HTTP/1.1"), {405}, "method_not_allowed"),
+        "W13 TRACE": (door.request(line=f"TRACE {path} HTTP/1.1"), {405}, "method_not_allowed"),
+        "W13 CONNECT": (door.request(line=f"CONNECT {path} HTTP/1.1"), {405}, "method_not_allowed"),
+        "W15 HEAD": (door.request(line=f"HEAD {path} HTTP/1.1"), {405}, ""),
+        "W15 OPTIONS": (door.request(line=f"OPTIONS {path} HTTP/1.1"), {405}, "method_not_allowed"),
+        "W16 no Host": (door.request(length, host=None) + b"{}", {400}, "invalid_host"),
+        "W16 unknown Host": (door.request(length, host="evil.example") + b"{}", {400}, "invalid_host"),
+        "W16 two Hosts": (door.request(length, "Host: evil.example") + b"{}", {400}, "invalid_host"),
+        "W17 HTTP/0.9": (f"GET {path}\r\n\r\n".encode(), {400}, ""),
+        "W17 TLS": (bytes.fromhex("16030100a5010000a10303") + b"\0" * 50, {0, 400}, ""),
+        "W17 garbage": (b"\x00\x01garbage\r\n\r\n", {0, 400}, ""),
+        "W19 gzip": (door.request(length, "Content-Encoding: gzip") + b"{}", {415}, "unsupported_content_encoding"),
+        "W22 bare CR in a header": (door.request(length, "X-A: 1\r2") + b"{}", {400}, ""),
+        "W23 slash at the end": (door.request(length, line=f"POST {path}/ HTTP/1.1") + b"{}", {404}, "not_found"),
+        "W23 path parameter": (door.request(length, line=f"POST {path};a=b HTTP/1.1") + b"{}", {404}, "not_found"),
+        "W23 two dots": (door.request(length, line=f"POST {path}/../x HTTP/1.1") + b"{}", {404}, "not_found"),
+    }  # fmt: skip
+
+
+def test_bytes_are_refused_and_nothing_is_stored(door: Door) -> None:
+    before = door.rows()
+
+    answers = {name: (door.send(raw), statuses, code) for name, (raw, statuses, code) in refused(door).items()}
+
+    wrong = {
+        name: answer
+        for name, (answer, statuses, code) in answers.items()
+        if answer.status not in statuses or answer.code != code
+    }
+    assert wrong == {}
+    assert door.rows() == before
+
+
+def test_body_of_100_mb_is_refused_without_reading_it(door: Door) -> None:
+    began = time.monotonic()
+
+    reply = door.send(door.request(f"Content-Length: {100 * MB}") + b" " * MB)
+
+    assert reply.status == 413
+    assert time.monotonic() - began < 5
+
+
+def test_sender_who_hangs_up_in_the_body_stores_nothing(door: Door) -> None:
+    before = door.rows()
+
+    with door.connect() as connection:
+        connection.sendall(door.request("Content-Length: 50") + b"{}")
+    after = door.send(door.request("Content-Length: 2") + b"{}")
+
+    assert after.status == 202
+    assert door.rows() == before + 1
+
+
+def test_expect_100_continue_works(door: Door) -> None:
+    with door.connect() as connection:
+        connection.sendall(door.request("Content-Length: 8", "Expect: 100-continue"))
+        assert connection.recv(65536).startswith(b"HTTP/1.1 100")
+        connection.sendall(b'{"a": 1}')
+        reply = read(connection)
+
+    assert door.stored(reply)["body"] == {"a": 1}
+
+
+def test_headers_of_a_stranger_do_not_become_the_peer(door: Door) -> None:
+    raw = door.request("Content-Length: 2", "X_Real_Ip: 1.2.3.4", "X-Forwarded-For: 1.2.3.4") + b"{}"
+
+    payload = door.stored(door.send(raw))
+
+    assert "1.2.3.4" not in json.dumps(payload)
+
+
+def test_300_requests_on_one_connection_are_all_stored(door: Door) -> None:
+    before = door.rows()
+    one = door.request("Content-Length: 2").replace(b"Connection: close\r\n", b"") + b"{}"
+
+    with door.connect() as connection:
+        received = b""
+        for number in range(1, 301):
+            connection.sendall(one)
+            while received.count(b'"status_url"') < number:
+                received += connection.recv(65536)
+
+    assert received.count(b"HTTP/1.1 202") == 300
+    assert door.rows() == before + 300
+
+
+@pytest.mark.skipif(not EXAMPLES.exists(), reason="the real GitHub payloads have not been fetched")
+def test_real_github_webhooks_are_stored_exactly(door: Door) -> None:
+    examples = json.loads(next(Path(EXAMPLES).rglob("index.json")).read_text())
+    bodies = {event["name"]: event["examples"][0] for event in examples if event["examples"]}
+    assert len(bodies) > 40
+    for name in ("push", "issues", "pull_request"):
+        raw = json.dumps(bodies[name]).encode()
+        head = door.request(f"Content-Length: {len(raw)}", f"X-GitHub-Event: {name}")
+
+        payload = door.stored(door.send(head + raw))
+
+        assert payload["body"] == bodies[name]
+        assert payload["headers"]["x-github-event"] == name
