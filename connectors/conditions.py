@@ -47,7 +47,7 @@ def _moment(value: Any) -> datetime | None:
     """Return a date or date-time: ISO 8601, or DD/MM/YYYY."""
     if not isinstance(value, str):
         return None
-    for read in (datetime.fromisoformat, lambda text: datetime.strptime(text, "%d/%m/%Y")):
+    for read in (datetime.fromisoformat, lambda text: datetime.strptime(f"{text} +0000", "%d/%m/%Y %z")):
         try:
             moment = read(value.strip())
         except ValueError:

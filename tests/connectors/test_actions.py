@@ -154,7 +154,7 @@ def test_condition_ends_the_execution_when_not_met() -> None:
     given = {"conditions": {"all": [{"path": "trigger.body.n", "op": "greater_than", "value": 5}]}}
 
     assert act("condition", "continue_if", given, scope={"trigger": {"body": {"n": 6}}}) == {"continued": True}
-    with pytest.raises(EndExecution, match="The condition was not met: .*trigger.body.n"):
+    with pytest.raises(EndExecution, match=r"The condition was not met: .*trigger.body.n"):
         act("condition", "continue_if", given, scope={"trigger": {"body": {"n": 5}}})
 
 
