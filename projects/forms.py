@@ -39,11 +39,20 @@ class ProjectForm(ProjectModelForm):
         self.fields["organization"] = choice
 
 
+class OnceTyped(forms.Textarea):
+    """A text area that can be told not to show what it holds again."""
+
+    is_shown = True
+
+    def format_value(self, value: Any) -> str | None:
+        return super().format_value(value) if self.is_shown else None
+
+
 class VariableForm(VariableModelForm):
     """A variable's form; the value of a secret one never comes back, and left empty it stays."""
 
     value = forms.CharField(
-        max_length=10_000, strip=False, required=False, widget=forms.Textarea(attrs={"rows": 2, "autocomplete": "off"})
+        max_length=10_000, strip=False, required=False, widget=OnceTyped(attrs={"rows": 2, "autocomplete": "off"})
     )
 
     class Meta:
@@ -76,6 +85,8 @@ class VariableForm(VariableModelForm):
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        widget = self.fields["value"].widget
+        widget.is_shown = not cleaned.get("is_secret")  # type: ignore[attr-defined]
         if cleaned.get("is_secret") and not cleaned.get("value") and not self.keeps_value:
             self.add_error("value", "Write the secret.")
         return cleaned
