@@ -94,3 +94,30 @@ class Process:
         except ProcessLookupError:
             pass
         self.popen.wait(5)
+
+
+def descendants(pid: int) -> set[int]:
+    """Return the processes that a process started, and theirs, whatever their groups."""
+    parents: dict[int, int] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue
+    found = {pid}
+    while more := {child for child, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found - {pid}
+
+
+def alive(pids: set[int]) -> dict[int, str]:
+    """Return those that still run, with their command lines."""
+    lines = {}
+    for pid in pids:
+        try:
+            line = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except OSError:
+            continue
+        if line:  # a zombie has none
+            lines[pid] = line
+    return lines
