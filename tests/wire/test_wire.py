@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import socket
 import time
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -205,7 +204,7 @@ def test_300_requests_on_one_connection_are_all_stored(door: Door) -> None:
 
 @pytest.mark.skipif(not EXAMPLES.exists(), reason="the real GitHub payloads have not been fetched")
 def test_real_github_webhooks_are_stored_exactly(door: Door) -> None:
-    examples = json.loads(next(Path(EXAMPLES).rglob("index.json")).read_text())
+    examples = json.loads((EXAMPLES / "api.github.com" / "index.json").read_text())
     bodies = {event["name"]: event["examples"][0] for event in examples if event["examples"]}
     assert len(bodies) > 40
     for name in ("push", "issues", "pull_request"):
