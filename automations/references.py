@@ -7,7 +7,8 @@ from typing import Any
 
 from liquid.exceptions import LiquidError
 
-from connectors.mapping import ENVIRONMENT, PART
+from connectors.language import ENVIRONMENT
+from connectors.mapping import PART
 
 
 def roots(value: Any) -> frozenset[str]:
