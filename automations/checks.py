@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,11 @@ from automations.samples import TRIGGER, Samples
 from connectors import mapping
 from connectors.check import check_input
 from connectors.registry import find_action
+
+
+NOT_JSON = (
+    'Body: this is not JSON. Put templates into quotes, {"id": "{{ trigger.body.id }}"}; a number stays a number.'
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,8 +78,18 @@ def _problems(samples: Samples, step: ActionStep) -> Iterator[str]:
     wrong = check_input(action, step.input)
     for problem in wrong:
         yield f"{label_of(action.input, problem.loc)}: {problem.message}"
+    if looks_like_json(step.input):
+        yield NOT_JSON
     if not wrong and (message := _mapping_problem(samples, step)):
         yield message
+
+
+def looks_like_json(value: dict[str, Any]) -> bool:
+    """Return whether a JSON body is text that only looks like JSON: a template outside quotes, or a slip."""
+    body = value.get("body")
+    if value.get("body_type", "json") != "json" or not isinstance(body, str):
+        return False
+    return re.match(r"\s*(\{(?![{%])|\[)", body) is not None
 
 
 def _mapping_problem(samples: Samples, step: ActionStep) -> str | None:

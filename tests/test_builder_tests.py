@@ -1,0 +1,272 @@
+"""The builder's Test of triggers and steps: real calls that count nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.core import mail
+from django.test import Client
+
+from automations.models import Automation, StepTest
+from executions.models import Execution, StepRun
+from executions.states import StepStatus
+from projects.models import Project, UsageDay, UsageMonth, Variable
+from tests.support.stub import Stub
+
+pytestmark = pytest.mark.django_db(transaction=True)  # e-mail is counted from a thread of its own
+
+SECRET = "a-secret-nobody-may-see"
+
+
+class Bench:
+    """One automation whose steps are given, and its Test buttons."""
+
+    def __init__(self, client: Client, automation: Automation) -> None:
+        self.client = client
+        self.automation = automation
+        self.root = f"/projects/{automation.project_id}/automations/{automation.pk}/"
+
+    def test(self, key: str, data: dict[str, Any] | None = None) -> StepTest:
+        self.automation.refresh_from_db()
+        path = "trigger/test/" if key == "trigger" else f"steps/{key}/test/"
+        answer = self.client.post(self.root + path, data or {})
+        assert answer.status_code == 302, answer.content.decode()[:2000]
+        return StepTest.objects.get(automation=self.automation, step_key=key)
+
+    def page(self, path: str) -> str:
+        return self.client.get(self.root + path).content.decode()
+
+
+@pytest.fixture
+def bench(client: Client, builder: User, make_automation: Callable[..., Automation]) -> Callable[..., Bench]:
+    client.force_login(builder)
+
+    def make(*steps: dict[str, Any]) -> Bench:
+        return Bench(client, make_automation("Bench", steps=list(steps)))
+
+    return make
+
+
+def step(connector: str, action: str, input_: dict[str, Any], key: str = "tested", **fields: Any) -> dict[str, Any]:
+    return {"key": key, "connector": connector, "action": action, "input": input_, **fields}
+
+
+def add_secret(project: Project) -> None:
+    variable = Variable(project=project, key="API_TOKEN", is_secret=True)
+    variable.value = SECRET
+    variable.save()
+
+
+def test_step_really_calls_and_counts_nothing(bench: Callable[..., Bench], stub: Stub) -> None:
+    stub.answer(200, {"id": 7})
+    it = bench(step("http", "request", {"method": "POST", "url": f"{stub.url}/orders", "body_type": "json",
+                                         "body": {"total": "{{ trigger.body.total }}"}}))  # fmt: skip
+
+    result = it.test("tested")
+
+    assert result.is_success
+    assert json.loads(result.output)["body"] == {"id": 7}
+    assert stub.requests[0].json() == {"total": 100}
+    assert not Execution.objects.exists()
+    assert not UsageDay.objects.exists()
+    assert not UsageMonth.objects.exclude(reserved=0).exists()
+
+
+def test_secret_reaches_the_service_and_nobody_else(bench: Callable[..., Bench], stub: Stub, project: Project) -> None:
+    add_secret(project)
+    stub.answer(200, {"you_sent": SECRET})
+    headers = [{"name": "X-Key", "value": "{{ vars.API_TOKEN }}"}]
+    it = bench(step("http", "request", {"url": stub.url + "/", "headers": headers}))
+
+    result = it.test("tested")
+
+    assert stub.requests[0].headers["x-key"] == SECRET
+    assert SECRET not in result.input + result.output + result.error
+    assert "{{ vars.API_TOKEN }}" in result.input
+    assert SECRET not in it.page("steps/tested/")
+
+
+def test_failed_call_says_why_and_keeps_the_answer(bench: Callable[..., Bench], stub: Stub) -> None:
+    stub.answer(404, {"message": "no such order"})
+    it = bench(step("http", "request", {"url": stub.url + "/", "fail_on_error_status": True}))
+
+    result = it.test("tested")
+
+    assert not result.is_success
+    assert json.loads(result.output)["status"] == 404
+    page = it.page("steps/tested/")
+    assert "no such order" in page
+    assert 'data-status="failed"' in page
+
+
+def test_private_address_is_refused_in_a_test_too(bench: Callable[..., Bench]) -> None:
+    result = bench(step("http", "request", {"url": "http://169.254.169.254/"})).test("tested")
+
+    assert not result.is_success
+    assert result.output == ""
+
+
+def test_output_of_a_test_is_the_sample_of_later_steps(bench: Callable[..., Bench], stub: Stub) -> None:
+    stub.answer(200, {"customer": {"name": "Grace"}})
+    fetch = step("http", "request", {"url": stub.url + "/"}, key="fetch")
+    it = bench(fetch, step("transform", "template", {"template": "Dear {{ fetch.body.customer.name }}"}))
+
+    it.test("fetch")
+
+    assert json.loads(it.test("tested").output)["value"] == "Dear Grace"
+    assert 'data-insert="fetch.body.customer.name"' in it.page("steps/tested/")
+
+
+def test_missing_path_is_named(bench: Callable[..., Bench]) -> None:
+    result = bench(step("transform", "template", {"template": "{{ trigger.body.absent }}"})).test("tested")
+
+    assert not result.is_success
+    assert "trigger.body.absent" in result.error
+
+
+def test_changed_step_makes_itself_and_what_reads_it_untested(bench: Callable[..., Bench]) -> None:
+    first = step("transform", "fields", {"fields": {"a": 1}}, key="first")
+    reads = step("transform", "template", {"template": "{{ first.a }}"}, key="reads")
+    apart = step("transform", "template", {"template": "first"}, key="apart")
+    it = bench(first, reads, apart)
+    for key in ("trigger", "first", "reads", "apart"):
+        it.test(key, {"method": "POST", "content_type": "application/json", "body": "{}"})
+    assert it.page("activate/").count("Not tested") == 0
+
+    definition = it.automation.definition
+    definition.steps[0].input["fields"]["a"] = 2  # type: ignore[union-attr]
+    it.automation.save_draft(definition, rev=it.automation.draft_rev)
+
+    page = it.page("activate/")
+    assert page.count("Not tested since its last change.") == 2 * 2  # in the list, and on the step's card
+    assert 'id="node-apart" data-state="tested"' in page
+
+
+@pytest.mark.parametrize(
+    ("tested", "words"),
+    [
+        (step("wait", "for", {"amount": 3, "unit": "days"}), "a test does not"),
+        (
+            step("condition", "continue_if", {"conditions": {"all": [{"path": "trigger.body.id", "op": "is_empty"}]}}),
+            "would end here, as a Success",
+        ),
+        (step("response", "send", {"status": 201, "body": {"ok": True}}), "a test answers nobody"),
+    ],
+)  # fmt: skip
+def test_step_that_steers_an_execution_says_what_it_would_do(
+    bench: Callable[..., Bench], tested: dict[str, Any], words: str
+) -> None:
+    result = bench(tested).test("tested")
+
+    assert result.is_success
+    assert words in result.error
+
+
+def test_email_is_really_sent(bench: Callable[..., Bench]) -> None:
+    it = bench(step("email", "send", {"to": "ada@example.com", "subject": "Hello", "text": "{{ trigger.body.id }}"}))
+
+    assert it.test("tested").is_success
+    assert mail.outbox[0].to == ["ada@example.com"]
+    assert mail.outbox[0].body == "A-17"
+
+
+def test_unfinished_step_says_what_is_missing(bench: Callable[..., Bench]) -> None:
+    result = bench(step("http", "request", {})).test("tested")
+
+    assert not result.is_success
+    assert "url" in result.error.lower()
+
+
+def test_slow_service_ends_the_test_in_time(
+    bench: Callable[..., Bench], stub: Stub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("executions.trial.TIME_LIMIT_S", 0.2)
+    stub.answer(200, {}, delay=1.5)
+
+    result = bench(step("http", "request", {"url": stub.url + "/"})).test("tested")
+
+    assert not result.is_success
+    assert "No result within 0.2 s" in result.error
+
+
+def test_trigger_is_tested_with_a_sample(bench: Callable[..., Bench]) -> None:
+    it = bench(step("transform", "template", {"template": "{{ trigger.body.a }} {{ trigger.query.b }}"}))
+
+    sample = {"method": "POST", "content_type": "application/json", "query": "b=2", "body": '{"a": 1}',
+              "headers": "X-GitHub-Event: push\nAuthorization: Bearer x"}  # fmt: skip
+    result = it.test("trigger", sample)
+
+    output = json.loads(result.output)
+    assert (output["body"], output["query"], output["method"]) == ({"a": 1}, {"b": "2"}, "POST")
+    assert output["headers"]["x-github-event"] == "push"
+    assert "would start an execution" in result.error
+    assert "Bearer x" not in it.page("trigger/")
+    assert json.loads(it.test("tested").output)["value"] == "1 2"
+    assert not Execution.objects.exists()
+
+
+def test_trigger_test_says_when_conditions_are_not_met(bench: Callable[..., Bench]) -> None:
+    it = bench(step("wait", "for", {"amount": 1}))
+    conditions = {"start-conditions-0-0-path": "trigger.body.type", "start-conditions-0-0-op": "equals",
+                  "start-conditions-0-0-value": "order", "input-methods": "POST",
+                  "rev": str(it.automation.draft_rev)}  # fmt: skip
+    it.client.post(it.root + "trigger/", conditions)
+
+    result = it.test("trigger", {"content_type": "application/json", "body": '{"type": "refund"}'})
+
+    assert "would start nothing" in result.error
+    assert "trigger.body.type" in result.error
+
+
+def test_sample_that_the_door_refuses_is_not_kept(bench: Callable[..., Bench]) -> None:
+    it = bench(step("wait", "for", {"amount": 1}))
+
+    answer = it.client.post(it.root + "trigger/test/", {"content_type": "application/json", "body": '{"a": '})
+
+    assert answer.status_code == 422
+    page = answer.content.decode()
+    assert "refused with 400" in page
+    assert "{&quot;a&quot;: " in page
+    assert not StepTest.objects.exists()
+
+
+def test_latest_execution_gives_the_sample(
+    bench: Callable[..., Bench], make_execution: Callable[..., Execution]
+) -> None:
+    it = bench(step("transform", "template", {"template": "{{ trigger.body.a }}"}))
+    payload = {"method": "POST", "query": {}, "headers": {}, "body": {"a": "from before"}}
+    execution = make_execution(automation=it.automation)
+    StepRun.objects.create(
+        execution=execution, attempt=0, key="trigger", iteration="", organization_id=execution.organization_id,
+        position=0, status=StepStatus.SUCCESS, connector="http", action="request", started_at=execution.run_at,
+        output=json.dumps(payload),
+    )  # fmt: skip
+
+    result = it.test("trigger", {"latest": "1"})
+
+    assert json.loads(result.output) == payload
+    assert json.loads(it.test("tested").output)["value"] == "from before"
+
+
+def test_latest_execution_is_asked_for_in_vain_when_there_is_none(bench: Callable[..., Bench]) -> None:
+    it = bench(step("wait", "for", {"amount": 1}))
+
+    answer = it.client.post(it.root + "trigger/test/", {"latest": "1"}, follow=True)
+
+    assert "no executions yet" in answer.content.decode()
+    assert not StepTest.objects.exists()
+
+
+def test_test_button_saves_the_form_first(bench: Callable[..., Bench]) -> None:
+    it = bench(step("transform", "template", {"template": "old"}))
+    form = {"rev": str(it.automation.draft_rev), "step-key": "renamed", "step-on_error": "stop",
+            "step-retry_times": "0", "step-retry_backoff_s": "5", "input-template": "new"}  # fmt: skip
+
+    answer = it.client.post(it.root + "steps/tested/test/", form)
+
+    assert answer.headers["Location"].endswith("/steps/renamed/#test-result")
+    assert json.loads(StepTest.objects.get(step_key="renamed").output)["value"] == "new"
