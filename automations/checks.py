@@ -16,7 +16,6 @@ from connectors import mapping
 from connectors.check import check_input
 from connectors.registry import find_action
 
-
 NOT_JSON = (
     'Body: this is not JSON. Put templates into quotes, {"id": "{{ trigger.body.id }}"}; a number stays a number.'
 )

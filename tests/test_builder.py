@@ -491,7 +491,8 @@ def test_reconfigured_trigger_keeps_its_url(live: Pages) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "op"), [("not a path!", "equals"), ("trigger.body.x", "unheard_of"), ("{{ }}", "equals"), ("x" * 501, "equals")]
+    ("path", "op"),
+    [("not a path!", "equals"), ("trigger.body.x", "unheard_of"), ("{{ }}", "equals"), ("x" * 501, "equals")],
 )  # fmt: skip
 def test_bad_condition_is_a_field_error(live: Pages, path: str, op: str) -> None:
     row = {"start-conditions-0-0-path": path, "start-conditions-0-0-op": op, "start-conditions-0-0-value": "1"}

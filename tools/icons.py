@@ -15,9 +15,9 @@ building-2 calendar chart-column check check-check chevron-down chevron-left che
 circle circle-alert circle-check circle-check-big circle-dashed circle-question-mark circle-off circle-pause circle-play circle-plus
 circle-stop circle-x clipboard clock cloud code code-xml cog copy cpu credit-card database download ellipsis
 ellipsis-vertical external-link eye eye-off file-text funnel flask-conical folder gauge git-branch git-fork
-globe grip-vertical hash history house inbox info key-round keyboard layers layout-grid life-buoy lightbulb link
+globe grip-vertical hash history hourglass house inbox info key-round keyboard layers layout-grid life-buoy lightbulb link
 list list-filter list-ordered loader-circle lock log-in log-out mail menu message-square minus monitor moon
-mouse-pointer-click network package panels-top-left pause pencil play plug plus power power-off refresh-cw repeat repeat-2 replace
+mouse-pointer-click network package panels-top-left pause pencil play plug plus power power-off refresh-cw repeat repeat-2 replace reply
 rocket rotate-ccw rotate-cw route save scan-search scroll-text search send server server-off settings shield shield-alert
 shield-check shuffle sliders-horizontal sparkles split square square-arrow-out-up-right square-terminal
 sun tag terminal test-tube timer timer-reset toggle-left toggle-right trash-2 trending-up triangle-alert unplug upload
