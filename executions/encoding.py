@@ -15,7 +15,7 @@ from connectors import payload
 from connectors.call import JSON
 from projects import secrets
 
-ROW_LIMIT = 256 * 1024  # bytes of JSON text that a step run's row may hold
+ROW_LIMIT = 256 * 1024  # characters of JSON text that a step run's row may hold
 EXCERPT = 8 * 1024  # characters of what is larger that its row shows
 SEAL_START, SEAL_END = "\ue000sealed:", "\ue001"
 SEALED = re.compile(f"{SEAL_START}([A-Za-z0-9_=-]+){SEAL_END}")

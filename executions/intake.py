@@ -155,7 +155,9 @@ class GroupCommit:
         try:
             return slot.future.result(LONGEST_WAIT_S)
         except TimeoutError:
-            raise Unavailable from None
+            if slot.future.cancel():
+                raise Unavailable from None
+        return slot.future.result()  # its commit is under way: only the outcome may be told
 
     def _run(self) -> None:
         while True:
@@ -163,7 +165,7 @@ class GroupCommit:
                 while not self._slots:
                     self._has_slots.wait()
                 batch, self._slots = self._slots[:BATCH], self._slots[BATCH:]
-            self._settle(batch)
+            self._settle([slot for slot in batch if slot.future.set_running_or_notify_cancel()])
 
     def _settle(self, batch: list[_Slot]) -> None:
         """Store a batch; when it cannot be, one by one, so that one bad row does not fail its neighbours."""

@@ -107,7 +107,7 @@ def latest_payload(automation: Automation) -> JSON:
     if newest is None:
         return None
     run = StepRun.objects.filter(execution_id=newest.pk, attempt=0, key=StepRun.TRIGGER).first()
-    return run.shown_value("output") if run else None
+    return run.shown_value("input") if run else None
 
 
 def test_step(automation: Automation, key: str) -> StepTest:

@@ -142,7 +142,8 @@ def web() -> list[str]:
     return [
         sys.executable, "-m", "granian", "--interface", "wsgi", "--host", HOST, "--port", str(PORT), "--http", "1",
         "--no-ws", "--workers", workers, "--blocking-threads", threads, "--backlog", "2048", "--respawn-failed-workers",
-        "--workers-kill-timeout", str(int(DRAIN_S) - 4), "--log-level", "error", "agentos_site.wsgi:application",
+        "--workers-kill-timeout", str(int(DRAIN_S) - 4), "--http1-header-read-timeout", "10000", "--log-level", "error",
+        "agentos_site.wsgi:application",
     ]  # fmt: skip
 
 

@@ -1,0 +1,99 @@
+"""What a sender is told when the reply is late, the database is away or the automation changes meanwhile."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+import pytest
+
+from executions.states import Status
+from tests.support.automations import TRANSFORM, Made, make
+from tests.support.databases import PostgresqlDatabase, SqliteDatabase
+from tests.support.installation import Installation
+from tests.support.processes import until
+
+RESPOND = {"key": "reply", "connector": "response", "action": "send",
+           "input": {"status": 201, "headers": [{"name": "X-Kind", "value": "test"}], "body": "{{ shape.name }}"}}  # fmt: skip
+
+
+@pytest.fixture
+def made(installation: Installation) -> Made:
+    installation.settings["REPLY_LIMIT_S"] = "1"
+    installation.start_web()
+    return make(installation, {"transform": [TRANSFORM], "respond": [TRANSFORM, RESPOND]})
+
+
+@contextmanager
+def database_away(installation: Installation) -> Iterator[None]:
+    """Keep the database from taking anything: closed on PostgreSQL, locked on SQLite."""
+    database = installation.database
+    if isinstance(database, SqliteDatabase):
+        holder = sqlite3.connect(database.path, isolation_level=None)
+        holder.execute("BEGIN IMMEDIATE")
+        yield
+        holder.execute("ROLLBACK")
+        holder.close()
+    elif isinstance(database, PostgresqlDatabase):
+        with psycopg.connect(database.server, autocommit=True) as server:
+            server.execute(f"ALTER DATABASE {database.name} ALLOW_CONNECTIONS false")  # type: ignore[call-overload]
+            server.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [database.name])
+            yield
+            server.execute(f"ALTER DATABASE {database.name} ALLOW_CONNECTIONS true")  # type: ignore[call-overload]
+
+
+def executions(made: Made) -> int:
+    return int(made.installation.query("SELECT COUNT(*) AS n FROM executions_execution")[0]["n"])
+
+
+def test_a_reply_that_is_late_answers_504_and_the_execution_goes_on(made: Made) -> None:
+    status, answer = made.post("respond")
+
+    made.installation.start_cluster()
+    assert (status, answer["error"]["code"]) == (504, "reply_timeout")
+    assert made.wait(uuid.UUID(answer["execution_id"]))["status"] == Status.SUCCESS
+
+
+def test_nothing_is_stored_while_the_database_is_away(made: Made) -> None:
+    made.start("transform")
+
+    with database_away(made.installation):
+        status, answer = made.post("transform")
+
+    assert (status, answer["error"]["code"]) == (503, "unavailable")
+    assert made.post("transform")[0] == 202
+    assert executions(made) == 2
+
+
+def test_a_deactivation_is_noticed_by_the_next_request(made: Made) -> None:
+    assert made.post("transform")[0] == 202
+
+    made.change("transform", "is_active", False)
+    status, answer = made.post("transform")
+
+    assert (status, answer["trigger_id"]) == (409, made.triggers["transform"])
+    made.change("transform", "is_active", True)
+    assert made.post("transform")[0] == 202
+
+
+def test_a_burst_shares_commits_and_loses_nothing(made: Made) -> None:
+    answers: list[int] = []
+
+    def send() -> None:
+        for _ in range(25):
+            answers.append(made.post("transform")[0])
+
+    senders = [threading.Thread(target=send) for _ in range(8)]
+    for sender in senders:
+        sender.start()
+    for sender in senders:
+        sender.join()
+
+    assert answers == [202] * 200
+    assert executions(made) == 200
+    made.installation.start_cluster()
+    until(lambda: made.counted == 200, within=30)
