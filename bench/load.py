@@ -1,6 +1,6 @@
 """The load generator, a process of its own: raw keep-alive connections, one request in flight on each.
 
-Run as `python -m bench.load` with a job as JSON on standard input; prints what it saw as JSON.
+Run as `python -m bench.load FILE` with a job as JSON on standard input; writes what it saw as JSON to the file.
 """
 
 from __future__ import annotations
@@ -9,10 +9,12 @@ import asyncio
 import json
 import subprocess
 import sys
+import tempfile
 import time
 from array import array
 from collections import Counter, deque
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import uvloop
@@ -45,12 +47,12 @@ class Seen:
 
 
 def send(job: Job) -> Seen:
-    done = subprocess.run(
-        [sys.executable, "-m", "bench.load"], input=json.dumps(asdict(job)), capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise RuntimeError(f"the load generator failed: {done.stderr[-2000:]}")
-    return Seen(**json.loads(done.stdout))
+    with tempfile.NamedTemporaryFile() as result:
+        command = [sys.executable, "-m", "bench.load", result.name]
+        done = subprocess.run(command, input=json.dumps(asdict(job)), stderr=subprocess.PIPE, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f"the load generator failed: {done.stderr[-2000:]}")
+        return Seen(**json.load(result))
 
 
 class Connection(asyncio.Protocol):
@@ -195,4 +197,5 @@ def _request(job: Job) -> tuple[bytes, bytes]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(asdict(uvloop.run(Load(Job(**json.load(sys.stdin))).run()))))
+    seen = uvloop.run(Load(Job(**json.load(sys.stdin))).run())
+    Path(sys.argv[1]).write_text(json.dumps(asdict(seen)))

@@ -29,6 +29,7 @@ class Group:
 
     def __init__(self, command: Sequence[str], *, log: Path, env: Mapping[str, str], **options: Any) -> None:
         self.log = log
+        self.is_stopped = False
         with log.open("ab") as out:
             self.process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=env, start_new_session=True, **options
@@ -58,7 +59,10 @@ class Group:
         return sum((_memory(pid) for pid in self.members()), Memory(0, 0))
 
     def stop(self, timeout_s: float = 25, first: signal.Signals = signal.SIGTERM) -> None:
-        """End the group: politely, then for good."""
+        """End the group: politely, then for good. Ended before, it is left alone: its number may be another's now."""
+        if self.is_stopped:
+            return
+        self.is_stopped = True
         members = self.members()
         if self.process.poll() is None:
             self.process.send_signal(first)
