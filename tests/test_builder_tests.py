@@ -243,7 +243,7 @@ def test_latest_execution_gives_the_sample(
     StepRun.objects.create(
         execution=execution, attempt=0, key="trigger", iteration="", organization_id=execution.organization_id,
         position=0, status=StepStatus.SUCCESS, connector="http", action="request", started_at=execution.run_at,
-        output=json.dumps(payload),
+        input=json.dumps(payload),
     )  # fmt: skip
 
     result = it.test("trigger", {"latest": "1"})
