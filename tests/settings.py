@@ -10,6 +10,7 @@ import tempfile
 from cryptography.fernet import Fernet
 
 directory = tempfile.mkdtemp(prefix="agentos-test-")
+os.mkdir(os.path.join(directory, "static"))  # whitenoise warns without it
 atexit.register(shutil.rmtree, directory, ignore_errors=True)
 for name in ("BASE_URL", "ALLOWED_HOSTS", "EMAIL_URL", "SUPPORT_EMAIL", "PORT", "DEBUG", "TRUST_PROXY"):
     os.environ.pop(name, None)

@@ -16,9 +16,9 @@ BESIDE_PYTHON = Path(sys.executable).parent
 
 CHECKS = {
     "style": ["-m", "ruff", "check", "."],
-    "format": ["-m", "ruff", "format", "--check", "."],
+    "format": ["-m", "ruff", "format", "--check", "--output-format", "concise", "."],
     "types": ["-m", "mypy", *(package for package in PACKAGES if (ROOT / package).is_dir())],
-    "import contracts": [str(BESIDE_PYTHON / "lint-imports"), "--no-cache"],
+    "import contracts": [str(BESIDE_PYTHON / "lint-imports"), "--no-cache", "--no-logo"],
     "templates": ["-m", "djlint", "templates", "--lint", "--quiet"],
     "migrations": ["manage.py", "makemigrations", "--check", "--dry-run", "-v", "1"],
     "deployment": ["manage.py", "check", "--deploy", "--fail-level", "WARNING"],
