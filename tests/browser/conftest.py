@@ -22,10 +22,14 @@ ARGUMENTS = [
 ]
 
 
+def chromium() -> str | None:
+    """Return the system's Chromium; None means what `playwright install chromium` has fetched."""
+    return next(filter(None, map(shutil.which, CHROMIUM)), None)
+
+
 @pytest.fixture(scope="session")
 def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[str, Any]:
-    """Take the system's Chromium; without one, what `playwright install chromium` has fetched."""
-    found = next(filter(None, map(shutil.which, CHROMIUM)), None)
+    found = chromium()
     return browser_type_launch_args | {"args": ARGUMENTS} | ({"executable_path": found} if found else {})
 
 
