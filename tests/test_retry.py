@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
@@ -130,6 +133,28 @@ def test_retry_happens_once_when_two_people_ask(failed: Execution, builder: User
     assert refusal.value.code == "not_retryable"
     assert Execution.objects.get(pk=failed.pk).attempt == 2
     assert Attempt.objects.filter(execution_id=failed.pk).count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_retry_happens_once_when_many_ask_at_once(failed: Execution) -> None:
+    start = Barrier(4)
+
+    def ask(_: int) -> str:
+        execution = Execution.objects.get(pk=failed.pk)
+        start.wait()
+        try:
+            execution.retry(None)
+        except RetryRefused as refusal:
+            return refusal.code
+        finally:
+            connection.close()
+        return "retried"
+
+    with ThreadPoolExecutor(4) as threads:
+        answers = sorted(threads.map(ask, range(4)))
+
+    assert answers == ["not_retryable", "not_retryable", "not_retryable", "retried"]
+    assert Execution.objects.get(pk=failed.pk).attempt == 2
 
 
 def test_the_button_retries_and_the_row_changes_in_place(failed: Execution, builder: User, client: Client) -> None:
