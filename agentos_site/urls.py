@@ -7,6 +7,8 @@ from django.contrib.auth import views as auth
 from django.urls import include, path
 from django.views.generic import RedirectView
 
+from executions import health
+
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="projects:list")),
     path("login/", auth.LoginView.as_view(redirect_authenticated_user=True), name="login"),
@@ -14,6 +16,8 @@ urlpatterns = [
     path("", include("projects.urls")),
     path("", include("automations.urls")),
     path("", include("executions.urls")),
+    path("healthz", health.healthz),
+    path("readyz", health.readyz),
     path("v1/", include("executions.api.urls")),
     path("admin/", admin.site.urls),
 ]

@@ -16,6 +16,10 @@ else:
 class OrderedJSONField(Text):
     """JSON kept as text: a builder finds fields in the order in which they were written."""
 
+    _pyi_private_set_type: Any
+    _pyi_private_get_type: Any
+    _pyi_lookup_exact_type: Any
+
     def from_db_value(self, value: str | None, *_: object) -> Any:
         return None if value is None else json.loads(value)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import uuid
 from datetime import UTC, datetime, timedelta
 
@@ -17,6 +18,11 @@ def new_id() -> uuid.UUID:
 def made_at(identifier: uuid.UUID) -> datetime:
     """Return the millisecond at which a UUIDv7 was made (RFC 9562 §5.7)."""
     return _EPOCH + timedelta(milliseconds=identifier.int >> 80)
+
+
+def id_at(moment: datetime) -> uuid.UUID:
+    """Return a new UUIDv7 of a moment in the past."""
+    return uuid.UUID(int=first_id_at(moment).int | secrets.randbits(62))
 
 
 def first_id_at(moment: datetime) -> uuid.UUID:

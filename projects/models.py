@@ -82,11 +82,11 @@ class ProjectQuerySet(models.QuerySet["Project"]):
         """Return the projects that a person may see: the only way to reach anything inside one."""
         if not user.is_authenticated:
             return self.none()
-        everywhere = Membership.objects.filter(user=user, role__in=[Membership.Role.OWNER, Membership.Role.ADMIN])
-        member_of = Membership.objects.filter(user=user)
+        everywhere = Membership.objects.filter(user_id=user.pk, role__in=[Membership.Role.OWNER, Membership.Role.ADMIN])
+        member_of = Membership.objects.filter(user_id=user.pk)
         return self.kept().filter(
             models.Q(organization__in=everywhere.values("organization"))
-            | models.Q(members=user, organization__in=member_of.values("organization"))
+            | models.Q(members=user.pk, organization__in=member_of.values("organization"))
         ).distinct()
 
     def with_summary(self, user: User) -> Self:

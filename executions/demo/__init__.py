@@ -1,0 +1,1 @@
+"""The demo: an organization to look around in, made by `manage.py demo`."""

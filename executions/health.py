@@ -1,0 +1,37 @@
+"""For load balancers and supervisors: does the process live, can executions be accepted and run."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django.db import DatabaseError, connection
+from django.db.models.functions import Now
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.http import require_safe
+
+from executions.models import Engine
+from executions.store.base import STALE_AFTER_S
+
+
+@require_safe
+def healthz(request: HttpRequest) -> HttpResponse:
+    """Answer 200 while the process lives; asks nothing of the database."""
+    return JsonResponse({"status": "ok"})
+
+
+@require_safe
+def readyz(request: HttpRequest) -> HttpResponse:
+    """Answer 200 when the database answers and an engine has a fresh beat, else 503 with the reason."""
+    reason = why_not_ready()
+    return JsonResponse({"status": "not ready", "reason": reason} if reason else {"status": "ok"},
+                        status=503 if reason else 200)  # fmt: skip
+
+
+def why_not_ready() -> str:
+    fresh = Engine.objects.filter(is_stopping=False, beat_at__gte=Now() - timedelta(seconds=STALE_AFTER_S))
+    try:
+        is_running = fresh.exists()
+    except DatabaseError:
+        connection.close()
+        return "The database does not answer."
+    return "" if is_running else "No engine is running: start the cluster (manage.py qcluster)."

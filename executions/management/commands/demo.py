@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.core.management.base import BaseCommand, CommandParser
+from django.db import transaction
+
+from automations.definition import Definition
+from automations.models import Automation
+from executions.demo import history
+from executions.demo.definitions import DEFINITIONS
+from executions.models import Execution
+from projects.models import ApiToken, Membership, Organization, Project
+from projects.secrets import decrypt, digest
+
+NAME = "Demo"
+
+
+class Command(BaseCommand):
+    help = "Make the demo (organization, project, users, token, automations, past executions) where it is missing."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--json", action="store_true", help="print addresses, logins and secrets for scripts")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        with transaction.atomic():
+            demo = make(Logins(settings.DATA_DIR / "demo.json"))
+        self.stdout.write(json.dumps(demo, indent=2) if options["json"] else in_words(demo))
+
+
+class Logins:
+    """What only this machine knows of the demo: passwords and token, in a file that its owner alone can read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.values: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+
+    def new(self, name: str, value: str) -> str:
+        self.values[name] = value
+        descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            json.dump(self.values, file)
+        return value
+
+
+def make(logins: Logins) -> dict[str, Any]:
+    organization, _ = Organization.objects.get_or_create(name=NAME)
+    project, _ = Project.objects.get_or_create(name=NAME, organization=organization, deleted_at=None)
+    builder = user("builder", logins)
+    Membership.objects.get_or_create(organization=organization, user=builder, defaults={"role": "owner"})
+    staff = user("staff", logins, is_staff=True, is_superuser=True)
+    automations = {slug: automation(project, slug, builder) for slug in DEFINITIONS}
+    if not Execution.objects.filter(project=project).exists():
+        history.write(automations)
+    return {
+        "base_url": settings.BASE_URL,
+        "organization_uid": str(organization.uid),
+        "project_uid": str(project.uid),
+        "token": token(builder, logins),
+        "users": {
+            name: {"username": who.username, "password": logins.values[name]}
+            for name, who in (("builder", builder), ("staff", staff))
+        },
+        "automations": {slug: about(automation) for slug, automation in automations.items()},
+    }
+
+
+def user(name: str, logins: Logins, **fields: bool) -> User:
+    """Return a demo user whose password is in the file; one that the file does not know gets a new one."""
+    found, is_new = User.objects.get_or_create(username=name, defaults=fields)
+    if is_new or name not in logins.values:
+        found.set_password(logins.new(name, secrets.token_urlsafe(9)))
+        found.save()
+    return found
+
+
+def token(builder: User, logins: Logins) -> str:
+    known = logins.values.get("token", "")
+    if ApiToken.objects.usable().filter(digest=digest(known)).exists():
+        return known
+    return logins.new("token", ApiToken.objects.make(builder, NAME)[1])
+
+
+def automation(project: Project, slug: str, builder: User) -> Automation:
+    description, steps = DEFINITIONS[slug]
+    found, is_new = Automation.objects.get_or_create(
+        project=project,
+        name=slug,
+        deleted_at=None,
+        defaults={"organization_id": project.organization_id, "description": description, "created_by": builder},
+    )
+    if is_new:
+        trigger, _ = found.make_trigger("http", "request")
+        part = {"uid": trigger.uid, "connector": "http", "event": "request"}
+        found.save_draft(Definition.model_validate({"trigger": part, "steps": steps}), rev=found.draft_rev)
+        found.activate(builder)
+    return found
+
+
+def about(automation: Automation) -> dict[str, str]:
+    trigger = automation.trigger
+    assert trigger is not None
+    secret = decrypt(trigger.encrypted_secret) if trigger.encrypted_secret else ""
+    return {"uid": str(automation.uid), "trigger_url": trigger.url, "secret": secret}
+
+
+def in_words(demo: dict[str, Any]) -> str:
+    transform = demo["automations"]["transform"]
+    logins = "\n".join(f"  {login['username']:<8} {login['password']}" for login in demo["users"].values())
+    body = json.dumps({"id": "A-17", "customer": {"name": "Ada Lovelace"}, "total": 100})
+    return (
+        f"AgentOS: {demo['base_url']}\n{logins}\n\ncurl -H 'Content-Type: application/json' "
+        f"-H 'ah-http-key: {transform['secret']}' -d '{body}' {transform['trigger_url']}"
+    )
