@@ -114,7 +114,7 @@ FIELDS: dict[str, Callable[[Schema, str, Options], forms.Field]] = {
     "pairs": lambda schema, example, options: Pairs(**options),
     "fields": lambda schema, example, options: NamedValues(**options),
     "list": lambda schema, example, options: Lines(**options),
-    "conditions": lambda schema, example, options: Conditions(**options),
+    "conditions": lambda schema, example, options: Conditions(label=options["label"]),
 }
 
 
