@@ -17,7 +17,7 @@ from bench import machine, report
 from bench.installation import ROOT, Installation
 from bench.postgresql import NoPostgreSQL, binaries
 
-NAMES = ("memory", "transform", "first-step", "respond", "call-api", "drain")
+NAMES = ("idle", "memory", "transform", "first-step", "respond", "call-api", "drain")
 PORTS = {"sqlite": 8190, "postgresql": 8192}
 POSTGRESQL_PORT = 5560
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -32,9 +33,10 @@ class Sizes:
     backlog: int = 20_000
     calls: int = 1000
     rate_seconds: float = 15.0
+    idle_seconds: float = 5.0
 
 
-QUICK = Sizes(runs=1, seconds=1.0, backlog=2000, calls=1000, rate_seconds=2.5)
+QUICK = Sizes(runs=1, seconds=1.0, backlog=2000, calls=1000, rate_seconds=2.5, idle_seconds=2.0)
 
 
 @dataclass
@@ -134,6 +136,15 @@ def call_api(session: Session) -> None:
     session.note(f"{count} x call-api at {STUB_MS} ms: s", outcome.last_finished_at - seen.first_sent_at)
 
 
+def idle(session: Session) -> None:
+    """What an installation costs that nobody uses: the polling, beats and timers of all processes."""
+    before, started = session.cpu_s(), time.monotonic()
+    time.sleep(session.sizes.idle_seconds)
+    used, elapsed = session.cpu_s(), time.monotonic() - started
+    for name in used:
+        session.note(f"idle: CPU % of a core, {name}", (used[name] - before[name]) / elapsed * 100)
+
+
 def memory(session: Session) -> None:
     """Web server and cluster, idle and with a thousand calls in flight."""
     _note_memory(session, "idle", _memory(session))
@@ -162,6 +173,7 @@ def drain(session: Session) -> None:
 
 
 MEASURES: dict[str, Callable[[Session], None]] = {
+    "idle": idle,
     "memory": memory,
     "transform": transform,
     "first-step": first_step,
