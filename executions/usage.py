@@ -140,7 +140,7 @@ class MonthUsage:
     @property
     def scale(self) -> list[tuple[float, str]]:
         """Return the lines of the scale, bottom to top: their height and what they stand for."""
-        parts = 4 if self.highest >= 4 else self.highest
+        parts = next(parts for parts in (4, 5, self.highest) if self.highest % parts == 0)
         shares = [part / parts for part in range(parts + 1)]
         return [(self.HEIGHT * (1 - share), f"{round(self.highest * share, 1):g}") for share in shares]
 

@@ -13,6 +13,7 @@ from django.db import transaction
 
 from automations.definition import Definition
 from automations.models import Automation
+from executions import trial
 from executions.demo import history
 from executions.demo.definitions import DEFINITIONS
 from executions.models import Execution
@@ -20,6 +21,18 @@ from projects.models import ApiToken, Membership, Organization, Project
 from projects.secrets import decrypt, digest
 
 NAME = "Demo"
+PROJECT = "Web shop"
+SAMPLE = {
+    "id": "A-17",
+    "customer": {"name": "Ada Lovelace"},
+    "total": 100,
+    "to": "ada@example.com",
+    "url": "https://example.com/",
+    "slack_url": "https://hooks.slack.com/services/T0/B0/demo",
+    "module": "entry",
+    "event": "create",
+    "data": {"entry": {"uid": "blt1", "title": "Autumn sale"}, "content_type": {"uid": "page", "title": "Page"}},
+}
 
 
 class Command(BaseCommand):
@@ -51,7 +64,7 @@ class Logins:
 
 def make(logins: Logins) -> dict[str, Any]:
     organization, _ = Organization.objects.get_or_create(name=NAME)
-    project, _ = Project.objects.get_or_create(name=NAME, organization=organization, deleted_at=None)
+    project, _ = Project.objects.get_or_create(name=PROJECT, organization=organization, deleted_at=None)
     builder = user("builder", logins)
     Membership.objects.get_or_create(organization=organization, user=builder, defaults={"role": "owner"})
     staff = user("staff", logins, is_staff=True, is_superuser=True)
@@ -100,6 +113,8 @@ def automation(project: Project, slug: str, builder: User) -> Automation:
         part = {"uid": trigger.uid, "connector": "http", "event": "request"}
         found.save_draft(Definition.model_validate({"trigger": part, "steps": steps}), rev=found.draft_rev)
         found.activate(builder)
+        sample = trial.SampleRequest(method="POST", content_type="application/json", body=json.dumps(SAMPLE))
+        trial.test_trigger(found, sample)
     return found
 
 
