@@ -24,7 +24,8 @@ POSTGRESQL_PORT = 5560
 
 def main() -> int:
     options = _options()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything started is stopped
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _end)
     os.chdir(ROOT)
     if options.child:
         Path(options.json).write_text(json.dumps(measure(options)))
@@ -36,6 +37,13 @@ def main() -> int:
     if options.json:
         Path(options.json).write_text(json.dumps({"machine": about, "results": results}, indent=2) + "\n")
     return 1 if any(result["totals"][fault] for result in results.values() for fault in ("lost", "stuck")) else 0
+
+
+def _end(number: int, _: object) -> None:
+    """Leave through the exits that stop everything started, once: a second signal must not interrupt those."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(128 + number)
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
