@@ -169,6 +169,18 @@ def test_a_bad_filter_is_told_and_the_log_stays(
     assert f"execution-{execution.pk}" in html
 
 
+def test_the_automation_of_another_project_is_none(
+    visitor: Client, log_url: str, project: Project, make_automation: MakeAutomation
+) -> None:
+    other = Project.objects.create(organization=project.organization, name="Second")
+    foreign = make_automation("Foreign", project=other)
+
+    html = text_of(visitor, f"{log_url}?automation={foreign.pk}")
+
+    assert "This project has no such automation." in html
+    assert "Foreign" not in html
+
+
 def test_filters_say_how_many_are_set_and_clear_them(
     visitor: Client, log_url: str, make_execution: MakeExecution
 ) -> None:

@@ -135,6 +135,17 @@ def test_retry_happens_once_when_two_people_ask(failed: Execution, builder: User
     assert Attempt.objects.filter(execution_id=failed.pk).count() == 1
 
 
+def test_retry_is_refused_when_the_attempt_that_was_seen_is_over(failed: Execution, builder: User) -> None:
+    seen_by_another = Execution.objects.get(pk=failed.pk)
+    failed.retry(builder)
+    Execution.objects.filter(pk=failed.pk).update(status=Status.FAILED)
+
+    with pytest.raises(RetryRefused):
+        seen_by_another.retry(builder)
+
+    assert Execution.objects.get(pk=failed.pk).attempt == 2
+
+
 @pytest.mark.django_db(transaction=True)
 def test_retry_happens_once_when_many_ask_at_once(failed: Execution) -> None:
     start = Barrier(4)
