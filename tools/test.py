@@ -52,11 +52,12 @@ def main(arguments: list[str]) -> int:
         return report(parts)
     with ExitStack() as stack:
         attempt(fetch_examples, "the tests with real GitHub payloads are skipped")
-        url = attempt(lambda: stack.enter_context(postgresql_server()), "tests on PostgreSQL are skipped")
+        url = attempt(lambda: stack.enter_context(postgresql_server(is_durable=True)), "PostgreSQL is not tested")
+        fast_url = stack.enter_context(postgresql_server(is_durable=False)) if url else ""
         has_browser = attempt(find_browser, "browser tests are skipped")
         server = {"TEST_POSTGRESQL_URL": url} if url else {}
         parts.append(
-            Part("unit, PostgreSQL", UNIT, {"DATABASE_URL": url or ""}, "" if url else "skipped: no PostgreSQL")
+            Part("unit, PostgreSQL", UNIT, {"DATABASE_URL": fast_url}, "" if url else "skipped: no PostgreSQL")
         )
         parts.append(Part("cluster", ["-m", "cluster and not browser"], server))
         parts.append(Part("browser", ["-m", "browser"], {}, "" if has_browser else "skipped: no Chromium"))
@@ -95,7 +96,7 @@ def fetch_examples() -> None:
 
 
 @contextmanager
-def postgresql_server() -> Iterator[str]:
+def postgresql_server(*, is_durable: bool) -> Iterator[str]:
     """Yield the URL of DATABASE_URL's server, or of a throw-away one."""
     given = os.environ.get("DATABASE_URL", "")
     if given.startswith("postgres"):
@@ -108,7 +109,7 @@ def postgresql_server() -> Iterator[str]:
         settings = Path("/etc/postgresql-common/createcluster.conf")
         settings.write_text(settings.read_text() + "\ncreate_main_cluster = false\n")  # programs are all we want
         apt_install("postgresql")
-    with postgresql.postgresql() as url:
+    with postgresql.postgresql(is_durable=is_durable) as url:
         yield url
 
 
