@@ -22,7 +22,9 @@ class Value(forms.CharField):
     """One line of text, or many; the base of all that is typed."""
 
     def __init__(self, *, rows: int = 0, example: str = "", is_code: bool = False, **options: Any) -> None:
-        attrs: dict[str, Any] = {"data-insertable": "template", "autocomplete": "off", "placeholder": example}
+        attrs: dict[str, Any] = {"data-insertable": "template", "autocomplete": "off"}
+        if example:
+            attrs["placeholder"] = example
         if is_code:
             attrs |= {"class": "mono", "spellcheck": "false"}
         widget = forms.Textarea(attrs={**attrs, "rows": rows}) if rows else forms.TextInput(attrs=attrs)
