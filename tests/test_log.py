@@ -170,10 +170,11 @@ def test_a_bad_filter_is_told_and_the_log_stays(
 
 
 def test_the_automation_of_another_project_is_none(
-    visitor: Client, log_url: str, project: Project, make_automation: MakeAutomation
+    visitor: Client, log_url: str, project: Project, make_automation: MakeAutomation, make_execution: MakeExecution
 ) -> None:
     other = Project.objects.create(organization=project.organization, name="Second")
     foreign = make_automation("Foreign", project=other)
+    make_execution()
 
     html = text_of(visitor, f"{log_url}?automation={foreign.pk}")
 
