@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from automations.condition_fields import Conditions
 from automations.definition import ActionStep
-from automations.inputs import Choices, JsonValue, Lines, NamedValues, Number, Pairs, Value
+from automations.inputs import Choice, Choices, JsonValue, Lines, NamedValues, Number, Pairs, Value
 from automations.models import Automation
 from connectors.check import Problem
 from projects.forms import one_line
@@ -40,6 +40,7 @@ class InputForm(forms.Form):
     """The fields of a connector's model. What it gives back may hold templates, so only its shape is certain."""
 
     bound_field_class = ProblemField
+    use_required_attribute = False
 
     def __init__(
         self, model: type[BaseModel], value: dict[str, Any], data: Any = None, *, problems: Iterable[Problem] = ()
@@ -52,6 +53,8 @@ class InputForm(forms.Form):
         self.advanced_names: set[str] = set()
         for name, found in schema.get("properties", {}).items():
             self._add(name, _resolved(found, schema), value)
+            if name in schema.get("required", []):
+                self.fields[name].required = True  # as the page says; a draft may be unfinished
 
     def _add(self, name: str, schema: Schema, value: dict[str, Any]) -> None:
         self.fields[name] = field = make_field(schema)
@@ -91,7 +94,7 @@ def _text(schema: Schema, example: str, options: Options) -> forms.Field:
 
 def _select(schema: Schema, example: str, options: Options) -> forms.Field:
     choices = [(choice, _choice_label(str(choice))) for choice in schema.get("enum", [])]
-    return forms.ChoiceField(choices=choices, required=False, **options)
+    return Choice(choices=choices, **options)
 
 
 def _checkboxes(schema: Schema, example: str, options: Options) -> forms.Field:

@@ -30,6 +30,9 @@ class Value(forms.CharField):
         widget = forms.Textarea(attrs={**attrs, "rows": rows}) if rows else forms.TextInput(attrs=attrs)
         super().__init__(widget=widget, required=False, strip=False, **options)
 
+    def validate(self, value: Any) -> None:
+        """Accept an empty value in a draft; `required` only says what the page shows as optional."""
+
     def prepare_value(self, value: Any) -> Any:
         if isinstance(value, list) and all(isinstance(item, str) for item in value):
             return ", ".join(value)
@@ -60,6 +63,14 @@ class JsonValue(Value):
 
     def clean(self, value: Any) -> Any:
         return as_read(super().clean(value))
+
+
+class Choice(forms.ChoiceField):
+    """One of several; a form that leaves it out leaves it as the connector declares."""
+
+    def validate(self, value: Any) -> None:
+        if value not in self.empty_values:
+            super().validate(value)
 
 
 class Choices(forms.MultipleChoiceField):

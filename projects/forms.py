@@ -86,7 +86,7 @@ class VariableForm(VariableModelForm):
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
         widget = self.fields["value"].widget
-        widget.is_shown = not cleaned.get("is_secret")  # type: ignore[attr-defined]
+        widget.is_shown = not cleaned.get("is_secret")
         if cleaned.get("is_secret") and not cleaned.get("value") and not self.keeps_value:
             self.add_error("value", "Write the secret.")
         return cleaned
