@@ -1,7 +1,23 @@
 from __future__ import annotations
 
-from django.urls import URLPattern
+from django.urls import path, re_path
+
+from executions.api import steps, views
+from executions.api.endpoint import unknown
 
 app_name = "api"
 
-urlpatterns: list[URLPattern] = []
+PROJECT = "projects/<uuid:project_uid>"
+EXECUTION = f"{PROJECT}/executions/<uuid:execution_id>"
+
+urlpatterns = [
+    path("projects", views.projects, name="projects"),
+    path(PROJECT, views.project, name="project"),
+    path(f"{PROJECT}/automations", views.automations, name="automations"),
+    path(f"{PROJECT}/automations/<uuid:automation_uid>", views.automation, name="automation"),
+    path(f"{PROJECT}/executions", views.executions, name="executions"),
+    path(EXECUTION, views.execution, name="execution"),
+    path(f"{EXECUTION}/steps", steps.steps, name="steps"),
+    path(f"{EXECUTION}/retry", views.retry, name="retry"),
+    re_path("", unknown),
+]

@@ -1,0 +1,39 @@
+"""The answers of the API: JSON always, errors too, and never kept by a cache."""
+
+from __future__ import annotations
+
+import orjson
+from django.http import HttpRequest, HttpResponse
+
+from connectors import payload
+
+
+class Refused(Exception):
+    """The request is answered with an error; `code` is a stable machine word, `message` is for people."""
+
+    def __init__(self, status: int, code: str, message: str, **headers: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.headers = headers
+
+
+def ok(value: dict[str, object], *, status: int = 200) -> HttpResponse:
+    """Return an answer; an `orjson.Fragment` in `value` is JSON text that goes out as it is."""
+    return _json(orjson.dumps(value), status)
+
+
+def error(request: HttpRequest, refused: Refused) -> HttpResponse:
+    request_id = getattr(request, "request_id", "")
+    about = {"code": refused.code, "message": refused.message, "request_id": request_id}
+    answer = _json(payload.dumps({"error": about}), refused.status)
+    for name, value in refused.headers.items():
+        answer[name.replace("_", "-")] = value
+    return answer
+
+
+def _json(body: bytes, status: int) -> HttpResponse:
+    answer = HttpResponse(body, content_type="application/json", status=status)
+    answer["Cache-Control"] = "no-store"
+    return answer

@@ -1,0 +1,107 @@
+"""The door of the API: the method, who asks for which organization, and an error in JSON whatever happens."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+
+from django.contrib.auth.models import User
+from django.core.exceptions import BadRequest, SuspiciousOperation
+from django.db import InterfaceError, OperationalError
+from django.http import Http404, HttpRequest, HttpResponse
+from django.views.decorators.csrf import csrf_exempt
+
+from executions.api import answers
+from executions.api.answers import Refused
+from projects.models import ApiToken, Membership
+
+logger = logging.getLogger(__name__)
+
+type View = Callable[..., HttpResponse]
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks: the token's user, in an organization of theirs. Cookies are never looked at."""
+
+    user: User
+    organization_uid: uuid.UUID
+
+
+def endpoint(*methods: str) -> Callable[[View], View]:
+    """Make a view of `view(request, caller, ...)`, for these methods."""
+
+    def decorator(view: View) -> View:
+        @csrf_exempt  # a token in a header is nothing that a browser sends by itself
+        @wraps(view)
+        def wrapper(request: HttpRequest, **path: object) -> HttpResponse:
+            try:
+                _check_method(request, methods)
+                return view(request, _caller(request), **path)
+            except Exception as problem:
+                return answers.error(request, _refusal(request, problem))
+
+        return wrapper
+
+    return decorator
+
+
+@csrf_exempt
+def unknown(request: HttpRequest) -> HttpResponse:
+    return answers.error(request, NOT_FOUND)
+
+
+NOT_FOUND = Refused(404, "not_found", "There is no such thing, or it is not yours.")
+
+
+def _check_method(request: HttpRequest, methods: tuple[str, ...]) -> None:
+    if request.method not in methods:
+        allowed = ", ".join(methods)
+        raise Refused(405, "method_not_allowed", f"This address takes {allowed}.", Allow=allowed)
+
+
+def _caller(request: HttpRequest) -> Caller:
+    text = request.headers.get("authtoken", "").strip()
+    if not text:
+        raise _unknown_caller("token_missing", "Send an API token in the header authtoken.")
+    token = ApiToken.objects.find(text)
+    if token is None:
+        raise _unknown_caller("token_invalid", "The API token is unknown or revoked.")
+    return Caller(token.user, _organization_uid(request, token.user))
+
+
+def _unknown_caller(code: str, message: str) -> Refused:
+    return Refused(401, code, message, WWW_Authenticate="authtoken")
+
+
+def _organization_uid(request: HttpRequest, user: User) -> uuid.UUID:
+    text = request.headers.get("organization_uid", "").strip()
+    if not text:
+        raise Refused(400, "organization_missing", "Send the organization's uid in the header organization_uid.")
+    forbidden = Refused(403, "organization_forbidden", "The token's owner is not in this organization.")
+    try:
+        uid = uuid.UUID(text)
+    except ValueError:
+        raise forbidden from None
+    if not Membership.objects.filter(user=user, organization=uid).exists():
+        raise forbidden
+    return uid
+
+
+def _refusal(request: HttpRequest, problem: Exception) -> Refused:
+    match problem:
+        case Refused():
+            return problem
+        case Http404():
+            return NOT_FOUND
+        case BadRequest() | SuspiciousOperation():
+            return Refused(400, "bad_request", "The request cannot be read.")
+        case OperationalError() | InterfaceError():
+            logger.warning("API, request %s: %s", getattr(request, "request_id", ""), problem)
+            return Refused(503, "unavailable", "The database is away; try again.", Retry_After="5")
+        case _:
+            logger.error("API, request %s", getattr(request, "request_id", ""), exc_info=problem)
+            return Refused(500, "internal_error", "An error inside AgentOS.")

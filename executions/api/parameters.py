@@ -1,0 +1,105 @@
+"""The query parameters of the lists. What is not understood is refused by its name; unknown names are ignored."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from django.http import HttpRequest
+
+from executions.api.answers import Refused
+from executions.states import Status
+
+PAGE_LIMIT = 100
+SKIP_LIMIT = 10_000  # beyond it, a cursor: skipping reads what it skips
+ACTIVE = re.compile(r"""\{\s*['"]active['"]\s*:\s*['"]?(true|false)['"]?\s*\}""")
+YES_OR_NO = {"true": True, "1": True, "false": False, "0": False, "": False}
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Which part of a list, in which order."""
+
+    limit: int
+    skip: int
+    sort: str
+    is_ascending: bool
+    wants_count: bool
+
+
+def bad(name: str, message: str) -> Refused:
+    return Refused(422, "invalid_parameter", f"{name}: {message}")
+
+
+def window(request: HttpRequest, *, sorts: tuple[str, ...]) -> Window:
+    ascending, descending = text(request, "asc"), text(request, "desc")
+    if ascending and descending:
+        raise bad("desc", "give either asc or desc.")
+    for name, value in (("asc", ascending), ("desc", descending)):
+        if value and value not in sorts:
+            raise bad(name, f"this list is sorted by {' or '.join(sorts)}.")
+    return Window(
+        limit=number(request, "limit", most=PAGE_LIMIT, default=PAGE_LIMIT),
+        skip=number(request, "skip", most=SKIP_LIMIT, default=0),
+        sort=ascending or descending or sorts[0],
+        is_ascending=bool(ascending),
+        wants_count=flag(request, "include_count"),
+    )
+
+
+def text(request: HttpRequest, name: str) -> str:
+    return request.GET.get(name, "").strip()
+
+
+def number(request: HttpRequest, name: str, *, most: int, default: int, least: int = 0) -> int:
+    value = text(request, name)
+    if not value:
+        return default
+    if not re.fullmatch(r"[0-9]{1,9}", value) or not least <= int(value) <= most:
+        raise bad(name, f"give a whole number from {least} to {most}.")
+    return int(value)
+
+
+def flag(request: HttpRequest, name: str) -> bool:
+    value = text(request, name).lower()
+    if value not in YES_OR_NO:
+        raise bad(name, "give true or false.")
+    return YES_OR_NO[value]
+
+
+def active(request: HttpRequest) -> bool | None:
+    """Return what `query={'active':'true'}` asks for: the one query that is documented."""
+    value = text(request, "query")
+    found = ACTIVE.fullmatch(value)
+    if value and not found:
+        raise bad("query", "give {'active':'true'} or {'active':'false'}.")
+    return found[1] == "true" if found else None
+
+
+def uid(request: HttpRequest, name: str) -> uuid.UUID | None:
+    value = text(request, name)
+    try:
+        return uuid.UUID(value) if value else None
+    except ValueError:
+        raise bad(name, "this is not an id.") from None
+
+
+def moment(request: HttpRequest, name: str) -> datetime | None:
+    """Return a time in ISO 8601; one without an offset is in UTC."""
+    value = text(request, name)
+    try:
+        found = datetime.fromisoformat(value) if value else None
+    except ValueError:
+        raise bad(name, "give a time in ISO 8601, such as 2026-01-31T09:00:00Z (a + is written %2B).") from None
+    return found.replace(tzinfo=UTC) if found and found.tzinfo is None else found
+
+
+def statuses(request: HttpRequest) -> list[Status]:
+    """Return those of `status=failed,rejected`; the parameter may also come several times."""
+    codes = [code.strip() for part in request.GET.getlist("status") for code in part.split(",")]
+    found = {code: Status.from_code(code) for code in codes if code}
+    if None in found.values():
+        raise bad("status", f"give some of {', '.join(status.code for status in Status)}.")
+    return [status for status in found.values() if status is not None]

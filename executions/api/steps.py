@@ -1,0 +1,56 @@
+"""The step runs of one attempt with their payloads, as people may see them: secrets masked."""
+
+from __future__ import annotations
+
+import uuid
+
+import orjson
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
+
+from executions.api import answers, parameters, shapes
+from executions.api.endpoint import Caller, endpoint
+from executions.encoding import EXCERPT
+from executions.models import Execution, StepRun
+
+WHOLE_LIMIT = 16 * 1024 * 1024  # characters of payload in one answer; what comes after is an excerpt
+
+
+@endpoint("GET", "HEAD")
+def steps(request: HttpRequest, caller: Caller, project_uid: uuid.UUID, execution_id: uuid.UUID) -> HttpResponse:
+    mine = Execution.objects.for_user(caller.user).filter(project=project_uid, organization=caller.organization_uid)
+    execution = get_object_or_404(mine, pk=execution_id)
+    attempt = parameters.number(request, "attempt", least=1, most=execution.attempt, default=execution.attempt)
+    runs = execution.step_runs_of(attempt).order_by("attempt", "position", "started_at")
+    if key := parameters.text(request, "key"):
+        runs = runs.filter(key=_known(key))
+    limit = parameters.number(request, "limit", most=parameters.PAGE_LIMIT, default=parameters.PAGE_LIMIT)
+    skip = parameters.number(request, "skip", most=parameters.SKIP_LIMIT, default=0)
+    return answers.ok({"steps": _with_payloads(list(runs[skip : skip + limit])), "attempt": attempt})
+
+
+def _known(key: str) -> str:
+    if not key.isascii() or not key.isprintable():
+        raise parameters.bad("key", "this is not the key of a step.")
+    return key
+
+
+def _with_payloads(runs: list[StepRun]) -> list[shapes.Shape]:
+    shown, left = [], WHOLE_LIMIT
+    for run in runs:
+        shape = shapes.step_run(run)
+        for side in ("input", "output"):
+            size = getattr(run, f"{side}_bytes")
+            is_whole = size <= left
+            left -= size if is_whole else 0
+            shape |= {side: _payload(run, side, is_whole=is_whole), f"{side}_is_whole": is_whole}
+        shown.append(shape)
+    return shown
+
+
+def _payload(run: StepRun, side: str, *, is_whole: bool) -> object:
+    """Return a payload as the JSON text it is stored as, or the beginning of it as a text."""
+    if not is_whole:
+        return (run.shown(side) or "")[:EXCERPT]
+    text = run.shown(side)
+    return None if text is None else orjson.Fragment(text)
