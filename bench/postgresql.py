@@ -61,8 +61,9 @@ class PostgreSQL:
         return f"postgres://postgres@127.0.0.1:{self.port}/agentos"
 
     def create_database(self) -> None:
+        """Ask through its own socket: on the port another server may answer."""
         deadline = time.monotonic() + 20
-        place = ["-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres"]
+        place = ["-h", str(self.data), "-p", str(self.port), "-U", "postgres"]
         while self._try("pg_isready", *place):
             self.group.check()
             if time.monotonic() > deadline:
@@ -79,7 +80,9 @@ class PostgreSQL:
 
     def _run(self, program: str, *arguments: str) -> None:
         command = [str(self.bin / program), *arguments]
-        subprocess.run(command, capture_output=True, check=True, **self.user)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, **self.user)
+        if done.returncode:
+            raise RuntimeError(f"{program} failed: {done.stderr.strip()}")
 
 
 def _user() -> dict[str, Any]:
