@@ -16,7 +16,8 @@ from django.views.decorators.csrf import csrf_exempt
 
 from executions.api import answers
 from executions.api.answers import Refused
-from projects.models import ApiToken, Membership
+from executions.models import Execution, ExecutionQuerySet
+from projects.models import ApiToken, Membership, Project, ProjectQuerySet
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +30,14 @@ class Caller:
 
     user: User
     organization_uid: uuid.UUID
+
+    @property
+    def projects(self) -> ProjectQuerySet:
+        return Project.objects.for_user(self.user).filter(organization=self.organization_uid)
+
+    def executions_of(self, project_uid: uuid.UUID) -> ExecutionQuerySet:
+        mine = Execution.objects.for_user(self.user)
+        return mine.filter(organization=self.organization_uid, project=project_uid)
 
 
 def endpoint(*methods: str) -> Callable[[View], View]:

@@ -11,15 +11,14 @@ from django.shortcuts import get_object_or_404
 from executions.api import answers, parameters, shapes
 from executions.api.endpoint import Caller, endpoint
 from executions.encoding import EXCERPT
-from executions.models import Execution, StepRun
+from executions.models import StepRun
 
 WHOLE_LIMIT = 16 * 1024 * 1024  # characters of payload in one answer; what comes after is an excerpt
 
 
 @endpoint("GET", "HEAD")
 def steps(request: HttpRequest, caller: Caller, project_uid: uuid.UUID, execution_id: uuid.UUID) -> HttpResponse:
-    mine = Execution.objects.for_user(caller.user).filter(project=project_uid, organization=caller.organization_uid)
-    execution = get_object_or_404(mine, pk=execution_id)
+    execution = get_object_or_404(caller.executions_of(project_uid), pk=execution_id)
     attempt = parameters.number(request, "attempt", least=1, most=execution.attempt, default=execution.attempt)
     runs = execution.step_runs_of(attempt).order_by("attempt", "position", "started_at")
     if key := parameters.text(request, "key"):

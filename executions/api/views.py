@@ -81,8 +81,7 @@ def retry(request: HttpRequest, caller: Caller, project_uid: uuid.UUID, executio
 
 
 def _projects(caller: Caller) -> ProjectQuerySet:
-    mine = Project.objects.for_user(caller.user).filter(organization=caller.organization_uid)
-    return mine.select_related("created_by").prefetch_related("members")
+    return caller.projects.select_related("created_by").prefetch_related("members")
 
 
 def _project(caller: Caller, uid: uuid.UUID) -> Project:
@@ -94,8 +93,7 @@ def _automations(project: Project) -> QuerySet[Automation]:
 
 
 def _execution(caller: Caller, project_uid: uuid.UUID, execution_id: uuid.UUID) -> Execution:
-    mine = Execution.objects.for_user(caller.user).filter(project=project_uid, organization=caller.organization_uid)
-    return get_object_or_404(_with_names(mine), pk=execution_id)
+    return get_object_or_404(_with_names(caller.executions_of(project_uid)), pk=execution_id)
 
 
 def _with_names(rows: ExecutionQuerySet) -> ExecutionQuerySet:
