@@ -19,7 +19,7 @@ def data_dir() -> Path:
 
 def create_missing(directory: Path) -> list[Path]:
     """Write the keys that `directory` lacks, readable by their owner only, and return their paths."""
-    directory.mkdir(parents=True, exist_ok=True)
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     made = []
     keys = {SECRET_KEY_FILE: secrets.token_urlsafe(50), FIELD_KEYS_FILE: Fernet.generate_key().decode()}
     for name, value in keys.items():

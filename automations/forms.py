@@ -155,10 +155,9 @@ class SettingsForm(NewAutomationForm):
 
     class Meta:
         model = Automation
-        fields = ["name", "description", "is_throttled", "time_limit_s"]
-        labels = {"is_throttled": "Throttle executions", "time_limit_s": "Allotted time in seconds"}
+        fields = ["name", "description", "time_limit_s"]
+        labels = {"time_limit_s": "Allotted time in seconds"}
         help_texts = {
-            "is_throttled": "Start them one after another, at the organization's rate. May change while it is live.",
             "time_limit_s": "Longest time in Running; past it an execution is Rejected.",
         }
 

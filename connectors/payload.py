@@ -24,5 +24,9 @@ def loads(text: str | bytes) -> JSON:
 def dumps(value: JSON) -> bytes:
     try:
         return orjson.dumps(value)
-    except (TypeError, UnicodeEncodeError):  # integers past 64 bits, lone surrogates
+    except TypeError:  # integers past 64 bits, lone surrogates
+        text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
         return json.dumps(value, separators=(",", ":")).encode()

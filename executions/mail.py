@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from email.errors import HeaderParseError
@@ -40,35 +41,39 @@ class OrganizationMail:
         return await loop.run_in_executor(self.threads, self._send, message)
 
     def _send(self, message: Message) -> str:
-        self._take_one()
-        message_id = make_msgid(domain="agentos")
-        mail = EmailMultiAlternatives(
-            message.subject,
-            message.text,
-            to=message.to,
-            cc=message.cc,
-            bcc=message.bcc,
-            headers={"Message-ID": message_id},
-        )
-        if message.html:
-            mail.attach_alternative(message.html, "text/html")
+        month = this_month()
+        if not self._in_database(lambda: store().take_email(self.organization_id, month)):
+            raise StopPartially("The organization's monthly e-mail maximum is reached.", code="email_limit")
         try:
-            mail.send()
-        except (BadHeaderError, HeaderParseError, ValueError) as error:
-            raise StepError(f"The e-mail cannot be sent: {error}", code="invalid_email") from None
-        except SMTPRecipientsRefused as error:
-            refused = ", ".join(error.recipients)
-            raise StepError(f"The mail server refused {refused}.", code="recipient_refused", outside=True) from None
-        except (SMTPException, OSError) as error:
-            text = f"The mail server did not take the e-mail: {type(error).__name__}."
-            raise StepError(text, code="mail_server", outside=True, retryable=True) from None
-        return message_id
+            return _deliver(message)
+        except StepError:
+            self._in_database(lambda: store().return_email(self.organization_id, month))
+            raise
 
-    def _take_one(self) -> None:
+    def _in_database[T](self, action: Callable[[], T]) -> T:
         try:
             with transaction.atomic():
-                is_left = store().take_email(self.organization_id, this_month())
+                return action()
         finally:
             connection.close()
-        if not is_left:
-            raise StopPartially("The organization's monthly e-mail maximum is reached.", code="email_limit")
+
+
+def _deliver(message: Message) -> str:
+    message_id = make_msgid(domain="agentos")
+    headers = {"Message-ID": message_id}
+    mail = EmailMultiAlternatives(
+        message.subject, message.text, to=message.to, cc=message.cc, bcc=message.bcc, headers=headers
+    )
+    if message.html:
+        mail.attach_alternative(message.html, "text/html")
+    try:
+        mail.send()
+    except (BadHeaderError, HeaderParseError, ValueError) as error:
+        raise StepError(f"The e-mail cannot be sent: {error}", code="invalid_email") from None
+    except SMTPRecipientsRefused as error:
+        refused = ", ".join(error.recipients)
+        raise StepError(f"The mail server refused {refused}.", code="recipient_refused", outside=True) from None
+    except (SMTPException, OSError) as error:
+        text = f"The mail server did not take the e-mail: {type(error).__name__}."
+        raise StepError(text, code="mail_server", outside=True, retryable=True) from None
+    return message_id

@@ -84,10 +84,14 @@ class ProjectQuerySet(models.QuerySet["Project"]):
             return self.none()
         everywhere = Membership.objects.filter(user_id=user.pk, role__in=[Membership.Role.OWNER, Membership.Role.ADMIN])
         member_of = Membership.objects.filter(user_id=user.pk)
-        return self.kept().filter(
-            models.Q(organization__in=everywhere.values("organization"))
-            | models.Q(members=user.pk, organization__in=member_of.values("organization"))
-        ).distinct()
+        return (
+            self.kept()
+            .filter(
+                models.Q(organization__in=everywhere.values("organization"))
+                | models.Q(members=user.pk, organization__in=member_of.values("organization"))
+            )
+            .distinct()
+        )
 
     def with_summary(self, user: User) -> Self:
         """Add what a project's card shows: the person's `role`, `automation_count` and this month's `executions`."""

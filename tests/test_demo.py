@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 from django.contrib.auth import authenticate
+from django.contrib.auth.models import User
 from django.core.management import call_command
 
 from executions.demo.definitions import DEFINITIONS
@@ -49,6 +50,15 @@ def test_a_second_run_changes_nothing() -> None:
     assert set(Execution.objects.values_list("id", flat=True)) == executions
 
 
+def test_a_changed_password_is_made_anew() -> None:
+    demo()
+    builder = User.objects.get(username="builder")
+    builder.set_password("changed")
+    builder.save()
+
+    assert authenticate(**json.loads(demo("--json"))["users"]["builder"])
+
+
 def test_the_past_has_every_status_but_running_and_its_usage() -> None:
     demo()
 
@@ -62,4 +72,5 @@ def test_the_past_has_every_status_but_running_and_its_usage() -> None:
 def test_words_hold_a_line_to_paste() -> None:
     words = demo()
 
-    assert re.search(r"^curl -H 'Content-Type: application/json' -H 'ah-http-key: \S+' -d '\{.+\}' http\S+$", words, re.M)
+    line = r"^curl -H 'Content-Type: application/json' -H 'ah-http-key: \S+' -d '\{.+\}' http\S+$"
+    assert re.search(line, words, re.M)

@@ -17,8 +17,12 @@ from tests.support.databases import PostgresqlDatabase, SqliteDatabase
 from tests.support.installation import Installation
 from tests.support.processes import until
 
-RESPOND = {"key": "reply", "connector": "response", "action": "send",
-           "input": {"status": 201, "headers": [{"name": "X-Kind", "value": "test"}], "body": "{{ shape.name }}"}}  # fmt: skip
+RESPOND = {
+    "key": "reply",
+    "connector": "response",
+    "action": "send",
+    "input": {"status": 201, "headers": [{"name": "X-Kind", "value": "test"}], "body": "{{ shape.name }}"},
+}
 
 
 @pytest.fixture
@@ -40,10 +44,10 @@ def database_away(installation: Installation) -> Iterator[None]:
         holder.close()
     elif isinstance(database, PostgresqlDatabase):
         with psycopg.connect(database.server, autocommit=True) as server:
-            server.execute(f"ALTER DATABASE {database.name} ALLOW_CONNECTIONS false")  # type: ignore[call-overload]
+            server.execute(f"ALTER DATABASE {database.name} ALLOW_CONNECTIONS false")
             server.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [database.name])
             yield
-            server.execute(f"ALTER DATABASE {database.name} ALLOW_CONNECTIONS true")  # type: ignore[call-overload]
+            server.execute(f"ALTER DATABASE {database.name} ALLOW_CONNECTIONS true")
 
 
 def executions(made: Made) -> int:

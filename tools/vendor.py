@@ -29,9 +29,7 @@ class Library(NamedTuple):
 
 LIBRARIES = [
     Library("htmx.org", "4.0.1", {"dist/htmx.min.js": "htmx.min.js", "LICENSE": "LICENSE"}),
-    Library(
-        "@github/relative-time-element", "5.3.1", {"dist/bundle.js": "relative-time.js", "LICENSE": "LICENSE"}
-    ),
+    Library("@github/relative-time-element", "5.3.1", {"dist/bundle.js": "relative-time.js", "LICENSE": "LICENSE"}),
     Library(
         "@fontsource-variable/inter",
         "5.3.0",

@@ -123,6 +123,14 @@ class Store(ABC):
             )
             return bool(cursor.rowcount)
 
+    def return_email(self, organization_id: uuid.UUID, month: date) -> None:
+        """Give back one e-mail of the month that the mail server did not take."""
+        self._run(
+            "UPDATE projects_usagemonth SET emails = emails - 1"
+            " WHERE organization_id = %s AND month = %s AND emails > 0",
+            [self.uid(organization_id), month],
+        )
+
     def insert_executions(self, executions: list[NewExecution]) -> None:
         """Store accepted requests with their payloads, and wake the engines once."""
         self.insert_many("executions_execution", EXECUTION_COLUMNS, [self._execution_row(new) for new in executions])

@@ -220,7 +220,7 @@ def test_input_is_refused_at_save_and_at_run(action: str, given: dict[str, Any])
 def test_templates_are_checked_as_templates_and_the_rest_by_the_model() -> None:
     found = find_action("http", "request")
     assert found is not None
-    headers = [{"name": "A", "value": "{{ vars.T }}"}, {"name": "b b", "value": "x"}]
+    headers: JSON = [{"name": "A", "value": "{{ vars.T }}"}, {"name": "b b", "value": "x"}]
 
     sound = check_input(
         found, {"url": "{{ trigger.body.url }}", "timeout_s": "{{ trigger.body.t }}", "body": "{{ a }}"}

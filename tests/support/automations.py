@@ -49,6 +49,33 @@ def call(key: str = "call", **fields: Any) -> dict[str, Any]:
     return step | fields
 
 
+WAIT = {"key": "wait", "connector": "wait", "action": "for", "input": {"amount": 1}}
+LONG_WAIT = {"key": "wait", "connector": "wait", "action": "for", "input": {"amount": 1, "unit": "hours"}}
+EMAIL = {"key": "mail", "connector": "email", "action": "send",
+         "input": {"to": "ada@example.com", "subject": "Hello"}}  # fmt: skip
+STOP_HERE = {
+    "key": "only_if", "connector": "condition", "action": "continue_if",
+    "input": {"conditions": {"all": [{"path": "trigger.body.name", "op": "equals", "value": "nobody"}]}},
+}  # fmt: skip
+RESPOND = {"key": "reply", "connector": "response", "action": "send", "input": {"body": "{{ shape }}"}}
+
+AUTOMATIONS: dict[str, list[dict[str, Any]]] = {
+    "transform": [TRANSFORM],
+    "call": [call()],
+    "patient": [call(retry={"times": 2, "backoff_s": 0.05})],
+    "skip": [call(on_error="skip"), TRANSFORM],
+    "chain": [TRANSFORM, call("first"), call("second")],
+    "once": [call(if_interrupted="never_repeat")],
+    "wait": [WAIT, TRANSFORM],
+    "long wait": [LONG_WAIT],
+    "email": [TRANSFORM, EMAIL],
+    "condition": [STOP_HERE, TRANSFORM],
+    "respond": [TRANSFORM, RESPOND],
+    "no reply": [STOP_HERE, TRANSFORM, RESPOND],
+    "unfinished": [{"key": "todo"}],
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Made:
     """The automations of one installation, by name."""

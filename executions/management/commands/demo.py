@@ -56,9 +56,11 @@ class Logins:
 
     def new(self, name: str, value: str) -> str:
         self.values[name] = value
-        descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w") as file:
+        new = self.path.with_suffix(".new")
+        new.unlink(missing_ok=True)
+        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             json.dump(self.values, file)
+        new.replace(self.path)  # whole or not at all
         return value
 
 
@@ -86,8 +88,8 @@ def make(logins: Logins) -> dict[str, Any]:
 
 def user(name: str, logins: Logins, **fields: bool) -> User:
     """Return a demo user whose password is in the file; one that the file does not know gets a new one."""
-    found, is_new = User.objects.get_or_create(username=name, defaults=fields)
-    if is_new or name not in logins.values:
+    found, _ = User.objects.get_or_create(username=name, defaults=fields)
+    if not found.check_password(logins.values.get(name, "")):
         found.set_password(logins.new(name, secrets.token_urlsafe(9)))
         found.save()
     return found

@@ -1,0 +1,89 @@
+"""What survives which death of the cluster's processes: nothing is lost, nothing stays behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from executions.states import Status
+from tests.support.automations import AUTOMATIONS, Made, make
+from tests.support.installation import Installation
+from tests.support.processes import group_is_alive, until
+from tests.support.stub import Stub
+
+
+@pytest.fixture
+def running(server: Installation) -> Made:
+    """Return the automations of an installation of the test's own, its cluster running."""
+    server.start_cluster()
+    return make(server, AUTOMATIONS)
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def kill_worker(made: Made) -> None:
+    """Kill the worker whose engine runs, which another one replaces."""
+    pid = made.installation.query("SELECT pid FROM executions_engine ORDER BY beat_at DESC")[0]["pid"]
+    os.kill(pid, signal.SIGKILL)
+
+
+def test_a_killed_worker_loses_nothing_and_repeats_only_the_call_in_flight(running: Made, stub: Stub) -> None:
+    stub.answer(path="/slow", delay=1)
+    execution_id = running.start("chain", {"name": "ada", "url": stub.url + "/slow"})
+    stub.wait_for(2)  # the second call is in flight
+
+    kill_worker(running)
+    execution = running.wait(execution_id)
+
+    keys = [request.headers["idempotency-key"].split("-")[-2] for request in stub.wait_for(3)]
+    assert (execution["status"], execution["deaths"], execution["attempt"]) == (Status.SUCCESS, 1, 1)
+    assert running.steps(execution_id) == [("shape", "Success"), ("first", "Success"), ("second", "Success")]
+    assert keys == ["first", "second", "second"]
+
+
+def test_a_never_repeat_step_is_not_repeated_when_its_worker_dies(running: Made, stub: Stub) -> None:
+    stub.answer(path="/slow", delay=2)
+    execution_id = running.start("once", {"url": stub.url + "/slow"})
+    stub.wait_for(1)
+
+    kill_worker(running)
+    execution = running.wait(execution_id)
+
+    assert (execution["status"], execution["reason_code"]) == (Status.FAILED, "interrupted")
+    assert len(stub.requests) == 1
+
+
+def test_an_idle_worker_may_die_and_the_next_one_goes_on(running: Made) -> None:
+    for _ in range(2):
+        kill_worker(running)
+
+        assert running.wait(running.start("transform"))["status"] == Status.SUCCESS
+
+
+def test_sigterm_ends_the_cluster_with_all_in_flight_finished(running: Made, stub: Stub) -> None:
+    stub.answer(path="/slow", delay=0.8)
+    executions = [running.start("call", {"url": stub.url + "/slow"}) for _ in range(50)]
+    cluster = running.installation.cluster
+    assert cluster is not None
+
+    assert cluster.terminate(within=10) == 0
+
+    assert {running.status(execution_id) for execution_id in executions} <= {Status.SUCCESS, Status.PENDING}
+    assert not running.installation.query("SELECT id FROM executions_engine")
+    assert not group_is_alive(cluster.pid)
+
+
+@pytest.mark.parametrize("victim", ["main", "sentinel"])
+def test_nothing_of_the_cluster_is_left_when_a_leading_process_is_killed(running: Made, victim: str) -> None:
+    cluster = running.installation.cluster
+    assert cluster is not None
+    pid = cluster.pid if victim == "main" else children(cluster.pid)[0]
+
+    os.kill(pid, signal.SIGKILL)
+
+    until(lambda: not group_is_alive(cluster.pid), within=10, what="the group has ended")
