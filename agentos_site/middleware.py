@@ -1,20 +1,65 @@
-"""A request id for every answer, so that a person and a log line can be brought together."""
+"""What every page shares: a request id, a plain word when the database is away, a whole page when a session ended."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
+from urllib.parse import quote
 
 import uuid_utils
+from django.conf import settings
+from django.db import InterfaceError, OperationalError, connection
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import resolve_url
+from django.template.loader import render_to_string
+from django_htmx.http import HttpResponseClientRedirect
+
+from projects.htmx import HtmxRequest
+
+logger = logging.getLogger(__name__)
+
+RETRY_AFTER_S = "5"
 
 type View = Callable[[HttpRequest], HttpResponse]
 
 
 def request_id(get_response: View) -> View:
+    """Give every answer an id, so that a person and a log line can be brought together."""
+
     def middleware(request: HttpRequest) -> HttpResponse:
         request.request_id = uuid_utils.uuid7().hex  # type: ignore[attr-defined]
         response = get_response(request)
         response["X-Request-Id"] = request.request_id  # type: ignore[attr-defined]
+        return response
+
+    return middleware
+
+
+class DatabaseAway:
+    """Answers 503 in words, without the database, when a view could not reach it."""
+
+    def __init__(self, get_response: View) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        if not isinstance(error, OperationalError | InterfaceError):
+            return None
+        logger.warning("the database is away: %s", error)
+        connection.close()
+        return HttpResponse(render_to_string("503.html"), status=503, headers={"Retry-After": RETRY_AFTER_S})
+
+
+def sign_in_on_a_page_of_its_own(get_response: View) -> Callable[[HtmxRequest], HttpResponse]:
+    """Send a part of a page whose session ended to the login page as a whole, not into the page."""
+    login = resolve_url(settings.LOGIN_URL)
+
+    def middleware(request: HtmxRequest) -> HttpResponse:
+        response = get_response(request)
+        if request.htmx and response.status_code == 302 and response["Location"].startswith(f"{login}?"):
+            return HttpResponseClientRedirect(f"{login}?next={quote(request.htmx.current_url_abs_path or '/')}")
         return response
 
     return middleware

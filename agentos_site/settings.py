@@ -84,6 +84,8 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "agentos_site.middleware.sign_in_on_a_page_of_its_own",
+    "agentos_site.middleware.DatabaseAway",
 ]
 
 ROOT_URLCONF = "agentos_site.urls"
