@@ -137,6 +137,19 @@ def test_the_list_stands_still_under_a_cursor_when_executions_arrive(api: Api, m
     assert [shown["id"] for shown in answer["executions"]] == [str(made[0].pk)]
 
 
+def test_the_list_is_one_projects(
+    api: Api, make_execution: MakeExecution, make_automation: MakeAutomation, organization: Organization
+) -> None:
+    execution = make_execution()
+    other = Project.objects.create(organization=organization, name="Second")
+    theirs = make_automation("Theirs", project=other)
+    make_execution(automation=theirs)
+
+    assert [shown["id"] for shown in api.get(list_of(execution))["executions"]] == [str(execution.pk)]
+    assert api.get(list_of(execution), include_count="true")["count"] == 1
+    assert api.error(f"{list_of(execution)}?automation={theirs.pk}") == (422, "invalid_parameter")
+
+
 def test_the_list_is_skipped_into(api: Api, make_execution: MakeExecution) -> None:
     made = [make_execution() for _ in range(3)]
 
