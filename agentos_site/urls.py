@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from django.contrib import admin
 from django.contrib.auth import views as auth
+from django.templatetags.static import static
 from django.urls import include, path
+from django.utils.functional import lazy
 from django.views.generic import RedirectView
 
 from executions import health
@@ -16,6 +18,9 @@ urlpatterns = [
     path("", include("projects.urls")),
     path("", include("automations.urls")),
     path("", include("executions.urls")),
+    path(
+        "favicon.ico", RedirectView.as_view(url=lazy(static, str)("favicon.svg"))
+    ),  # pages without an icon of their own
     path("healthz", health.healthz),
     path("readyz", health.readyz),
     path("v1/", include("executions.api.urls")),

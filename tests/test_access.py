@@ -19,7 +19,7 @@ from projects.models import ApiToken, Membership, Variable
 
 pytestmark = pytest.mark.django_db
 
-OPEN = {"", "healthz", "readyz", "login/"}  # to everybody; the rest wants a session
+OPEN = {"", "favicon.ico", "healthz", "readyz", "login/"}  # to everybody; the rest wants a session
 ANYBODY_SIGNED_IN = {"projects/", "projects/new/", "settings/", "help/executions/", "logout/"}
 ELSEWHERE = ("admin/", "v1/")  # test_admin.py, test_api_access.py
 CONVERTER = re.compile(r"<(?:\w+:)?(\w+)>")
