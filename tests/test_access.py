@@ -16,6 +16,7 @@ from automations.models import Automation
 from executions.models import Execution, StepRun
 from executions.states import Status, StepStatus
 from projects.models import ApiToken, Membership, Variable
+from projects.secrets import decrypt
 
 pytestmark = pytest.mark.django_db
 
@@ -114,3 +115,19 @@ def rows() -> dict[str, list[Any]]:
     labels = ("projects", "automations", "executions")
     ours = [model for label in labels for model in apps.get_app_config(label).get_models()]
     return {model._meta.label: sorted(map(repr, model._default_manager.values_list())) for model in ours}
+
+
+def test_no_secret_is_on_any_page(
+    client: Client, builder: User, automation: Automation, of_builder: Callable[[str], str]
+) -> None:
+    variable = Variable(project=automation.project, key="TOKEN", is_secret=True)
+    variable.value = "canary-of-a-variable"
+    variable.save()
+    _, token = ApiToken.objects.make(builder, "canary")
+    assert automation.trigger is not None
+    secrets = [variable.value, variable.encrypted, token, decrypt(automation.trigger.encrypted_secret)]
+    client.force_login(builder)
+
+    for pattern in PATTERNS:
+        html = client.get(of_builder(pattern)).content.decode()
+        assert [secret for secret in secrets if secret in html] == [], pattern
