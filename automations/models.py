@@ -116,10 +116,6 @@ class Automation(models.Model):
             self._change_live(is_active=True, live_version=version)
         return version
 
-    def publish(self, user: User | None) -> Version:
-        """Make the draft the live version of an automation that is active already."""
-        return self.activate(user)
-
     def deactivate(self) -> None:
         """Stop new starts; what is under way ends."""
         self._change_live(is_active=False)
@@ -159,10 +155,6 @@ class Automation(models.Model):
         while (name := f"{base} copy" if number == 1 else f"{base} copy {number}") in names:
             number += 1
         return name
-
-    def discard_draft(self) -> None:
-        if self.live_version:
-            self.save_draft(Definition.model_validate(self.live_version.definition), rev=self.draft_rev)
 
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
         """Hide it; its executions stay readable until retention removes them."""

@@ -33,10 +33,6 @@ def has_engine() -> bool:
     return Engine.objects.filter(beat_at__gt=timezone.now() - timedelta(seconds=5)).exists()
 
 
-def has_no_engine() -> bool:
-    return not Engine.objects.exists()
-
-
 def running() -> int:
     return Execution.objects.filter(status=Status.RUNNING).count()
 

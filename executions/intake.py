@@ -20,7 +20,7 @@ from automations.definition import Definition
 from automations.models import Trigger
 from connectors.call import JSON
 from executions import encoding
-from executions.states import Lane, Status
+from executions.states import Lane
 from executions.store import store
 from executions.store.rows import NewExecution, ReplyRow
 from executions.wake import wake_for_replies
@@ -51,12 +51,10 @@ class LiveTrigger:
 
     uid: str
     automation_id: uuid.UUID
-    automation_name: str
     project_id: uuid.UUID
     organization_id: uuid.UUID
     live_rev: int
     is_active: bool
-    is_throttled: bool
     time_limit_s: int
     secret: str
     version_id: uuid.UUID | None
@@ -99,12 +97,10 @@ def _read_trigger(uid: str) -> LiveTrigger | None:
     return LiveTrigger(
         uid=uid,
         automation_id=automation.uid,
-        automation_name=automation.name,
         project_id=automation.project_id,
         organization_id=automation.organization_id,
         live_rev=automation.live_rev,
         is_active=automation.is_active,
-        is_throttled=automation.is_throttled,
         time_limit_s=automation.time_limit_s,
         secret=secrets.decrypt(trigger.encrypted_secret) if trigger.encrypted_secret else "",
         version_id=version.uid if version else None,
@@ -291,7 +287,3 @@ def accept_and_wait(live: LiveTrigger, payload: JSON) -> tuple[uuid.UUID, ReplyR
         execution.id, lambda: group_commit().submit(execution, live.live_rev), settings.REPLY_LIMIT_S
     )
     return execution.id, reply
-
-
-def is_settled_without_reply(reply: ReplyRow) -> bool:
-    return reply.output is None and reply.status is not Status.RUNNING

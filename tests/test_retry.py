@@ -238,7 +238,7 @@ def test_retry_is_not_found_under_another_project(
 def publish(automation: Automation, step: dict[str, Any]) -> None:
     draft = Definition.model_validate(automation.draft | {"steps": [step]})
     automation.save_draft(draft, rev=automation.draft_rev)
-    automation.publish(None)
+    automation.activate(None)
 
 
 def refused(execution: Execution) -> str:

@@ -76,7 +76,7 @@ def configure(automation: Automation, **config: Any) -> None:
     definition = automation.definition
     definition.trigger.config = config
     automation.save_draft(definition, rev=automation.draft_rev)
-    automation.publish(None)
+    automation.activate(None)
 
 
 def stored(reply: Reply) -> Any:
@@ -353,7 +353,7 @@ def test_conditions_not_met_leave_a_receipt_and_no_execution(automation: Automat
     definition = automation.definition.model_dump(mode="json")
     definition["trigger"]["conditions"] = {"all": [{"path": "trigger.body.type", "op": "equals", "value": "order"}]}
     automation.save_draft(type(automation.definition).model_validate(definition), rev=automation.draft_rev)
-    automation.publish(None)
+    automation.activate(None)
 
     reply = send(url_of(automation), b'{"type": "other"}')
 

@@ -17,7 +17,6 @@ from executions.store.rows import Claimed, DoneStep, Move, NewExecution, ReplyRo
 from projects.ids import made_at
 
 STALE_AFTER_S = 10  # an engine that has not beaten for so long has lost its lease
-DEATHS_REASON = "The worker died while this ran; it goes on after its last finished step."
 
 EXECUTION_COLUMNS = (
     "id", "organization_id", "project_id", "automation_id", "version_id", "trigger_id", "kind", "status", "lane",
@@ -49,7 +48,6 @@ class Store(ABC):
     """One instance a process; it holds no state."""
 
     now: str  # the database's clock, as SQL
-    can_notify: bool
 
     # --- values, as this dialect takes and gives them
 
@@ -80,20 +78,19 @@ class Store(ABC):
     def reserve(self, organization_id: uuid.UUID, month: date, wanted: int) -> int:
         """Return how many of the wanted executions the month's hard limit leaves, and reserve them."""
         with connection.cursor() as cursor:
-            for amount in (wanted, -1):
-                if amount == -1:
-                    wanted = min(wanted, self._left(cursor, organization_id, month))
-                if wanted <= 0:
-                    return 0
-                cursor.execute(
-                    "UPDATE projects_usagemonth SET reserved = reserved + %s WHERE organization_id = %s AND month = %s"
-                    " AND NOT EXISTS (SELECT 1 FROM projects_organization WHERE uid = %s"
-                    " AND hard_limit < reserved + %s)",
-                    [wanted, self.uid(organization_id), month, self.uid(organization_id), wanted],
-                )
-                if cursor.rowcount:
-                    return wanted
-        return 0
+            if self._add_reserved(cursor, organization_id, month, wanted):
+                return wanted
+            left = min(wanted, self._left(cursor, organization_id, month))
+            return left if left > 0 and self._add_reserved(cursor, organization_id, month, left) else 0
+
+    def _add_reserved(self, cursor: Any, organization_id: uuid.UUID, month: date, amount: int) -> bool:
+        """Reserve so many, or none where the limit is in the way or the month has no row yet."""
+        cursor.execute(
+            "UPDATE projects_usagemonth SET reserved = reserved + %s WHERE organization_id = %s AND month = %s"
+            " AND NOT EXISTS (SELECT 1 FROM projects_organization WHERE uid = %s AND hard_limit < reserved + %s)",
+            [amount, self.uid(organization_id), month, self.uid(organization_id), amount],
+        )
+        return bool(cursor.rowcount)
 
     def _left(self, cursor: Any, organization_id: uuid.UUID, month: date) -> int:
         """Make the month's row where it is missing, lock it and return what is left (a large number: no limit)."""

@@ -31,7 +31,6 @@ def column_types(table: str) -> dict[str, str]:
 
 class PostgreSQLStore(Store):
     now = "now()"
-    can_notify = True
     is_stale = f"beat_at < now() - interval '{STALE_AFTER_S} seconds'"
 
     def uid(self, value: uuid.UUID) -> Any:

@@ -16,7 +16,6 @@ from executions.store.rows import Claimed, Move
 
 class SQLiteStore(Store):
     now = "strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now')"
-    can_notify = False
     is_stale = f"beat_at < strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now', '-{STALE_AFTER_S} seconds')"
 
     def uid(self, value: uuid.UUID) -> Any:
