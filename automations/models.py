@@ -245,6 +245,13 @@ class Trigger(models.Model):
         return secret
 
 
+class Schedule(models.Model):
+    """When a live Scheduler trigger fires next; the rule itself is in the live version. No row: it never fires."""
+
+    trigger = models.OneToOneField(Trigger, models.CASCADE, primary_key=True, related_name="schedule")
+    next_at = models.DateTimeField(db_index=True)
+
+
 class StepTest(models.Model):
     """The last test of a trigger or step of the draft: sample data for the steps after it. Counts nothing."""
 

@@ -37,7 +37,7 @@ class Target:
 
 def seed() -> dict[str, Target]:
     """Make one organization without limits, and the automations of `STEPS`, active."""
-    organization = Organization.objects.create(name="Bench")
+    organization = Organization.objects.create(name="Bench", direct_limit=None)
     project = Project.objects.create(organization=organization, name="Bench")
     return {name: _activate(project, name, steps) for name, steps in STEPS.items()}
 

@@ -24,7 +24,7 @@ from connectors.response import FORBIDDEN_HEADERS
 from executions import encoding, intake
 from executions.content import Refused
 from executions.intake import LiveTrigger
-from executions.models import Receipt
+from executions.models import Outcome, Receipt
 from executions.request import METHODS, Request
 from executions.store.rows import ReplyRow
 
@@ -122,7 +122,7 @@ def respond(environ: dict[str, Any]) -> Answer:
         except intake.Stale:
             continue
         except intake.LimitReached:
-            leave_receipt(live, Receipt.Outcome.REFUSED, "hard_limit", LIMIT_REACHED.message)
+            leave_receipt(live, Outcome.REFUSED, "hard_limit", LIMIT_REACHED.message)
             raise LIMIT_REACHED from None
     raise UNAVAILABLE
 
@@ -156,7 +156,7 @@ def start(live: LiveTrigger, payload: dict[str, JSON], *, is_fresh: bool) -> Ans
         if not is_fresh:
             raise intake.Stale
         reason = conditions.explain(group, {"trigger": payload})
-        leave_receipt(live, Receipt.Outcome.CONDITIONS_NOT_MET, "conditions_not_met", reason)
+        leave_receipt(live, Outcome.CONDITIONS_NOT_MET, "conditions_not_met", reason)
         return json_answer(200, {"result": "conditions not met", "reason": reason})
     if live.definition.replies:
         execution_id, reply = intake.accept_and_wait(live, payload)
@@ -218,7 +218,7 @@ def _harmless(headers: dict[str, JSON]) -> dict[str, str]:
     }
 
 
-def leave_receipt(live: LiveTrigger, outcome: Receipt.Outcome, code: str, reason: str) -> None:
+def leave_receipt(live: LiveTrigger, outcome: Outcome, code: str, reason: str) -> None:
     Receipt.objects.create(
         organization_id=live.organization_id,
         project_id=live.project_id,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
-from django.core.validators import MinValueValidator, RegexValidator
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 from django.db.models.functions import Coalesce
 from django.utils import timezone
@@ -48,6 +48,61 @@ class Organization(models.Model):
     )
     time_limit_s = models.PositiveIntegerField(
         default=300, validators=[MinValueValidator(1)], help_text="Longest allotted time that an automation may have."
+    )
+    throttle_rate = models.FloatField(
+        "throttle frequency",
+        default=1,
+        db_default=1,
+        validators=[MinValueValidator(0.1)],
+        help_text="Starts a second of all automations with Throttle on together.",
+    )
+    throttle_rate_limit = models.FloatField(
+        "highest throttle frequency",
+        default=10,
+        db_default=10,
+        validators=[MinValueValidator(0.1)],
+        help_text="What owners may set; staff raise it.",
+    )
+    direct_limit = models.PositiveIntegerField(
+        "direct starts a minute",
+        null=True,
+        blank=True,
+        default=5000,
+        db_default=5000,
+        validators=[MinValueValidator(1)],
+        help_text="Of automations that are not throttled; what comes beyond waits for the next minute.",
+    )
+    duplicates_h = models.PositiveIntegerField(
+        "duplicate window in hours",
+        default=24,
+        db_default=24,
+        validators=[MinValueValidator(1), MaxValueValidator(168)],
+        help_text="How long a delivery's id is remembered, so that its repetition starts nothing.",
+    )
+    keep_days = models.PositiveIntegerField(
+        "keep executions for days",
+        null=True,
+        blank=True,
+        default=90,
+        db_default=90,
+        validators=[MinValueValidator(1)],
+        help_text="Older ones that have ended are removed; usage counts stay.",
+    )
+    keep_count = models.PositiveIntegerField(
+        "keep executions up to",
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text="Beyond this number the oldest that have ended are removed.",
+    )
+    keep_payloads_days = models.PositiveIntegerField(
+        "keep payloads for days",
+        null=True,
+        blank=True,
+        default=30,
+        db_default=30,
+        validators=[MinValueValidator(1)],
+        help_text="Inputs and outputs of older executions are emptied; status, steps and times stay.",
     )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
@@ -230,6 +285,26 @@ class UsageMonth(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["organization", "month"], name="one_usage_row_a_month")]
+
+
+class LimitNotice(models.Model):
+    """That an organization's owners have been told of one limit at one level this month: once, whoever noticed."""
+
+    class Limit(models.TextChoices):
+        SOFT = "soft", "soft limit of executions"
+        HARD = "hard", "hard limit of executions"
+        EMAIL = "email", "maximum of e-mails"
+
+    organization = models.ForeignKey(Organization, models.CASCADE, related_name="+")
+    month = models.DateField()
+    limit = models.CharField(max_length=10, choices=Limit)
+    percent = models.SmallIntegerField()  # 80 or 100
+    sent_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["organization", "month", "limit", "percent"], name="one_notice_a_level")
+        ]
 
 
 class UsageDay(models.Model):

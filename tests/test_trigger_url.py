@@ -11,7 +11,7 @@ from django.db import OperationalError, connection
 
 from agentos_site.wsgi import application
 from automations.models import Automation
-from executions.models import Execution, Receipt, StepRun
+from executions.models import Execution, Outcome, Receipt, StepRun
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -358,7 +358,7 @@ def test_conditions_not_met_leave_a_receipt_and_no_execution(automation: Automat
     reply = send(url_of(automation), b'{"type": "other"}')
 
     assert (reply.status, reply.json["result"]) == (200, "conditions not met")
-    assert Receipt.objects.get().outcome == Receipt.Outcome.CONDITIONS_NOT_MET
+    assert Receipt.objects.get().outcome == Outcome.CONDITIONS_NOT_MET
     assert not Execution.objects.exists()
     assert send(url_of(automation), b'{"type": "order"}').status == 202
 
@@ -372,7 +372,7 @@ def test_request_over_the_hard_limit_is_refused_with_a_receipt(automation: Autom
 
     assert [reply.status for reply in replies] == [202, 429]
     assert replies[1].code == "hard_limit"
-    assert Receipt.objects.get(outcome=Receipt.Outcome.REFUSED).code == "hard_limit"
+    assert Receipt.objects.get(outcome=Outcome.REFUSED).code == "hard_limit"
     assert Execution.objects.count() == 1
 
 

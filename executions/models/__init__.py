@@ -7,7 +7,12 @@ from __future__ import annotations
 
 from executions.models.engine import Engine
 from executions.models.execution import Attempt, Execution, ExecutionQuerySet
-from executions.models.receipt import Receipt
+from executions.models.measure import Measure
+from executions.models.pace import Pace, Slot
+from executions.models.receipt import Delivery, Outcome, Receipt, ReceiptDay
 from executions.models.step_run import Payload, StepRun
 
-__all__ = ["Attempt", "Engine", "Execution", "ExecutionQuerySet", "Payload", "Receipt", "StepRun"]
+__all__ = [
+    "Attempt", "Delivery", "Engine", "Execution", "ExecutionQuerySet", "Measure", "Outcome", "Pace", "Payload",
+    "Receipt", "ReceiptDay", "Slot", "StepRun",
+]  # fmt: skip

@@ -61,7 +61,8 @@ class Execution(models.Model):
     reason = models.TextField(blank=True)
     attempt = models.SmallIntegerField(default=1)
     claim = models.IntegerField(default=0)  # fences an engine that has lost it
-    deaths = models.SmallIntegerField(default=0)
+    deaths = models.SmallIntegerField(default=0)  # of its engine while it ran alone there; the third rejects it
+    suspicion = models.SmallIntegerField(db_default=0)  # deaths in common since its last durable step; 2 make a suspect
     engine_id = models.UUIDField(null=True)
     run_at = models.DateTimeField(default=timezone.now)
     time_limit_s = models.PositiveIntegerField(default=300)
@@ -78,6 +79,9 @@ class Execution(models.Model):
     class Meta:
         indexes = [
             models.Index(fields=["lane", "run_at", "id"], name="execution_due", condition=Q(status__in=[0, 2])),
+            models.Index(
+                fields=["organization", "run_at", "id"], name="execution_throttled", condition=Q(status=0, lane=2)
+            ),
             models.Index(fields=["engine_id"], name="execution_of_engine", condition=Q(status=1)),
             models.Index(fields=["project", "-id"], name="execution_log"),
             models.Index(fields=["automation", "-id"], name="execution_log_automation"),

@@ -8,12 +8,17 @@ from projects.ids import new_id
 from projects.models import Organization, Project
 
 
+class Outcome(models.TextChoices):
+    """What becomes of a request at a trigger URL."""
+
+    EXECUTED = "executed", "Executed"
+    CONDITIONS_NOT_MET = "conditions_not_met", "Conditions not met"
+    DUPLICATE = "duplicate", "Duplicate"
+    REFUSED = "refused", "Refused"
+
+
 class Receipt(models.Model):
     """What became of a request at a trigger URL that made no execution; an execution is its own receipt."""
-
-    class Outcome(models.TextChoices):
-        CONDITIONS_NOT_MET = "conditions_not_met", "Conditions not met"
-        REFUSED = "refused", "Refused"
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     organization = reference(Organization, db_index=False)
@@ -21,8 +26,38 @@ class Receipt(models.Model):
     automation = reference(Automation, db_index=False)
     trigger = reference(Trigger, db_index=False)
     outcome = models.CharField(max_length=20, choices=Outcome)
+    http_status = models.SmallIntegerField(default=200, db_default=200)
     code = models.CharField(max_length=40, blank=True)
     reason = models.TextField(blank=True)
+    execution_id = models.UUIDField(null=True)  # of a duplicate: the first delivery's
 
     class Meta:
         indexes = [models.Index(fields=["automation", "-id"], name="receipt_log")]
+
+
+class ReceiptDay(models.Model):
+    """Requests at an automation's trigger URLs, by UTC day and outcome; sum over the shards."""
+
+    organization = reference(Organization, db_index=False)
+    automation = reference(Automation, db_index=False)
+    day = models.DateField()
+    outcome = models.CharField(max_length=20, choices=Outcome)
+    shard = models.SmallIntegerField()
+    count = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["automation", "day", "outcome", "shard"], name="one_receipt_row_a_day")
+        ]
+
+
+class Delivery(models.Model):
+    """A delivery's id as its sender gave it: one execution within the organization's window, however often it comes."""
+
+    pk = models.CompositePrimaryKey("trigger_id", "key")
+    trigger_id = models.CharField(max_length=32)
+    key = models.CharField(max_length=255)
+    organization_id = models.UUIDField()
+    fingerprint = models.CharField(max_length=64)  # SHA-256 of the payload
+    execution_id = models.UUIDField()
+    expires_at = models.DateTimeField(db_index=True)
