@@ -65,7 +65,8 @@ class Logins:
 
 
 def make(logins: Logins) -> dict[str, Any]:
-    organization, _ = Organization.objects.get_or_create(name=NAME, defaults={"direct_limit": None, "throttle_rate": 10})
+    unlimited = {"direct_limit": None, "throttle_rate": 10}
+    organization, _ = Organization.objects.get_or_create(name=NAME, defaults=unlimited)
     project, _ = Project.objects.get_or_create(name=PROJECT, organization=organization, deleted_at=None)
     builder = user("builder", logins)
     Membership.objects.get_or_create(organization=organization, user=builder, defaults={"role": "owner"})
