@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_safe
 
 from executions.models import Engine
-from executions.store.base import STALE_AFTER_S
+from executions.store.leases import STALE_AFTER_S
 
 
 @require_safe

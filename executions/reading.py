@@ -14,7 +14,7 @@ from connectors.registry import CONNECTORS
 from executions.models import Attempt, Engine, Execution, StepRun
 from executions.retry import RetryRefused
 from executions.states import Status, StepStatus
-from executions.store.base import STALE_AFTER_S
+from executions.store.leases import STALE_AFTER_S
 
 ENDED_BADLY = (StepStatus.FAILED, StepStatus.REJECTED, StepStatus.PARTIALLY_EXECUTED)
 

@@ -10,7 +10,10 @@ from typing import Any
 from django.db import connection
 
 from executions.states import FINAL, Status
-from executions.store.base import CLAIM_COLUMNS, STALE_AFTER_S, Row, Store
+from executions.store.base import Store
+from executions.store.claims import CLAIM_COLUMNS
+from executions.store.dialect import Row
+from executions.store.leases import STALE_AFTER_S
 from executions.store.rows import Claimed, Move
 
 

@@ -1,0 +1,72 @@
+"""Claiming: whose turn it is, and what its runner needs."""
+
+from __future__ import annotations
+
+import uuid
+from abc import abstractmethod
+from datetime import datetime
+
+from django.db import connection
+
+from executions import encoding
+from executions.states import Lane, StepStatus
+from executions.store.dialect import Dialect, Row
+from executions.store.rows import Claimed, DoneStep
+
+CLAIM_COLUMNS = (
+    "id, organization_id, project_id, automation_id, version_id, lane, attempt, claim, deaths, time_limit_s, ran_ms,"
+    " is_counted"
+)
+
+
+class Claims(Dialect):
+    @abstractmethod
+    def claim_rows(self, engine_id: uuid.UUID, limit: int) -> list[Row]:
+        """Take the executions whose turn it is, sync lane first, then by due time; return CLAIM_COLUMNS."""
+
+    def claim(self, engine_id: uuid.UUID, limit: int) -> list[Claimed]:
+        claimed = {row[0]: self._claimed(row) for row in self.claim_rows(engine_id, limit)}
+        if claimed:
+            self._load_step_runs({execution.id: execution for execution in claimed.values()})
+        return list(claimed.values())
+
+    def _claimed(self, row: Row) -> Claimed:
+        ids = [self.to_uuid(value) for value in row[:5]]
+        return Claimed(
+            id=ids[0], organization_id=ids[1], project_id=ids[2], automation_id=ids[3], version_id=ids[4],
+            lane=Lane(row[5]), attempt=row[6], claim=row[7], deaths=row[8], time_limit_s=row[9], ran_ms=row[10],
+            is_counted=bool(row[11]),
+        )  # fmt: skip
+
+    def _load_step_runs(self, claimed: dict[uuid.UUID, Claimed]) -> None:
+        """Read the payloads, and what is durable already of those that are resumed."""
+        where, parameters = self.among("s.execution_id", claimed)
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT s.execution_id, s.attempt, s.key, s.iteration, s.status, s.tries, s.error_code, s.resume_at,"
+                " COALESCE(p.body, s.input), COALESCE(q.body, s.output) FROM executions_steprun s"
+                " LEFT JOIN executions_payload p ON s.attempt = 0 AND s.input_bytes > %s AND p.execution_id ="
+                " s.execution_id AND p.attempt = 0 AND p.key = s.key AND p.iteration = '' AND p.side = 'input'"
+                " LEFT JOIN executions_payload q ON s.output_bytes > %s AND q.execution_id = s.execution_id"
+                " AND q.attempt = s.attempt AND q.key = s.key AND q.iteration = s.iteration AND q.side = 'output'"
+                f" WHERE {where}",
+                [encoding.ROW_LIMIT, encoding.ROW_LIMIT, *parameters],
+            )
+            for row in cursor.fetchall():
+                self._add_step_run(claimed[self.to_uuid(row[0])], row)
+
+    def _add_step_run(self, execution: Claimed, row: Row) -> None:
+        _, attempt, key, iteration, status, tries, error_code, resume_at, input_text, output_text = row
+        if attempt == 0:
+            execution.payload = input_text
+        elif attempt == execution.attempt:
+            execution.done[key, iteration] = DoneStep(
+                status=StepStatus(status), tries=tries, output=output_text, error_code=error_code,
+                resume_at=self.to_time(resume_at),
+            )  # fmt: skip
+
+    def next_due(self) -> datetime | None:
+        """Return when the earliest paused or delayed execution is due."""
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT MIN(run_at) FROM executions_execution WHERE status IN (0, 2) AND lane < 2")
+            return self.to_time(cursor.fetchone()[0])

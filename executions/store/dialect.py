@@ -1,0 +1,70 @@
+"""What a database's dialect must offer to the statements of the store."""
+
+from __future__ import annotations
+
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from django.db import connection
+
+type Row = tuple[Any, ...]
+
+STEP_COLUMNS = (
+    "execution_id", "attempt", "key", "iteration", "organization_id", "position", "status", "connector", "action",
+    "title", "tries", "started_at", "finished_at", "resume_at", "input", "input_bytes", "output", "output_bytes",
+    "error_code", "error", "is_outside",
+)  # fmt: skip
+STEP_KEY = STEP_COLUMNS[:4]
+PAYLOAD_COLUMNS = ("execution_id", "attempt", "key", "iteration", "side", "organization_id", "body")
+
+
+def upsert(table: str, columns: Sequence[str], key: Sequence[str]) -> str:
+    """Return the end of an INSERT that overwrites the row with the same key."""
+    changes = ", ".join(f"{column} = excluded.{column}" for column in columns if column not in key)
+    return f"ON CONFLICT ({', '.join(key)}) DO UPDATE SET {changes}"
+
+
+class Dialect(ABC):
+    """Values, many rows at once, and the wake-up."""
+
+    now: str  # the database's clock, as SQL
+
+    # --- values, as this dialect takes and gives them
+
+    @abstractmethod
+    def uid(self, value: uuid.UUID) -> Any: ...
+
+    @abstractmethod
+    def at(self, value: datetime | None) -> Any: ...
+
+    def to_uuid(self, value: Any) -> uuid.UUID:
+        return value if isinstance(value, uuid.UUID) else uuid.UUID(value)
+
+    def to_time(self, value: Any) -> datetime | None:
+        moment: datetime | None = datetime.fromisoformat(value) if isinstance(value, str) else value
+        return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment
+
+    # --- many rows at once
+
+    @abstractmethod
+    def insert_many(self, table: str, columns: Sequence[str], rows: list[Row], ending: str = "") -> None: ...
+
+    @abstractmethod
+    def among(self, column: str, ids: Iterable[uuid.UUID]) -> tuple[str, list[Any]]:
+        """Return `column` being one of the ids, as SQL with its parameters."""
+
+    # --- wake-up
+
+    @abstractmethod
+    def notify_work(self) -> None: ...
+
+    @abstractmethod
+    def notify_reply(self) -> None: ...
+
+    def _run(self, sql: str, parameters: Sequence[Any]) -> int:
+        with connection.cursor() as cursor:
+            cursor.execute(sql, parameters)
+            return int(cursor.rowcount)

@@ -1,0 +1,70 @@
+"""The lease: an engine's own row, which holds all that it runs."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from django.db import connection
+
+from executions.store.dialect import Dialect
+
+STALE_AFTER_S = 10  # an engine that has not beaten for so long has lost its lease
+
+
+class Leases(Dialect):
+    def register(self, engine_id: uuid.UUID, host: str, boot_id: str, pid: int) -> None:
+        self._run(
+            "INSERT INTO executions_engine (id, host, boot_id, pid, started_at, beat_at, running, rss_kb, is_stopping)"
+            f" VALUES (%s, %s, %s, %s, {self.now}, {self.now}, 0, 0, %s)",
+            [self.uid(engine_id), host, boot_id, pid, False],
+        )
+
+    def beat(self, engine_id: uuid.UUID, *, running: int, rss_kb: int, is_stopping: bool) -> bool:
+        """Renew the lease; return False when it was lost, and with it everything that the engine ran."""
+        return bool(
+            self._run(
+                f"UPDATE executions_engine SET beat_at = {self.now}, running = %s, rss_kb = %s, is_stopping = %s"
+                " WHERE id = %s",
+                [running, rss_kb, is_stopping, self.uid(engine_id)],
+            )
+        )
+
+    def peers(self, engine_id: uuid.UUID) -> list[tuple[uuid.UUID, str, str, int, bool]]:
+        """Return the other engines as (id, host, boot id, pid, is stale)."""
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"SELECT id, host, boot_id, pid, {self.is_stale} FROM executions_engine WHERE id <> %s",
+                [self.uid(engine_id)],
+            )
+            return [(self.to_uuid(row[0]), row[1], row[2], row[3], bool(row[4])) for row in cursor.fetchall()]
+
+    is_stale: str
+
+    def bury(self, engine_id: uuid.UUID) -> int:
+        """Give back all that a dead engine held and end its lease; return how many executions that were."""
+        if not self._run("DELETE FROM executions_engine WHERE id = %s", [self.uid(engine_id)]):
+            return 0  # another engine was faster
+        return self._give_back(engine_id, "deaths = deaths + 1, ")
+
+    def release(self, engine_id: uuid.UUID, keep: Iterable[uuid.UUID]) -> int:
+        """Give back what the engine holds but does not run, as after a commit whose answer was lost."""
+        kept, parameters = self.among("id", keep)
+        return self._give_back(engine_id, "", f" AND NOT ({kept})", parameters)
+
+    def unregister(self, engine_id: uuid.UUID) -> None:
+        self._give_back(engine_id, "")
+        self._run("DELETE FROM executions_engine WHERE id = %s", [self.uid(engine_id)])
+
+    def _give_back(
+        self, engine_id: uuid.UUID, changes: str, condition: str = "", parameters: Sequence[Any] = ()
+    ) -> int:
+        given = self._run(
+            f"UPDATE executions_execution SET {changes}status = 0, engine_id = NULL, run_at = {self.now},"
+            f" rev = rev + 1 WHERE status = 1 AND engine_id = %s{condition}",
+            [self.uid(engine_id), *parameters],
+        )
+        if given:
+            self.notify_work()
+        return given

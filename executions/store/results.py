@@ -1,0 +1,115 @@
+"""What engines did: step runs, moves, usage, and what callers who wait can be told."""
+
+from __future__ import annotations
+
+import uuid
+from abc import abstractmethod
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from django.db import connection
+
+from executions import encoding
+from executions.states import FINAL, Status, counts
+from executions.store.dialect import PAYLOAD_COLUMNS, STEP_COLUMNS, STEP_KEY, Dialect, Row, upsert
+from executions.store.rows import Claimed, Move, ReplyRow, StepRecord
+from projects.ids import made_at
+
+
+class Results(Dialect):
+    @abstractmethod
+    def fenced(self, engine_id: uuid.UUID, executions: list[Claimed]) -> set[uuid.UUID]:
+        """Lock the executions and return those that are still this engine's, with this claim."""
+
+    @abstractmethod
+    def apply_moves(self, engine_id: uuid.UUID, moves: list[Move]) -> set[uuid.UUID]:
+        """Do each move by compare-and-set; return the executions that it was still allowed for."""
+
+    def record(self, records: list[StepRecord]) -> None:
+        """Store step runs; a repeated one overwrites itself."""
+        rows, payloads = [], []
+        for record in records:
+            rows.append(self._step_row(record))
+            payloads += self._payload_rows(record)
+        self.insert_many("executions_steprun", STEP_COLUMNS, rows, upsert("", STEP_COLUMNS, STEP_KEY))
+        ending = upsert("", PAYLOAD_COLUMNS, PAYLOAD_COLUMNS[:5])
+        self.insert_many("executions_payload", PAYLOAD_COLUMNS, payloads, ending)
+
+    def _step_row(self, record: StepRecord) -> Row:
+        execution = record.execution
+        return (
+            self.uid(execution.id), execution.attempt, record.key, record.iteration,
+            self.uid(execution.organization_id), record.position, record.status.value, record.connector,
+            record.action, record.title[:200], record.tries, self.at(record.started_at), self.at(record.finished_at),
+            self.at(record.resume_at), _excerpt(record.input), len(record.input or ""), _excerpt(record.output),
+            len(record.output or ""), record.error_code, record.error.replace("\0", "�"), record.is_outside,
+        )  # fmt: skip
+
+    def _payload_rows(self, record: StepRecord) -> list[Row]:
+        execution = record.execution
+        key = (self.uid(execution.id), execution.attempt, record.key, record.iteration)
+        return [
+            (*key, side, self.uid(execution.organization_id), text)
+            for side, text in (("input", record.input), ("output", record.output))
+            if text is not None and len(text) > encoding.ROW_LIMIT
+        ]
+
+    def write(self, engine_id: uuid.UUID, shard: int, records: list[StepRecord], moves: list[Move]) -> set[uuid.UUID]:
+        """Store what the engine did, in one go; return the executions that were no longer its own."""
+        touched = {execution.id: execution for execution in _executions_of(records, moves)}
+        mine = self.fenced(engine_id, list(touched.values()))
+        moved = [move for move in moves if move.execution.id in mine]
+        kept = [record for record in records if record.execution.id in mine]
+        kept += [record for move in moved for record in move.records]
+        self.record(list({(record.execution.id, record.key, record.iteration): record for record in kept}.values()))
+        self.apply_moves(engine_id, moved)
+        self.count(shard, moved)
+        if any(move.wakes_caller for move in moved) or any(record.is_reply for record in kept):
+            self.notify_reply()
+        return set(touched) - mine
+
+    def count(self, shard: int, moves: list[Move]) -> None:
+        """Add to the usage of the day on which each was accepted, once an execution."""
+        totals = Counter(
+            (move.execution.organization_id, move.execution.project_id, move.execution.automation_id,
+             made_at(move.execution.id).date(), move.target.value)
+            for move in moves
+            if counts(target=move.target, is_counted=move.execution.is_counted)
+        )  # fmt: skip
+        columns = ("organization_id", "project_id", "automation_id", "day", "status", "shard", "count")
+        rows = [
+            (self.uid(org), self.uid(project), self.uid(automation), day.isoformat(), status, shard, total)
+            for (org, project, automation, day, status), total in sorted(totals.items())
+        ]
+        self.insert_many(
+            "projects_usageday", columns, rows,
+            "ON CONFLICT (project_id, day, automation_id, status, shard)"
+            " DO UPDATE SET count = projects_usageday.count + excluded.count",
+        )  # fmt: skip
+
+    def replies(self, waiting: Iterable[uuid.UUID]) -> dict[uuid.UUID, ReplyRow]:
+        """Return what is known for callers who wait: a reply, or the end without one."""
+        where, parameters = self.among("e.id", waiting)
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT e.id, e.status, COALESCE(p.body, s.output) FROM executions_execution e"
+                " LEFT JOIN executions_steprun s ON s.execution_id = e.id AND s.attempt = e.attempt"
+                " AND s.connector = 'response' AND s.status = 3"
+                " LEFT JOIN executions_payload p ON s.output_bytes > %s AND p.execution_id = e.id"
+                " AND p.attempt = s.attempt AND p.key = s.key AND p.iteration = s.iteration AND p.side = 'output'"
+                f" WHERE {where} AND (s.status = 3 OR e.status IN ({', '.join(str(s.value) for s in sorted(FINAL))}))",
+                [encoding.ROW_LIMIT, *parameters],
+            )
+            return {
+                self.to_uuid(row[0]): ReplyRow(encoding.loads_opened(row[2]) if row[2] else None, Status(row[1]))
+                for row in cursor.fetchall()
+            }
+
+
+def _executions_of(records: list[StepRecord], moves: list[Move]) -> Iterator[Claimed]:
+    yield from (record.execution for record in records)
+    yield from (move.execution for move in moves)
+
+
+def _excerpt(text: str | None) -> str | None:
+    return text if text is None or len(text) <= encoding.ROW_LIMIT else text[: encoding.EXCERPT]
