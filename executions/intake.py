@@ -1,40 +1,35 @@
-"""Accepting a request: checks against what is live, one commit shared by all that arrive meanwhile, then an answer."""
+"""Accepting requests: one transaction checks what is still live, duplicates and limits, and stores them all."""
 
 from __future__ import annotations
 
-import logging
-import threading
+import os
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable
-from concurrent.futures import Future
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from datetime import date
 from functools import cache
+from typing import Any
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db import transaction
 
-from automations.definition import Definition
-from automations.models import Trigger
 from connectors.call import JSON
-from executions import encoding
+from executions.callers import callers
+from executions.group_commit import GroupCommit, Unavailable
+from executions.live import LiveTrigger, find_trigger, new_execution
+from executions.models import Outcome
 from executions.states import Lane
 from executions.store import store
-from executions.store.rows import NewExecution, ReplyRow
-from executions.wake import wake_for_replies
-from projects import secrets
+from executions.store.rows import DeliveryId, LiveRow, NewExecution, NewReceipt, ReplyRow
 from projects.ids import made_at, new_id
 
-logger = logging.getLogger(__name__)
+__all__ = ["LiveTrigger", "Unavailable", "find_trigger", "new_execution"]
 
-BATCH = 200
-LONGEST_WAIT_S = 10.0  # for a commit, before the sender is told to come again
-
-
-class Unavailable(Exception):
-    """The database did not take the request: nothing is stored, the sender should come again."""
+SHARDS = 16  # of the receipts' counters: web processes do not wait for each other's rows
+LIMIT_REACHED = "The organization's executions of this month are used up; the count starts again on the 1st."
+KEY_REUSED = "This Idempotency-Key came with another request before."
+WRITTEN_A_MINUTE = 300  # refusals of one trigger that a process writes down; a flood beyond is only counted
 
 
 class Stale(Exception):
@@ -45,245 +40,166 @@ class LimitReached(Exception):
     """The organization's hard limit of this month is used up."""
 
 
-@dataclass(frozen=True, slots=True)
-class LiveTrigger:
-    """What a request at a trigger URL is checked against, as of `live_rev`."""
+class Duplicate(Exception):
+    """The delivery has made an execution before; `is_same` says whether it held the same then."""
 
-    uid: str
-    automation_id: uuid.UUID
-    project_id: uuid.UUID
-    organization_id: uuid.UUID
-    live_rev: int
-    is_active: bool
-    time_limit_s: int
-    secret: str
-    version_id: uuid.UUID | None
-    definition: Definition | None
+    def __init__(self, execution_id: uuid.UUID, *, is_same: bool) -> None:
+        super().__init__(execution_id)
+        self.execution_id = execution_id
+        self.is_same = is_same
+
+
+class Acceptance:
+    """One transaction's worth of executions; `refused` says why some are not stored."""
+
+    def __init__(self, executions: Sequence[NewExecution]) -> None:
+        self.executions = executions
+        self.refused: dict[uuid.UUID, Exception] = {}
+        self.live: dict[uuid.UUID, LiveRow] = {}
 
     @property
-    def lane(self) -> Lane:
-        return Lane.SYNC if self.definition and self.definition.replies else Lane.DIRECT
+    def accepted(self) -> list[NewExecution]:
+        return [execution for execution in self.executions if execution.id not in self.refused]
 
+    def store(self) -> None:
+        self.live = store().live({execution.automation_id for execution in self.executions})
+        for execution in self.executions:
+            row = self.live.get(execution.automation_id)
+            if row is None or row.live_rev != execution.live_rev:
+                self.refused[execution.id] = Stale()
+        self._refuse_duplicates()
+        self._refuse_over_limit()
+        self._place()
+        if accepted := self.accepted:
+            store().insert_executions(accepted)
 
-_triggers: dict[str, LiveTrigger] = {}
+    def _refuse_duplicates(self) -> None:
+        """Of each delivery's id let the first through, in this batch and in the organization's window."""
+        named = [execution for execution in self.accepted if execution.delivery]
+        if not named:
+            return
+        first = {(new.trigger_uid, new.delivery.key): new for new in reversed(named) if new.delivery}
+        windows = {new.id: self.live[new.automation_id].duplicates_h for new in first.values()}
+        remembered = store().remember_deliveries(list(first.values()), windows)
+        for new in named:
+            assert new.delivery is not None
+            of, fingerprint = remembered[new.trigger_uid, new.delivery.key]
+            if of != new.id:
+                self.refused[new.id] = Duplicate(of, is_same=fingerprint == new.delivery.fingerprint)
 
+    def _refuse_over_limit(self) -> None:
+        """Reserve the month's executions, organization by organization in one order; refuse those without a place."""
+        wanted = Counter(_meter(execution) for execution in self.accepted)
+        left = {key: store().reserve(*key, amount) for key, amount in sorted(wanted.items())}
+        for execution in self.accepted:
+            key = _meter(execution)
+            if left[key] <= 0:
+                self._refuse_with_repetitions(execution)
+            left[key] -= 1
 
-def find_trigger(uid: str, *, is_fresh: bool = True) -> LiveTrigger | None:
-    """Return what is live at a trigger URL, or None when there is nothing.
+    def _refuse_with_repetitions(self, execution: NewExecution) -> None:
+        self.refused[execution.id] = LimitReached()
+        if execution.delivery:
+            store().forget_delivery(execution.trigger_uid, execution.delivery.key)
+            for id, why in self.refused.items():
+                if isinstance(why, Duplicate) and why.execution_id == execution.id:
+                    self.refused[id] = LimitReached()
 
-    Not fresh, it may be as old as the last look: accepting notices by `live_rev`, in the transaction that stores;
-    any other answer must be given by a fresh one.
-    """
-    if not is_fresh and uid in _triggers:
-        return _triggers[uid]
-    live = _read_trigger(uid)
-    if live is None:
-        _triggers.pop(uid, None)
-    else:
-        _triggers[uid] = live
-    return live
+    def _place(self) -> None:
+        """Let those wait for a later minute that their organization's direct starts of this one do not reach."""
+        direct: dict[uuid.UUID, list[NewExecution]] = {}
+        throttled: set[uuid.UUID] = set()
+        for execution in self.accepted:
+            if execution.lane is Lane.DIRECT and self.live[execution.automation_id].direct_limit is not None:
+                direct.setdefault(execution.organization_id, []).append(execution)
+            elif execution.lane is Lane.THROTTLED:
+                throttled.add(execution.organization_id)
+        for organization_id, executions in sorted(direct.items()):
+            limit = self.live[executions[0].automation_id].direct_limit or 1
+            places = store().place_direct(organization_id, len(executions), limit)
+            for execution, minute in zip(executions, places, strict=True):
+                execution.start_at(minute, limit)
+        if throttled:
+            store().make_paces(sorted(throttled))
 
-
-def _read_trigger(uid: str) -> LiveTrigger | None:
-    trigger = (
-        Trigger.objects.select_related("automation__live_version", "automation__project")
-        .filter(uid=uid, replaced_at=None, automation__deleted_at=None, automation__project__deleted_at=None)
-        .first()
-    )
-    if trigger is None:
-        return None
-    automation = trigger.automation
-    version = automation.live_version
-    return LiveTrigger(
-        uid=uid,
-        automation_id=automation.uid,
-        project_id=automation.project_id,
-        organization_id=automation.organization_id,
-        live_rev=automation.live_rev,
-        is_active=automation.is_active,
-        time_limit_s=automation.time_limit_s,
-        secret=secrets.decrypt(trigger.encrypted_secret) if trigger.encrypted_secret else "",
-        version_id=version.uid if version else None,
-        definition=Definition.model_validate(version.definition) if version else None,
-    )
-
-
-def new_execution(live: LiveTrigger, payload: JSON) -> NewExecution:
-    assert live.version_id is not None and live.definition is not None
-    trigger = live.definition.trigger
-    return NewExecution(
-        id=new_id(),
-        organization_id=live.organization_id,
-        project_id=live.project_id,
-        automation_id=live.automation_id,
-        version_id=live.version_id,
-        trigger_uid=live.uid,
-        lane=live.lane,
-        time_limit_s=live.time_limit_s,
-        connector=trigger.connector,
-        event=trigger.event,
-        title="Trigger",
-        payload=encoding.dumps(payload),
-    )
-
-
-@dataclass(slots=True)
-class _Slot:
-    execution: NewExecution
-    live_rev: int
-    future: Future[uuid.UUID]
-
-
-class GroupCommit:
-    """Stores accepted requests from one thread: those that arrive during a commit share the next one."""
-
-    def __init__(self) -> None:
-        self._slots: list[_Slot] = []
-        self._has_slots = threading.Condition()
-        threading.Thread(target=self._run, name="intake", daemon=True).start()
-
-    def submit(self, execution: NewExecution, live_rev: int) -> uuid.UUID:
-        """Return the execution's id once it is durable; raise Stale, LimitReached or Unavailable."""
-        slot = _Slot(execution, live_rev, Future())
-        with self._has_slots:
-            self._slots.append(slot)
-            self._has_slots.notify()
-        try:
-            return slot.future.result(LONGEST_WAIT_S)
-        except TimeoutError:
-            if slot.future.cancel():
-                raise Unavailable from None
-        return slot.future.result()  # its commit is under way: only the outcome may be told
-
-    def _run(self) -> None:
-        while True:
-            with self._has_slots:
-                while not self._slots:
-                    self._has_slots.wait()
-                batch, self._slots = self._slots[:BATCH], self._slots[BATCH:]
-            self._settle([slot for slot in batch if slot.future.set_running_or_notify_cancel()])
-
-    def _settle(self, batch: list[_Slot]) -> None:
-        """Store a batch; when it cannot be, one by one, so that one bad row does not fail its neighbours."""
-        try:
-            refused = self._store(batch)
-        except (OperationalError, InterfaceError) as error:
-            logger.warning("nothing can be accepted: %s", error)
-            _close_connection()
-            refused = {slot.execution.id: Unavailable() for slot in batch}
-        except Exception as error:
-            if len(batch) > 1:
-                for slot in batch:
-                    self._settle([slot])
-                return
-            logger.exception("a request cannot be stored")
-            refused = {batch[0].execution.id: error}
-        for slot in batch:
-            why = refused.get(slot.execution.id)
-            if why is None:
-                slot.future.set_result(slot.execution.id)
-            else:
-                slot.future.set_exception(why)
-
-    def _store(self, batch: list[_Slot]) -> dict[uuid.UUID, Exception]:
-        refused: dict[uuid.UUID, Exception] = {}
-        with transaction.atomic():
-            revs = _live_revs({slot.execution.automation_id for slot in batch})
-            for slot in batch:
-                if revs.get(slot.execution.automation_id) != slot.live_rev:
-                    refused[slot.execution.id] = Stale()
-            current = [slot.execution for slot in batch if slot.execution.id not in refused]
-            refused |= {execution.id: LimitReached() for execution in _over_limit(current)}
-            accepted = [execution for execution in current if execution.id not in refused]
-            if accepted:
-                store().insert_executions(accepted)
-        return refused
-
-
-def _live_revs(automation_ids: set[uuid.UUID]) -> dict[uuid.UUID, int]:
-    where, parameters = store().among("uid", automation_ids)
-    with connection.cursor() as cursor:
-        cursor.execute(f"SELECT uid, live_rev FROM automations_automation WHERE {where}", parameters)
-        return {store().to_uuid(uid): rev for uid, rev in cursor.fetchall()}
-
-
-def _over_limit(executions: list[NewExecution]) -> list[NewExecution]:
-    """Reserve the month's executions, organization by organization in one order; return those without a place."""
-    wanted: Counter[tuple[uuid.UUID, date]] = Counter(_meter(execution) for execution in executions)
-    left = {key: store().reserve(*key, amount) for key, amount in sorted(wanted.items())}
-    over = []
-    for execution in executions:
-        key = _meter(execution)
-        if left[key] <= 0:
-            over.append(execution)
-        left[key] -= 1
-    return over
+    @property
+    def receipts(self) -> list[NewReceipt]:
+        """Return the receipts of those that made no execution and will not be looked at again."""
+        return [
+            receipt for new in self.executions if (why := self.refused.get(new.id)) and (receipt := _receipt(new, why))
+        ]
 
 
 def _meter(execution: NewExecution) -> tuple[uuid.UUID, date]:
     return execution.organization_id, made_at(execution.id).date().replace(day=1)
 
 
-def _close_connection() -> None:
-    try:
-        connection.close()
-    except Exception:
-        connection.connection = None
-
-
-class Callers:
-    """Those who wait for a Response step, woken by commits."""
-
-    def __init__(self) -> None:
-        self._waiting: dict[uuid.UUID, Future[ReplyRow]] = {}
-        self._mutex = threading.Lock()
-        wake_for_replies(self._look).start()
-
-    def wait(self, execution_id: uuid.UUID, accept: Callable[[], uuid.UUID], limit_s: float) -> ReplyRow | None:
-        """Accept the request and return its reply, or None when the limit passes first."""
-        future: Future[ReplyRow] = Future()
-        with self._mutex:
-            self._waiting[execution_id] = future
-        try:
-            deadline = time.monotonic() + limit_s
-            accept()
-            return future.result(max(0.0, deadline - time.monotonic()))
-        except TimeoutError:
+def _receipt(new: NewExecution, why: Exception) -> NewReceipt | None:
+    match why:
+        case Duplicate(is_same=False, execution_id=first) if new.delivery and new.delivery.must_match:
+            return _about(new, Outcome.REFUSED, 422, "idempotency_key_reused", reason=KEY_REUSED, execution_id=first)
+        case Duplicate(execution_id=first):
+            return _about(new, Outcome.DUPLICATE, 202, "duplicate", reason="", execution_id=first)
+        case LimitReached():
+            return _about(new, Outcome.REFUSED, 429, "hard_limit", reason=LIMIT_REACHED)
+        case _:
             return None
-        finally:
-            with self._mutex:
-                self._waiting.pop(execution_id, None)
 
-    def _look(self) -> None:
-        """In the wake-up's thread: read what has come for those who wait."""
-        with self._mutex:
-            waiting = dict(self._waiting)
-        if not waiting:
-            return
-        for execution_id, reply in store().replies(waiting).items():
-            if not waiting[execution_id].done():
-                waiting[execution_id].set_result(reply)
+
+def _about(of: NewExecution | LiveTrigger, outcome: Outcome, status: int, code: str, **fields: Any) -> NewReceipt:
+    return NewReceipt(
+        id=new_id(), organization_id=of.organization_id, project_id=of.project_id, automation_id=of.automation_id,
+        trigger_uid=of.trigger_uid, outcome=outcome.value, http_status=status, code=code, **fields,
+    )  # fmt: skip
+
+
+def write(items: Sequence[NewExecution | NewReceipt]) -> list[uuid.UUID | Exception]:
+    """Store a batch in one transaction; return for each its id or why it is not stored."""
+    acceptance = Acceptance([item for item in items if isinstance(item, NewExecution)])
+    with transaction.atomic():
+        if acceptance.executions:
+            acceptance.store()
+        receipts = [item for item in items if isinstance(item, NewReceipt)] + acceptance.receipts
+        store().insert_receipts(receipts)
+        store().count_receipts(os.getpid() % SHARDS, acceptance.accepted, receipts)
+    return [acceptance.refused.get(item.id, item.id) for item in items]
 
 
 @cache
-def group_commit() -> GroupCommit:
-    return GroupCommit()
+def group_commit() -> GroupCommit[NewExecution | NewReceipt, uuid.UUID]:
+    return GroupCommit("intake", write)
 
 
-@cache
-def callers() -> Callers:
-    return Callers()
+def accept(live: LiveTrigger, payload: JSON, delivery: DeliveryId | None = None) -> uuid.UUID:
+    """Store an execution and return its id once durable; raise Stale, Duplicate, LimitReached or Unavailable."""
+    return group_commit().submit(new_execution(live, payload, delivery))
 
 
-def accept(live: LiveTrigger, payload: JSON) -> uuid.UUID:
-    """Store an execution and return its id once it is durable."""
-    return group_commit().submit(new_execution(live, payload), live.live_rev)
-
-
-def accept_and_wait(live: LiveTrigger, payload: JSON) -> tuple[uuid.UUID, ReplyRow | None]:
+def accept_and_wait(
+    live: LiveTrigger, payload: JSON, delivery: DeliveryId | None = None
+) -> tuple[uuid.UUID, ReplyRow | None]:
     """Store an execution and return its id with the reply of its Response step, or None past REPLY_LIMIT_S."""
-    execution = new_execution(live, payload)
-    reply = callers().wait(
-        execution.id, lambda: group_commit().submit(execution, live.live_rev), settings.REPLY_LIMIT_S
-    )
-    return execution.id, reply
+    execution = new_execution(live, payload, delivery)
+    return execution.id, reply_of(execution.id, lambda: group_commit().submit(execution))
+
+
+def reply_of(execution_id: uuid.UUID, accept: Callable[[], object] | None = None) -> ReplyRow | None:
+    """Return what the Response step of an execution answers, or None past REPLY_LIMIT_S."""
+    return callers().wait(execution_id, accept or callers().look, settings.REPLY_LIMIT_S)
+
+
+def leave_receipt(live: LiveTrigger, outcome: Outcome, status: int, code: str, reason: str) -> None:
+    """Store what became of a request that made no execution; raise Unavailable."""
+    is_written = outcome is not Outcome.REFUSED or _is_written(live.trigger_uid, int(time.monotonic() // 60))
+    group_commit().submit(_about(live, outcome, status, code, reason=reason, is_written=is_written))
+
+
+_refusals: Counter[tuple[str, int]] = Counter()
+
+
+def _is_written(trigger_uid: str, minute: int) -> bool:
+    """Keep strangers from filling the disk: of a flood of refusals only the first of each minute become rows."""
+    if len(_refusals) > 1000:
+        _refusals.clear()
+    _refusals[trigger_uid, minute] += 1
+    return _refusals[trigger_uid, minute] <= WRITTEN_A_MINUTE

@@ -6,7 +6,9 @@ every answer.
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
@@ -15,8 +17,9 @@ from django.conf import settings
 from django.http.request import split_domain_port, validate_host
 
 from connectors.call import JSON
-from executions import content
+from executions import content, encoding
 from executions.content import Refused
+from executions.store.rows import DeliveryId
 
 METHODS = ("GET", "POST")
 SECRET_NAME = "ah-http-key"
@@ -36,6 +39,10 @@ def environ_key(header: str) -> str:
     key = header.upper().replace("-", "_")
     return key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"
 
+
+IDEMPOTENCY_KEY = "idempotency-key"
+DELIVERY_HEADERS = (IDEMPOTENCY_KEY, "webhook-id", "x-github-delivery")  # a sender's own id of what it sends
+DELIVERY_KEY = re.compile(r"[!-+\--~]{1,255}")  # visible ASCII; two headers of one name arrive joined by a comma
 
 STANDARD_KEYS = tuple((name, environ_key(name)) for name in STANDARD_HEADERS)
 
@@ -82,6 +89,22 @@ class Request:
             "body": self._body() if self.method == "POST" else None,
         }
 
+    def delivery(self, payload: dict[str, JSON]) -> DeliveryId | None:
+        """Return the sender's own id of this request, by which a repetition is known."""
+        for name in DELIVERY_HEADERS:
+            key = self.environ.get(environ_key(name))
+            if key is not None:
+                if not DELIVERY_KEY.fullmatch(key):
+                    text = f"{name} must be 1 to 255 visible ASCII characters without a comma, once."
+                    raise Refused(400, "invalid_idempotency_key", text)
+                return _delivery(f"{name}:{key}", payload, must_match=name == IDEMPOTENCY_KEY)
+        body = payload["body"]
+        if "HTTP_STRIPE_SIGNATURE" in self.environ and isinstance(body, dict) and body.get("object") == "event":
+            event = body.get("id")
+            if isinstance(event, str) and DELIVERY_KEY.fullmatch(event):
+                return _delivery(f"stripe:{event}", payload, must_match=False)
+        return None
+
     def _all_query(self) -> dict[str, JSON]:
         if self._query is None:
             self._query = content.fields(self.environ.get("QUERY_STRING", "").encode("latin-1"), "query")
@@ -99,6 +122,11 @@ class Request:
         if self._raw is None:
             self._raw = _read(self.environ)
         return content.parse(self._raw, self.environ.get("CONTENT_TYPE") or "")
+
+
+def _delivery(key: str, payload: dict[str, JSON], *, must_match: bool) -> DeliveryId:
+    said = encoding.dumps({name: payload[name] for name in ("method", "query", "body")})
+    return DeliveryId(key=key, fingerprint=hashlib.sha256(said.encode()).hexdigest(), must_match=must_match)
 
 
 def _read(environ: dict[str, Any]) -> bytes:

@@ -10,12 +10,13 @@ import hmac
 import logging
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import uuid_utils
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, connection
+from django.db import InterfaceError, OperationalError
 
 from connectors import conditions
 from connectors.call import JSON
@@ -23,10 +24,11 @@ from connectors.fields import HEADER_NAME, HEADER_VALUE
 from connectors.response import FORBIDDEN_HEADERS
 from executions import encoding, intake
 from executions.content import Refused
+from executions.group_commit import forget_connection
 from executions.intake import LiveTrigger
-from executions.models import Outcome, Receipt
+from executions.models import Outcome
 from executions.request import METHODS, Request
-from executions.store.rows import ReplyRow
+from executions.store.rows import DeliveryId, ReplyRow
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +41,8 @@ WITHOUT_BODY = (204, 205, 304)
 STATUS_LINES = {
     200: "200 OK", 202: "202 Accepted", 400: "400 Bad Request", 401: "401 Unauthorized", 404: "404 Not Found",
     405: "405 Method Not Allowed", 409: "409 Conflict", 411: "411 Length Required", 413: "413 Content Too Large",
-    414: "414 URI Too Long", 415: "415 Unsupported Media Type", 429: "429 Too Many Requests",
+    414: "414 URI Too Long", 415: "415 Unsupported Media Type", 422: "422 Unprocessable Content",
+    429: "429 Too Many Requests",
     431: "431 Request Header Fields Too Large", 500: "500 Internal Server Error", 502: "502 Bad Gateway",
     503: "503 Service Unavailable", 504: "504 Gateway Timeout",
 }  # fmt: skip
@@ -79,21 +82,12 @@ def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> 
     return [b"" if environ["REQUEST_METHOD"] == "HEAD" else answer.body]
 
 
-def forget_connection() -> None:
-    """Close this thread's connection, so that the next request opens one; a dead one may not even close."""
-    try:
-        connection.close()
-    except Exception:
-        connection.connection = None
-
-
 UNAVAILABLE = Refused(
     503, "unavailable", "The database is away; nothing was stored, send it again.", headers=[("Retry-After", "5")]
 )
 NOT_FOUND = Refused(404, "not_found", "No trigger has this address.")
-LIMIT_REACHED = Refused(
-    429, "hard_limit", "The organization's executions of this month are used up; the count starts again on the 1st."
-)
+LIMIT_REACHED = Refused(429, "hard_limit", intake.LIMIT_REACHED)
+KEY_REUSED = Refused(422, "idempotency_key_reused", intake.KEY_REUSED)
 
 
 def refusal(refused: Refused, request_id: str) -> Answer:
@@ -105,25 +99,29 @@ def refusal(refused: Refused, request_id: str) -> Answer:
 def respond(environ: dict[str, Any]) -> Answer:
     """Answer from what was live at the last look; what that would refuse, only after a fresh one."""
     request = Request(environ)
-    request.check_head()
     uid = environ["PATH_INFO"][len(PREFIX) :]
     for is_fresh in (False, *[True] * TRIES):
         live = intake.find_trigger(uid, is_fresh=is_fresh) if TRIGGER_UID.fullmatch(uid) else None
-        if live is None:
-            raise NOT_FOUND
         try:
+            request.check_head()
+            if live is None:
+                raise NOT_FOUND
             payload = admitted(live, request)
-        except Refused:
-            if is_fresh:
+            delivery = request.delivery(payload)
+        except Refused as refused:
+            if live is None or is_fresh:
+                if live is not None:
+                    leave_refusal(live, refused)
                 raise
             continue
         try:
-            return start(live, payload, is_fresh=is_fresh)
+            return start(live, payload, delivery, is_fresh=is_fresh)
         except intake.Stale:
             continue
         except intake.LimitReached:
-            leave_receipt(live, Outcome.REFUSED, "hard_limit", LIMIT_REACHED.message)
             raise LIMIT_REACHED from None
+        except intake.Duplicate as duplicate:
+            return repeated(live, delivery, duplicate)
     raise UNAVAILABLE
 
 
@@ -145,10 +143,10 @@ def check_secret(live: LiveTrigger, given: str) -> None:
 def check_active(live: LiveTrigger) -> None:
     if not live.is_active or live.definition is None:
         message = "The automation of this trigger is not activated."
-        raise Refused(409, "not_activated", message, extra={"result": message, "trigger_id": live.uid})
+        raise Refused(409, "not_activated", message, extra={"result": message, "trigger_id": live.trigger_uid})
 
 
-def start(live: LiveTrigger, payload: dict[str, JSON], *, is_fresh: bool) -> Answer:
+def start(live: LiveTrigger, payload: dict[str, JSON], delivery: DeliveryId | None, *, is_fresh: bool) -> Answer:
     """Check the conditions and store the execution; with a Response step wait for the reply."""
     assert live.definition is not None
     group = live.definition.trigger.conditions
@@ -156,12 +154,30 @@ def start(live: LiveTrigger, payload: dict[str, JSON], *, is_fresh: bool) -> Ans
         if not is_fresh:
             raise intake.Stale
         reason = conditions.explain(group, {"trigger": payload})
-        leave_receipt(live, Outcome.CONDITIONS_NOT_MET, "conditions_not_met", reason)
+        intake.leave_receipt(live, Outcome.CONDITIONS_NOT_MET, 200, "conditions_not_met", reason)
         return json_answer(200, {"result": "conditions not met", "reason": reason})
     if live.definition.replies:
-        execution_id, reply = intake.accept_and_wait(live, payload)
+        execution_id, reply = intake.accept_and_wait(live, payload, delivery)
         return reply_answer(live, str(execution_id), reply)
-    return accepted_answer(live, str(intake.accept(live, payload)))
+    return accepted_answer(live, str(intake.accept(live, payload, delivery)))
+
+
+def repeated(live: LiveTrigger, delivery: DeliveryId | None, duplicate: intake.Duplicate) -> Answer:
+    """Answer a delivery that came before as it was answered then."""
+    if delivery and delivery.must_match and not duplicate.is_same:
+        raise KEY_REUSED
+    execution_id = str(duplicate.execution_id)
+    if live.definition is not None and live.definition.replies:
+        answer = reply_answer(live, execution_id, intake.reply_of(duplicate.execution_id))
+    else:
+        answer = accepted_answer(live, execution_id)
+    return replace(answer, headers=[*answer.headers, ("Idempotency-Replayed", "true")])
+
+
+def leave_refusal(live: LiveTrigger, refused: Refused) -> None:
+    """Leave a receipt; a sender who floods a trigger is counted, not written down each time."""
+    with suppress(intake.Unavailable):  # the refusal is true whether or not it can be stored
+        intake.leave_receipt(live, Outcome.REFUSED, refused.status, refused.code, refused.message)
 
 
 def json_answer(status: int, body: JSON, *headers: tuple[str, str]) -> Answer:
@@ -216,15 +232,3 @@ def _harmless(headers: dict[str, JSON]) -> dict[str, str]:
         for name, value in given.items()
         if name not in FORBIDDEN_HEADERS and HEADER_NAME.fullmatch(name) and HEADER_VALUE.fullmatch(value)
     }
-
-
-def leave_receipt(live: LiveTrigger, outcome: Outcome, code: str, reason: str) -> None:
-    Receipt.objects.create(
-        organization_id=live.organization_id,
-        project_id=live.project_id,
-        automation_id=live.automation_id,
-        trigger_id=live.uid,
-        outcome=outcome,
-        code=code,
-        reason=reason,
-    )

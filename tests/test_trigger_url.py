@@ -4,57 +4,21 @@ import io
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from django.db import OperationalError, connection
 
-from agentos_site.wsgi import application
 from automations.models import Automation
 from executions.models import Execution, Outcome, Receipt, StepRun
+from tests.support.door import JSON, Reply, send, url_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
 PREFIX = "/automations-api/run/"
 MB = 1024 * 1024
 DOCS = Path(__file__).parent.parent / "docs" / "trigger-urls.md"
-
-
-class Reply(NamedTuple):
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-    @property
-    def code(self) -> str:
-        return str(self.json["error"]["code"])
-
-
-def send(
-    path: str, body: bytes = b"", content_type: str | None = JSON, *, method: str = "POST", **environ: Any
-) -> Reply:
-    """Send a request as the web server would hand it on."""
-    path, _, query = path.partition("?")
-    full = {
-        "REQUEST_METHOD": method,
-        "PATH_INFO": path,
-        "QUERY_STRING": query,
-        "CONTENT_LENGTH": str(len(body)),
-        "HTTP_HOST": "127.0.0.1",
-        "REMOTE_ADDR": "127.0.0.1",
-        "wsgi.input": io.BytesIO(body),
-        **({"CONTENT_TYPE": content_type} if content_type is not None else {}),
-        **environ,
-    }
-    seen: list[Any] = []
-    content = b"".join(application(full, lambda status, headers: seen.extend([status, headers])))
-    return Reply(int(seen[0][:3]), {name.lower(): value for name, value in seen[1]}, content)
 
 
 @pytest.fixture
@@ -65,11 +29,6 @@ def automation(make_automation: Callable[..., Automation]) -> Automation:
 def without_secret(automation: Automation) -> Automation:
     automation.remove_secret()
     return automation
-
-
-def url_of(automation: Automation) -> str:
-    assert automation.trigger
-    return f"/automations-api/run/{automation.trigger.uid}"
 
 
 def configure(automation: Automation, **config: Any) -> None:
@@ -394,6 +353,6 @@ def test_every_code_is_documented() -> None:
     text = DOCS.read_text()
     codes = {row[3] for row in REFUSED.values()} | {row[2] for row in HEADS.values()}
     codes |= {"not_found", "not_activated", "secret_invalid", "secret_missing", "hard_limit", "unavailable"}
-    codes |= {"no_reply", "reply_timeout", "internal_error"}
+    codes |= {"no_reply", "reply_timeout", "internal_error", "invalid_idempotency_key", "idempotency_key_reused"}
 
     assert [code for code in sorted(codes) if f"`{code}`" not in text] == []

@@ -18,7 +18,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('pk', models.CompositePrimaryKey('trigger_id', 'key', blank=True, editable=False, primary_key=True, serialize=False)),
                 ('trigger_id', models.CharField(max_length=32)),
-                ('key', models.CharField(max_length=255)),
+                ('key', models.CharField(max_length=300)),
                 ('organization_id', models.UUIDField()),
                 ('fingerprint', models.CharField(max_length=64)),
                 ('execution_id', models.UUIDField()),

@@ -56,8 +56,8 @@ class Delivery(models.Model):
 
     pk = models.CompositePrimaryKey("trigger_id", "key")
     trigger_id = models.CharField(max_length=32)
-    key = models.CharField(max_length=255)
+    key = models.CharField(max_length=300)
     organization_id = models.UUIDField()
-    fingerprint = models.CharField(max_length=64)  # SHA-256 of the payload
+    fingerprint = models.CharField(max_length=64)  # SHA-256 of method, query and body
     execution_id = models.UUIDField()
     expires_at = models.DateTimeField(db_index=True)

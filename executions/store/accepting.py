@@ -1,12 +1,19 @@
-"""What the intake writes."""
+"""What the intake writes: executions, receipts, and the ids of deliveries."""
 
 from __future__ import annotations
+
+import uuid
+from collections import Counter
+from collections.abc import Sequence
+from datetime import timedelta
+
+from django.db import connection
 
 from executions import encoding
 from executions.states import Status, StepStatus
 from executions.store.dialect import PAYLOAD_COLUMNS, STEP_COLUMNS, Row
 from executions.store.limits import Limits
-from executions.store.rows import NewExecution
+from executions.store.rows import LiveRow, NewExecution, NewReceipt
 from projects.ids import made_at
 
 EXECUTION_COLUMNS = (
@@ -14,9 +21,89 @@ EXECUTION_COLUMNS = (
     "reason_code", "reason", "attempt", "claim", "deaths", "run_at", "time_limit_s", "ran_ms", "steps", "connectors",
     "is_counted", "rev",
 )  # fmt: skip
+RECEIPT_COLUMNS = (
+    "id", "organization_id", "project_id", "automation_id", "trigger_id", "outcome", "http_status", "code", "reason",
+    "execution_id",
+)  # fmt: skip
+EXECUTED = "executed"
 
 
 class Accepting(Limits):
+    def live(self, automation_ids: set[uuid.UUID]) -> dict[uuid.UUID, LiveRow]:
+        where, parameters = self.among("a.uid", automation_ids)
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT a.uid, a.live_rev, o.direct_limit, o.duplicates_h FROM automations_automation a"
+                f" JOIN projects_organization o ON o.uid = a.organization_id WHERE {where}",
+                parameters,
+            )
+            return {self.to_uuid(row[0]): LiveRow(*row[1:]) for row in cursor.fetchall()}
+
+    # --- deliveries
+
+    def remember_deliveries(
+        self, executions: Sequence[NewExecution], windows: dict[uuid.UUID, int]
+    ) -> dict[tuple[str, str], tuple[uuid.UUID, str]]:
+        """Remember each delivery's id for its hours, unless it is remembered already; return whose each one is.
+
+        One execution a (trigger, key); returns for each pair the execution that it made and what it held.
+        """
+        rows = [
+            (new.trigger_uid, new.delivery.key, self.uid(new.organization_id), new.delivery.fingerprint,
+             self.uid(new.id), self.at(made_at(new.id) + timedelta(hours=windows[new.id])))
+            for new in executions if new.delivery
+        ]  # fmt: skip
+        rows.sort()  # one order of locks
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "INSERT INTO executions_delivery"
+                " (trigger_id, key, organization_id, fingerprint, execution_id, expires_at)"
+                f" VALUES {', '.join(['(%s, %s, %s, %s, %s, %s)'] * len(rows))} ON CONFLICT (trigger_id, key)"
+                " DO UPDATE SET fingerprint = excluded.fingerprint, execution_id = excluded.execution_id,"
+                f" expires_at = excluded.expires_at WHERE executions_delivery.expires_at < {self.now}",
+                [value for row in rows for value in row],
+            )
+            cursor.execute(
+                "SELECT trigger_id, key, execution_id, fingerprint FROM executions_delivery"
+                f" WHERE (trigger_id, key) IN (VALUES {', '.join(['(%s, %s)'] * len(rows))})",
+                [value for row in rows for value in row[:2]],
+            )
+            return {(row[0], row[1]): (self.to_uuid(row[2]), row[3]) for row in cursor.fetchall()}
+
+    def forget_delivery(self, trigger_uid: str, key: str) -> None:
+        self._run("DELETE FROM executions_delivery WHERE trigger_id = %s AND key = %s", [trigger_uid, key])
+
+    # --- receipts
+
+    def insert_receipts(self, receipts: Sequence[NewReceipt]) -> None:
+        rows: list[Row] = [
+            (self.uid(new.id), self.uid(new.organization_id), self.uid(new.project_id), self.uid(new.automation_id),
+             new.trigger_uid, new.outcome, new.http_status, new.code, new.reason,
+             self.uid(new.execution_id) if new.execution_id else None)
+            for new in receipts if new.is_written
+        ]  # fmt: skip
+        self.insert_many("executions_receipt", RECEIPT_COLUMNS, rows)
+
+    def count_receipts(self, shard: int, executions: Sequence[NewExecution], receipts: Sequence[NewReceipt]) -> None:
+        """Add what became of requests to the counters of their automation's day."""
+        requests: list[tuple[NewExecution | NewReceipt, str]] = [(new, EXECUTED) for new in executions]
+        requests += [(receipt, receipt.outcome) for receipt in receipts]
+        totals = Counter(
+            (of.automation_id, of.organization_id, made_at(of.id).date(), outcome) for of, outcome in requests
+        )
+        columns = ("organization_id", "automation_id", "day", "outcome", "shard", "count")
+        rows: list[Row] = [
+            (self.uid(organization), self.uid(automation), day.isoformat(), outcome, shard, total)
+            for (automation, organization, day, outcome), total in sorted(totals.items())
+        ]
+        self.insert_many(
+            "executions_receiptday", columns, rows,
+            "ON CONFLICT (automation_id, day, outcome, shard)"
+            " DO UPDATE SET count = executions_receiptday.count + excluded.count",
+        )  # fmt: skip
+
+    # --- executions
+
     def insert_executions(self, executions: list[NewExecution]) -> None:
         """Store accepted requests with their payloads, and wake the engines once."""
         self.insert_many("executions_execution", EXECUTION_COLUMNS, [self._execution_row(new) for new in executions])
@@ -32,8 +119,8 @@ class Accepting(Limits):
     def _execution_row(self, new: NewExecution) -> Row:
         return (
             self.uid(new.id), self.uid(new.organization_id), self.uid(new.project_id), self.uid(new.automation_id),
-            self.uid(new.version_id), new.trigger_uid, 0, Status.PENDING.value, new.lane.value, "", "", 1, 0, 0,
-            self.at(made_at(new.id)), new.time_limit_s, 0, 0, "", False, 1,
+            self.uid(new.version_id), new.trigger_uid, 0, Status.PENDING.value, new.lane.value, new.reason_code,
+            new.reason, 1, 0, 0, self.at(new.run_at or made_at(new.id)), new.time_limit_s, 0, 0, "", False, 1,
         )  # fmt: skip
 
     def _trigger_row(self, new: NewExecution) -> Row:

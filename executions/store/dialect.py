@@ -31,6 +31,7 @@ class Dialect(ABC):
     """Values, many rows at once, and the wake-up."""
 
     now: str  # the database's clock, as SQL
+    this_minute: str
 
     # --- values, as this dialect takes and gives them
 

@@ -34,6 +34,7 @@ def column_types(table: str) -> dict[str, str]:
 
 class PostgreSQLStore(Store):
     now = "now()"
+    this_minute = "date_trunc('minute', now())"
     is_stale = f"beat_at < now() - interval '{STALE_AFTER_S} seconds'"
 
     def uid(self, value: uuid.UUID) -> Any:

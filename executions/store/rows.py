@@ -11,14 +11,24 @@ from executions.states import Lane, Status, StepStatus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryId:
+    """A sender's own id of what it sends: within the organization's window it makes one execution."""
+
+    key: str
+    fingerprint: str  # of what was sent
+    must_match: bool  # another request under the same id is a mistake, not a repetition
+
+
+@dataclass(slots=True, kw_only=True)
 class NewExecution:
-    """An accepted request: one execution and its trigger's payload as JSON text."""
+    """A request to accept: one execution and its trigger's payload as JSON text."""
 
     id: uuid.UUID
     organization_id: uuid.UUID
     project_id: uuid.UUID
     automation_id: uuid.UUID
     version_id: uuid.UUID
+    live_rev: int  # of the automation that it was checked against
     trigger_uid: str
     lane: Lane
     time_limit_s: int
@@ -26,6 +36,43 @@ class NewExecution:
     event: str
     title: str
     payload: str
+    delivery: DeliveryId | None = None
+    run_at: datetime | None = None  # None: at once
+    reason_code: str = ""
+    reason: str = ""
+
+    def start_at(self, minute: datetime | None, limit: int) -> None:
+        """Wait for a later minute, where the organization's direct starts of this one are used up."""
+        if minute is not None:
+            self.run_at = minute
+            self.reason_code = "direct_limit"
+            self.reason = f"The organization's {limit} direct starts a minute are used up."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewReceipt:
+    """What became of a request that made no execution."""
+
+    id: uuid.UUID
+    organization_id: uuid.UUID
+    project_id: uuid.UUID
+    automation_id: uuid.UUID
+    trigger_uid: str
+    outcome: str
+    http_status: int
+    code: str
+    reason: str
+    execution_id: uuid.UUID | None = None
+    is_written: bool = True  # False: only counted
+
+
+@dataclass(frozen=True, slots=True)
+class LiveRow:
+    """What the transaction that accepts must know of an automation and its organization."""
+
+    live_rev: int
+    direct_limit: int | None
+    duplicates_h: int
 
 
 @dataclass(slots=True, kw_only=True)

@@ -19,6 +19,7 @@ from executions.store.rows import Claimed, Move
 
 class SQLiteStore(Store):
     now = "strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now')"
+    this_minute = "strftime('%%Y-%%m-%%d %%H:%%M:00.000000', 'now')"
     is_stale = f"beat_at < strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now', '-{STALE_AFTER_S} seconds')"
 
     def uid(self, value: uuid.UUID) -> Any:

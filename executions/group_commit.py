@@ -1,0 +1,101 @@
+"""One commit shared by all that arrive while the one before it lasts."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+
+from django.db import InterfaceError, OperationalError, connection
+
+logger = logging.getLogger(__name__)
+
+BATCH = 200
+LONGEST_WAIT_S = 10.0  # for a commit, before the sender is told to come again
+
+type Outcome[Result] = Result | Exception
+
+
+class Unavailable(Exception):
+    """The database did not take the request: nothing is stored, the sender should come again."""
+
+
+class _Slot[Item, Result]:
+    """One item on its way into the database; its sender sleeps on a lock that is opened once."""
+
+    __slots__ = ("is_open", "item", "outcome")
+
+    def __init__(self, item: Item) -> None:
+        self.item = item
+        self.outcome: Outcome[Result] = Unavailable()
+        self.is_open = threading.Lock()
+        self.is_open.acquire()
+
+    def settle(self, outcome: Outcome[Result]) -> None:
+        self.outcome = outcome
+        self.is_open.release()
+
+
+class GroupCommit[Item, Result]:
+    """Stores items from one thread. `write` does a batch in one transaction and returns an outcome for each."""
+
+    def __init__(self, name: str, write: Callable[[Sequence[Item]], Sequence[Outcome[Result]]]) -> None:
+        self.write = write
+        self._slots: list[_Slot[Item, Result]] = []
+        self._has_slots = threading.Condition()
+        threading.Thread(target=self._run, name=name, daemon=True).start()
+
+    def submit(self, item: Item) -> Result:
+        """Return the item's outcome once it is durable, or raise it; raise Unavailable when nothing was stored."""
+        slot: _Slot[Item, Result] = _Slot(item)
+        with self._has_slots:
+            self._slots.append(slot)
+            self._has_slots.notify()
+        if not slot.is_open.acquire(timeout=LONGEST_WAIT_S):
+            self._withdraw(slot)
+        if isinstance(slot.outcome, Exception):
+            raise slot.outcome
+        return slot.outcome
+
+    def _withdraw(self, slot: _Slot[Item, Result]) -> None:
+        """Take back what no commit has taken yet; of one that is under way only the outcome may be told."""
+        with self._has_slots:
+            if slot in self._slots:
+                self._slots.remove(slot)
+                return
+        slot.is_open.acquire()
+
+    def _run(self) -> None:
+        while True:
+            with self._has_slots:
+                while not self._slots:
+                    self._has_slots.wait()
+                batch, self._slots = self._slots[:BATCH], self._slots[BATCH:]
+            self._settle(batch)
+
+    def _settle(self, batch: list[_Slot[Item, Result]]) -> None:
+        """Store a batch; when it cannot be, one by one, so that one bad item does not fail its neighbours."""
+        outcomes: Sequence[Outcome[Result]]
+        try:
+            outcomes = self.write([slot.item for slot in batch])
+        except (OperationalError, InterfaceError) as error:
+            logger.warning("nothing can be accepted: %s", error)
+            forget_connection()
+            outcomes = [Unavailable()] * len(batch)
+        except Exception as error:
+            if len(batch) > 1:
+                for slot in batch:
+                    self._settle([slot])
+                return
+            logger.exception("a request cannot be stored")
+            outcomes = [error]
+        for slot, outcome in zip(batch, outcomes, strict=True):
+            slot.settle(outcome)
+
+
+def forget_connection() -> None:
+    """Close this thread's connection, so that the next use opens one; a dead one may not even close."""
+    try:
+        connection.close()
+    except Exception:
+        connection.connection = None

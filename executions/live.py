@@ -1,0 +1,103 @@
+"""What is live at a trigger URL, and the execution that a request there makes."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+
+from automations.definition import Definition
+from automations.models import Trigger
+from connectors.call import JSON
+from executions import encoding
+from executions.states import Lane
+from executions.store.rows import DeliveryId, NewExecution
+from projects import secrets
+from projects.ids import new_id
+
+
+@dataclass(frozen=True, slots=True)
+class LiveTrigger:
+    """What a request at a trigger URL is checked against, as of `live_rev`."""
+
+    trigger_uid: str
+    automation_id: uuid.UUID
+    project_id: uuid.UUID
+    organization_id: uuid.UUID
+    live_rev: int
+    is_active: bool
+    is_throttled: bool
+    time_limit_s: int
+    secret: str
+    version_id: uuid.UUID | None
+    definition: Definition | None
+
+    @property
+    def lane(self) -> Lane:
+        if self.definition and self.definition.replies:
+            return Lane.SYNC
+        return Lane.THROTTLED if self.is_throttled else Lane.DIRECT
+
+
+_triggers: dict[str, LiveTrigger] = {}
+
+
+def find_trigger(uid: str, *, is_fresh: bool = True) -> LiveTrigger | None:
+    """Return what is live at a trigger URL, or None when there is nothing.
+
+    Not fresh, it may be as old as the last look: accepting notices by `live_rev`, in the transaction that stores;
+    any other answer must be given by a fresh one.
+    """
+    if not is_fresh and uid in _triggers:
+        return _triggers[uid]
+    live = _read_trigger(uid)
+    if live is None:
+        _triggers.pop(uid, None)
+    else:
+        _triggers[uid] = live
+    return live
+
+
+def _read_trigger(uid: str) -> LiveTrigger | None:
+    trigger = (
+        Trigger.objects.select_related("automation__live_version", "automation__project")
+        .filter(uid=uid, replaced_at=None, automation__deleted_at=None, automation__project__deleted_at=None)
+        .first()
+    )
+    if trigger is None:
+        return None
+    automation = trigger.automation
+    version = automation.live_version
+    return LiveTrigger(
+        trigger_uid=uid,
+        automation_id=automation.uid,
+        project_id=automation.project_id,
+        organization_id=automation.organization_id,
+        live_rev=automation.live_rev,
+        is_active=automation.is_active,
+        is_throttled=automation.is_throttled,
+        time_limit_s=automation.time_limit_s,
+        secret=secrets.decrypt(trigger.encrypted_secret) if trigger.encrypted_secret else "",
+        version_id=version.uid if version else None,
+        definition=Definition.model_validate(version.definition) if version else None,
+    )
+
+
+def new_execution(live: LiveTrigger, payload: JSON, delivery: DeliveryId | None = None) -> NewExecution:
+    assert live.version_id is not None and live.definition is not None
+    trigger = live.definition.trigger
+    return NewExecution(
+        id=new_id(),
+        organization_id=live.organization_id,
+        project_id=live.project_id,
+        automation_id=live.automation_id,
+        version_id=live.version_id,
+        live_rev=live.live_rev,
+        trigger_uid=live.trigger_uid,
+        lane=live.lane,
+        time_limit_s=live.time_limit_s,
+        connector=trigger.connector,
+        event=trigger.event,
+        title="Trigger",
+        payload=encoding.dumps(payload),
+        delivery=delivery,
+    )
