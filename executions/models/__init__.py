@@ -10,9 +10,10 @@ from executions.models.execution import Attempt, Execution, ExecutionQuerySet
 from executions.models.measure import Measure
 from executions.models.pace import Pace, Slot
 from executions.models.receipt import Delivery, Outcome, Receipt, ReceiptDay
+from executions.models.retention import RetentionMark, RetentionRun
 from executions.models.step_run import Payload, StepRun
 
 __all__ = [
     "Attempt", "Delivery", "Engine", "Execution", "ExecutionQuerySet", "Measure", "Outcome", "Pace", "Payload",
-    "Receipt", "ReceiptDay", "Slot", "StepRun",
+    "Receipt", "ReceiptDay", "RetentionMark", "RetentionRun", "Slot", "StepRun",
 ]  # fmt: skip

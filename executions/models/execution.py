@@ -72,6 +72,7 @@ class Execution(models.Model):
     steps = models.SmallIntegerField(default=0)
     connectors = models.CharField(max_length=200, blank=True)  # keys, comma-separated, in order of first use
     is_counted = models.BooleanField(default=False)
+    payloads_removed_at = models.DateTimeField(null=True)  # by retention, which leaves the row for longer
     rev = models.IntegerField(default=1)  # grows with every visible change of this row
 
     objects = ExecutionQuerySet.as_manager()
