@@ -9,7 +9,6 @@ import os
 import resource
 import threading
 import uuid
-from datetime import UTC, datetime
 
 import uvloop
 from django.conf import settings
@@ -135,12 +134,12 @@ class Engine:
             self.database.call(self._look_ahead)
 
     def _look_ahead(self) -> None:
-        """In the database thread: sleep no longer than until the next paused execution is due."""
-        due_at = store().next_due()
-        if due_at is not None:
-            self._soon(self._wake_at, max(0.0, (due_at - datetime.now(UTC)).total_seconds()))
+        """In the database thread: sleep no longer than until the next paused or throttled execution is due."""
+        due_in = store().next_due()
+        if due_in is not None:
+            self._soon(self._wake_in, max(0.0, due_in))
 
-    def _wake_at(self, seconds: float) -> None:
+    def _wake_in(self, seconds: float) -> None:
         if self.due is not None:
             self.due.cancel()
         if seconds < 60:  # later ones are looked up again by then
@@ -236,6 +235,7 @@ class Engine:
                 if is_stale or _is_gone(host, boot, pid):
                     given = store().bury(peer_id)
                     logger.warning("engine %s is dead, %s executions go on elsewhere", peer_id, given)
+            store().join_direct()
 
 
 def _failed(execution: Claimed, code: str, reason: str) -> Move:

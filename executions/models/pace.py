@@ -7,7 +7,7 @@ class Pace(models.Model):
     """How far an organization's starts have got: one row, locked by whoever places or claims the next."""
 
     organization_id = models.UUIDField(primary_key=True)
-    throttle_at = models.DateTimeField()  # when the throttled lane may start its next one
+    throttle_at = models.DateTimeField()  # when the throttled lane started its last one
     direct_minute = models.DateTimeField()  # the minute that direct starts are being placed in
     direct_used = models.IntegerField(default=0)  # of that minute
 

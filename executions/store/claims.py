@@ -4,31 +4,34 @@ from __future__ import annotations
 
 import uuid
 from abc import abstractmethod
-from datetime import datetime
 
 from django.db import connection
 
 from executions import encoding
 from executions.states import Lane, StepStatus
-from executions.store.dialect import Dialect, Row
+from executions.store.dialect import Row
 from executions.store.rows import Claimed, DoneStep
+from executions.store.throttle import Throttle
 
 CLAIM_COLUMNS = (
     "id, organization_id, project_id, automation_id, version_id, lane, attempt, claim, deaths, time_limit_s, ran_ms,"
     " is_counted"
 )
+STARTING = "status = 1, engine_id = %s, claim = claim + 1, rev = rev + 1, reason_code = '', reason = ''"
 
 
-class Claims(Dialect):
+class Claims(Throttle):
     @abstractmethod
     def claim_rows(self, engine_id: uuid.UUID, limit: int) -> list[Row]:
         """Take the executions whose turn it is, sync lane first, then by due time; return CLAIM_COLUMNS."""
 
     def claim(self, engine_id: uuid.UUID, limit: int) -> list[Claimed]:
-        claimed = {row[0]: self._claimed(row) for row in self.claim_rows(engine_id, limit)}
+        rows = self.claim_rows(engine_id, limit)
+        rows += self.claim_throttled(engine_id, limit - len(rows))
+        claimed = [self._claimed(row) for row in rows]
         if claimed:
-            self._load_step_runs({execution.id: execution for execution in claimed.values()})
-        return list(claimed.values())
+            self._load_step_runs({execution.id: execution for execution in claimed})
+        return claimed
 
     def _claimed(self, row: Row) -> Claimed:
         ids = [self.to_uuid(value) for value in row[:5]]
@@ -65,8 +68,11 @@ class Claims(Dialect):
                 resume_at=self.to_time(resume_at),
             )  # fmt: skip
 
-    def next_due(self) -> datetime | None:
-        """Return when the earliest paused or delayed execution is due."""
+    def next_due(self) -> float | None:
+        """Return the seconds until the earliest that waits for a time or for its turn may be claimed."""
         with connection.cursor() as cursor:
-            cursor.execute("SELECT MIN(run_at) FROM executions_execution WHERE status IN (0, 2) AND lane < 2")
-            return self.to_time(cursor.fetchone()[0])
+            since = self.seconds_since("MIN(run_at)")
+            cursor.execute(f"SELECT {since} FROM executions_execution WHERE status IN (0, 2) AND lane < 2")
+            seconds = cursor.fetchone()[0]
+        dues = [None if seconds is None else -float(seconds), self.next_throttled()]
+        return min((due for due in dues if due is not None), default=None)

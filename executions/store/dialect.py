@@ -32,6 +32,11 @@ class Dialect(ABC):
 
     now: str  # the database's clock, as SQL
     this_minute: str
+    seconds_ago: str  # a moment, from a parameter
+
+    @abstractmethod
+    def seconds_since(self, moment: str) -> str:
+        """Return the seconds since a column's or expression's moment, as SQL on the database's clock."""
 
     # --- values, as this dialect takes and gives them
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from django.db import connection
 
 from executions.store.dialect import Dialect
+
+NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Limits(Dialect):
@@ -110,6 +112,6 @@ class Limits(Dialect):
         for organization_id in organization_ids:
             self._run(
                 "INSERT INTO executions_pace (organization_id, throttle_at, direct_minute, direct_used)"
-                f" VALUES (%s, {self.now}, {self.this_minute}, 0) ON CONFLICT DO NOTHING",
-                [self.uid(organization_id)],
+                f" VALUES (%s, %s, {self.this_minute}, 0) ON CONFLICT DO NOTHING",
+                [self.uid(organization_id), self.at(NEVER)],
             )

@@ -13,7 +13,7 @@ from django.db import connection
 
 from executions.states import FINAL, Status
 from executions.store.base import Store
-from executions.store.claims import CLAIM_COLUMNS
+from executions.store.claims import CLAIM_COLUMNS, STARTING
 from executions.store.dialect import Row
 from executions.store.leases import STALE_AFTER_S
 from executions.store.rows import Claimed, Move
@@ -34,8 +34,13 @@ def column_types(table: str) -> dict[str, str]:
 
 class PostgreSQLStore(Store):
     now = "now()"
+    seconds_ago = "clock_timestamp() - make_interval(secs => %s::float8)"
+    lock_paces = "FOR UPDATE OF p SKIP LOCKED"
     this_minute = "date_trunc('minute', now())"
     is_stale = f"beat_at < now() - interval '{STALE_AFTER_S} seconds'"
+
+    def seconds_since(self, moment: str) -> str:
+        return f"EXTRACT(EPOCH FROM clock_timestamp() - {moment})::float8"
 
     def uid(self, value: uuid.UUID) -> Any:
         return value
@@ -60,12 +65,22 @@ class PostgreSQLStore(Store):
     def claim_rows(self, engine_id: uuid.UUID, limit: int) -> list[Row]:
         with connection.cursor() as cursor:
             cursor.execute(
-                "UPDATE executions_execution SET status = 1, engine_id = %s, claim = claim + 1, rev = rev + 1,"
-                " reason_code = '', reason = '', started_at = COALESCE(started_at, now())"
+                f"UPDATE executions_execution SET {STARTING}, started_at = COALESCE(started_at, now())"
                 " WHERE id = ANY(ARRAY(SELECT id FROM executions_execution WHERE status IN (0, 2) AND lane < 2"
                 " AND run_at <= now() ORDER BY lane, run_at, id LIMIT %s FOR UPDATE SKIP LOCKED))"
                 f" RETURNING {CLAIM_COLUMNS}",
                 [engine_id, limit],
+            )
+            return list(cursor.fetchall())
+
+    def claim_next_throttled(self, engine_id: uuid.UUID, organization_id: Any, limit: int) -> list[Row]:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"UPDATE executions_execution SET lane = 1, {STARTING}, started_at = now()"
+                " WHERE id = ANY(ARRAY(SELECT id FROM executions_execution WHERE organization_id = %s AND status = 0"
+                " AND lane = 2 ORDER BY run_at, id LIMIT %s FOR UPDATE))"
+                f" RETURNING {CLAIM_COLUMNS}",
+                [engine_id, organization_id, limit],
             )
             return list(cursor.fetchall())
 

@@ -46,7 +46,11 @@ class NewExecution:
         if minute is not None:
             self.run_at = minute
             self.reason_code = "direct_limit"
-            self.reason = f"The organization's {limit} direct starts a minute are used up."
+            self.reason = direct_limit_reason(limit)
+
+
+def direct_limit_reason(limit: int) -> str:
+    return f"The organization's {limit:,} direct starts a minute are used up."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

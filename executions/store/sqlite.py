@@ -11,7 +11,7 @@ from django.db import connection
 
 from executions.states import FINAL, Status
 from executions.store.base import Store
-from executions.store.claims import CLAIM_COLUMNS
+from executions.store.claims import CLAIM_COLUMNS, STARTING
 from executions.store.dialect import Row
 from executions.store.leases import STALE_AFTER_S
 from executions.store.rows import Claimed, Move
@@ -19,8 +19,13 @@ from executions.store.rows import Claimed, Move
 
 class SQLiteStore(Store):
     now = "strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now')"
+    seconds_ago = "strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now', '-' || %s || ' seconds')"
+    lock_paces = ""
     this_minute = "strftime('%%Y-%%m-%%d %%H:%%M:00.000000', 'now')"
     is_stale = f"beat_at < strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now', '-{STALE_AFTER_S} seconds')"
+
+    def seconds_since(self, moment: str) -> str:
+        return f"(julianday('now') - julianday({moment})) * 86400.0"
 
     def uid(self, value: uuid.UUID) -> Any:
         return value.hex
@@ -42,11 +47,20 @@ class SQLiteStore(Store):
     def claim_rows(self, engine_id: uuid.UUID, limit: int) -> list[Row]:
         with connection.cursor() as cursor:
             cursor.execute(
-                "UPDATE executions_execution SET status = 1, engine_id = %s, claim = claim + 1, rev = rev + 1,"
-                f" reason_code = '', reason = '', started_at = COALESCE(started_at, {self.now})"
+                f"UPDATE executions_execution SET {STARTING}, started_at = COALESCE(started_at, {self.now})"
                 " WHERE id IN (SELECT id FROM executions_execution WHERE status IN (0, 2) AND lane < 2"
                 f" AND run_at <= {self.now} ORDER BY lane, run_at, id LIMIT %s) RETURNING {CLAIM_COLUMNS}",
                 [engine_id.hex, limit],
+            )
+            return list(cursor.fetchall())
+
+    def claim_next_throttled(self, engine_id: uuid.UUID, organization_id: Any, limit: int) -> list[Row]:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"UPDATE executions_execution SET lane = 1, {STARTING}, started_at = {self.now}"
+                " WHERE id IN (SELECT id FROM executions_execution WHERE organization_id = %s AND status = 0"
+                f" AND lane = 2 ORDER BY run_at, id LIMIT %s) RETURNING {CLAIM_COLUMNS}",
+                [engine_id.hex, organization_id, limit],
             )
             return list(cursor.fetchall())
 

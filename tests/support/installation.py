@@ -98,10 +98,19 @@ class Installation:
         return self.web
 
     def start_cluster(self) -> Process:
-        command = [sys.executable, "manage.py", "qcluster"]
-        self.cluster = Process(command, environment=self.environment, log=self.directory / "cluster.log")
-        until(self._has_engine, within=30, what="the cluster's engine has registered")
+        self.cluster = self._start_cluster("cluster.log")
         return self.cluster
+
+    def start_another_cluster(self) -> Process:
+        """Start one more beside the first; who starts it ends it."""
+        return self._start_cluster("another-cluster.log")
+
+    def _start_cluster(self, log: str) -> Process:
+        before = self._engines()
+        command = [sys.executable, "manage.py", "qcluster"]
+        process = Process(command, environment=self.environment, log=self.directory / log)
+        until(lambda: self._has_more_engines(process, before), within=30, what="the cluster's engine has registered")
+        return process
 
     def stop(self) -> None:
         for process in (self.cluster, self.web):
@@ -128,6 +137,9 @@ class Installation:
             return False
         return True
 
-    def _has_engine(self) -> bool:
-        assert self.cluster and self.cluster.is_alive, f"the cluster ended\n{self.logs()}"
-        return bool(self.query("SELECT id FROM executions_engine WHERE NOT is_stopping"))
+    def _has_more_engines(self, cluster: Process, before: set[Any]) -> bool:
+        assert cluster.is_alive, f"the cluster ended\n{self.logs()}"
+        return bool(self._engines() - before)
+
+    def _engines(self) -> set[Any]:
+        return {row["id"] for row in self.query("SELECT id FROM executions_engine WHERE NOT is_stopping")}
