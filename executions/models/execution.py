@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime, timedelta
-from typing import Self
+from typing import Any, Self
 
 from django.conf import settings
 from django.db import models, transaction
@@ -15,6 +15,7 @@ from executions.models.step_run import StepRun
 from executions.retry import RetryRefused, refusal_of
 from executions.states import ATTEMPT_LIMIT, FINAL, Kind, Lane, Status
 from executions.store import store
+from executions.store.rows import direct_limit_reason
 from projects.ids import first_id_at, made_at, new_id
 from projects.models import Asker, Organization, Project
 
@@ -139,15 +140,27 @@ class Execution(models.Model):
             if refusal := refusal_of(current, automation):
                 raise refusal
             changed = Execution.objects.filter(pk=self.pk, status=Status.FAILED, attempt=self.attempt).update(
-                status=Status.PENDING, lane=Lane.DIRECT, version=automation.live_version_id, attempt=F("attempt") + 1,
-                time_limit_s=automation.time_limit_s, ran_ms=0, run_at=timezone.now(), deaths=0, engine_id=None,
-                reason_code="", reason="", started_at=None, finished_at=None, steps=0, connectors="", rev=F("rev") + 1,
+                status=Status.PENDING, version=automation.live_version_id, attempt=F("attempt") + 1,
+                time_limit_s=automation.time_limit_s, ran_ms=0, deaths=0, suspicion=0, engine_id=None,
+                started_at=None, finished_at=None, steps=0, connectors="", rev=F("rev") + 1,
+                **self._waiting(automation),
             )  # fmt: skip
             if not changed:
                 raise RetryRefused("not_retryable", "Somebody else has retried this execution already.")
             current._as_attempt(user).save(force_insert=True)
             store().notify_work()
         self.refresh_from_db()
+
+    def _waiting(self, automation: Automation) -> dict[str, Any]:
+        """Return how the next attempt waits: in its organization's line, or for a minute with a place."""
+        lane, minute = Lane.THROTTLED if automation.is_throttled else Lane.DIRECT, None
+        limit = self.organization.direct_limit
+        if lane is Lane.THROTTLED:
+            store().make_paces([self.organization_id])
+        elif limit is not None:
+            minute = store().place_direct(self.organization_id, 1, limit)[0]
+        code, reason = ("direct_limit", direct_limit_reason(limit or 0)) if minute else ("", "")
+        return {"lane": lane, "run_at": minute or timezone.now(), "reason_code": code, "reason": reason}
 
     def _as_attempt(self, user: Asker | None) -> Attempt:
         return Attempt(
