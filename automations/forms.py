@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from django import forms
 from django.forms.utils import ErrorList
+from django.urls import reverse
+from django.utils.html import format_html
 from pydantic import BaseModel
 
 from automations.condition_fields import Conditions
@@ -155,11 +157,16 @@ class SettingsForm(NewAutomationForm):
 
     class Meta:
         model = Automation
-        fields = ["name", "description", "time_limit_s"]
-        labels = {"time_limit_s": "Allotted time in seconds"}
+        fields = ["name", "description", "time_limit_s", "is_throttled"]
+        labels = {"time_limit_s": "Allotted time in seconds", "is_throttled": "Throttle"}
         help_texts = {
             "time_limit_s": "Longest time in Running; past it an execution is Rejected.",
         }
+        widgets = {"is_throttled": forms.CheckboxInput(attrs={"role": "switch"})}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["is_throttled"].help_text = _throttle_help(self.instance)
 
     def clean_time_limit_s(self) -> int:
         seconds: int = self.cleaned_data["time_limit_s"]
@@ -167,6 +174,20 @@ class SettingsForm(NewAutomationForm):
         if not 1 <= seconds <= most:
             raise forms.ValidationError(f"Between 1 and {most} seconds.")
         return seconds
+
+
+def _throttle_help(automation: Automation) -> str:
+    """Return what the switch does here: the rate is the organization's, and a caller who waits is never throttled."""
+    if automation.definition.replies:
+        return "Never throttled while it has a Response step: its caller waits for the reply."
+    organization = automation.organization
+    return format_html(
+        "Executions start in order, at the rate that all throttled automations of {} share: {} a second,"
+        ' <a href="{}#throttle" hx-boost="false">set in its settings</a>. Off: those that wait start directly.',
+        organization.name,
+        f"{organization.throttle_rate:g}",
+        reverse("projects:organization", args=[organization.pk]),
+    )
 
 
 class StepForm(forms.Form):

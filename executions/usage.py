@@ -1,4 +1,4 @@
-"""A month's executions, summed from usage rows: by day, by status, by automation, against the limits."""
+"""A month's executions, summed from usage rows: by day, by status, by automation."""
 
 from __future__ import annotations
 
@@ -13,32 +13,9 @@ from django.db.models import Sum
 
 from automations.models import Automation
 from executions.states import FINAL, Status
-from projects.models import Project, UsageDay, UsageMonth, this_month
+from projects.models import Project, UsageDay, this_month
 
 DRAWN = [Status.SUCCESS, Status.PARTIALLY_EXECUTED, Status.REJECTED, Status.FAILED]  # bottom to top
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What an organization has used of a month's limits: executions counted, and those still under way."""
-
-    used: int
-    soft: int | None
-    hard: int | None
-
-    @property
-    def is_hard_reached(self) -> bool:
-        return self.hard is not None and self.used >= self.hard
-
-    @property
-    def is_soft_reached(self) -> bool:
-        return self.soft is not None and self.used >= self.soft
-
-
-def limits_of(project: Project, month: date | None = None) -> Limits:
-    organization = project.organization
-    row = UsageMonth.objects.filter(organization=organization, month=month or this_month()).first()
-    return Limits(row.reserved if row else 0, organization.soft_limit, organization.hard_limit)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from django import forms
 from django.core.validators import RegexValidator
@@ -11,11 +11,12 @@ from projects.ids import new_id
 from projects.models import ApiToken, Asker, Organization, Project, Variable
 
 if TYPE_CHECKING:
+    OrganizationModelForm = forms.ModelForm[Organization]
     ProjectModelForm = forms.ModelForm[Project]
     VariableModelForm = forms.ModelForm[Variable]
     TokenModelForm = forms.ModelForm[ApiToken]
 else:
-    ProjectModelForm = VariableModelForm = TokenModelForm = forms.ModelForm
+    OrganizationModelForm = ProjectModelForm = VariableModelForm = TokenModelForm = forms.ModelForm
 
 one_line = RegexValidator(r"\A[^\x00-\x1f\x7f\u2028\u2029\ud800-\udfff]*\Z", "Use one line of printable characters.")
 
@@ -111,3 +112,86 @@ class TokenForm(TokenModelForm):
     class Meta:
         model = ApiToken
         fields = ["name"]
+
+
+def number_field(what: str, least: int, most: int, label: str, help_text: str, **options: Any) -> forms.IntegerField:
+    """Return a field for a whole number, whose one rule is said wherever it is broken."""
+    rule = f"A whole number of {what} from {least} to {most:,}"
+    rule += "." if options.get("required", True) else ", or empty."
+    words = dict.fromkeys(("invalid", "min_value", "max_value", "required"), rule)
+    return forms.IntegerField(
+        min_value=least, max_value=most, label=label, help_text=help_text, error_messages=words, **options
+    )
+
+
+class OrganizationForm(OrganizationModelForm):
+    """What owners and admins set themselves; everybody else reads it."""
+
+    throttle_rate = forms.FloatField(label="Throttle frequency, in starts a second")
+    duplicates_h = number_field(
+        "hours",
+        1,
+        168,
+        "Duplicate window, in hours",
+        "How long a delivery's id is remembered: a request that repeats it starts nothing and is answered with the "
+        "first one's execution.",
+    )
+    keep_days = number_field(
+        "days", 1, 3650, "Keep executions for days", "Empty: for ever. Usage counts always stay.", required=False
+    )
+    keep_count = number_field(
+        "executions",
+        1,
+        1_000_000_000,
+        "Keep at most so many executions",
+        "Beyond it the oldest go first. Empty: any number.",
+        required=False,
+    )
+    keep_payloads_days = number_field(
+        "days",
+        1,
+        3650,
+        "Keep payloads for days",
+        "Then inputs and outputs are emptied; status, steps and times stay. Empty: as long as the execution.",
+        required=False,
+    )
+
+    class Meta:
+        model = Organization
+        fields = ["throttle_rate", "duplicates_h", "keep_days", "keep_count", "keep_payloads_days"]
+
+    def __init__(self, *args: Any, is_open: bool, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.most = self.instance.throttle_rate_limit
+        rate = cast(forms.FloatField, self.fields["throttle_rate"])
+        rate.error_messages |= dict.fromkeys(("invalid", "required"), self.rate_rule)
+        rate.help_text = f"{self.rate_rule} All automations with Throttle on share it."
+        rate.widget.attrs |= {"min": "0.1", "max": f"{self.most:g}", "step": "any", "inputmode": "decimal"}
+        if self.instance.throttle_rate.is_integer():
+            self.initial["throttle_rate"] = int(self.instance.throttle_rate)  # "2", not "2.0"
+        for field in self.fields.values():
+            field.disabled = not is_open
+
+    @property
+    def rate_rule(self) -> str:
+        return f"From 0.1 to {self.most:g} starts a second."
+
+    def clean_throttle_rate(self) -> float:
+        rate: float = self.cleaned_data["throttle_rate"]
+        if not 0.1 <= rate <= self.most:
+            raise forms.ValidationError(self.rate_rule)
+        return rate
+
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        rows, payloads = cleaned.get("keep_days"), cleaned.get("keep_payloads_days")
+        if rows and payloads and payloads > rows:
+            self.add_error(
+                "keep_payloads_days", f"No longer than the executions that they belong to: at most {rows} days."
+            )
+        return cleaned
+
+    def save(self, commit: bool = True) -> Organization:
+        """Write what was changed here and nothing else: staff may be changing a limit at this moment."""
+        self.instance.save(update_fields=self.changed_data)
+        return self.instance

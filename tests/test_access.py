@@ -54,7 +54,7 @@ def of_builder(automation: Automation, make_execution: Callable[..., Execution],
     token, _ = ApiToken.objects.make(builder, "mine")
     examples: dict[str, object] = {
         "project_uid": automation.project_id, "automation_uid": automation.pk, "execution_id": execution.pk,
-        "attempt": 1, "key": "fetch", "side": "input", "position": 0,
+        "attempt": 1, "key": "fetch", "side": "input", "position": 0, "organization_uid": automation.organization_id,
     }  # fmt: skip
 
     def fill(pattern: str) -> str:

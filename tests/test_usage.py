@@ -88,9 +88,14 @@ def test_usage_says_which_limit_is_reached(
 
 @pytest.mark.parametrize(
     ("reserved", "banner"),
-    [(9, None), (10, "10 of 10 executions this month"), (20, "The month’s executions are used up")],
+    [
+        (7, None),
+        (8, "8 of 10 executions this month, the soft limit"),
+        (10, "<strong>10 of 10 executions this month"),
+        (20, "The month’s executions are used up"),
+    ],
 )
-def test_the_log_warns_when_a_limit_is_reached(
+def test_the_log_warns_when_a_limit_is_near_or_reached(
     visitor: Client, project: Project, organization: Organization, *, reserved: int, banner: str | None
 ) -> None:
     Organization.objects.filter(pk=organization.pk).update(soft_limit=10, hard_limit=20)
@@ -102,7 +107,30 @@ def test_the_log_warns_when_a_limit_is_reached(
     assert banner is None or banner in html
 
 
-def test_no_limit_means_none(visitor: Client, project: Project) -> None:
+@pytest.mark.parametrize(
+    ("sent", "level", "says"),
+    [
+        (79, None, "When reached: e-mail steps are not sent"),
+        (80, "note", "80 of 100 e-mails this month"),
+        (100, "warn", "The month’s e-mails are used up"),
+    ],
+)
+def test_usage_warns_of_the_months_emails(
+    visitor: Client, project: Project, organization: Organization, *, sent: int, level: str | None, says: str
+) -> None:
+    Organization.objects.filter(pk=organization.pk).update(email_limit=100)
+    UsageMonth.objects.create(organization=organization, month=this_month(), emails=sent)
+
+    html = text_of(visitor, project)
+
+    assert says in html
+    assert f'<progress class="meter" max="100" value="{sent}"' in html
+    assert re.findall('class="alert banner" data-level="([a-z]+)"', html) == ([level] if level else [])
+
+
+def test_no_limit_means_none(visitor: Client, project: Project, organization: Organization) -> None:
+    Organization.objects.filter(pk=organization.pk).update(email_limit=None)
+
     assert "<progress" not in text_of(visitor, project)
 
 

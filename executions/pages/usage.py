@@ -11,7 +11,8 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from executions.forms import STATUS_ORDER
-from executions.usage import MonthUsage, limits_of
+from executions.usage import MonthUsage
+from projects.limits import month_use
 from projects.models import this_month
 from projects.views import own_project
 
@@ -26,7 +27,7 @@ def usage(request: HttpRequest, project_uid: uuid.UUID) -> HttpResponse:
         "project": project,
         "nav": "usage",
         "usage": MonthUsage(project, month or this_month()),
-        "limits": limits_of(project, month),
+        "use": month_use(project.organization, month),
         "wrong_month": asked[:20] if asked and not month else "",
     }
     return render(request, "executions/usage.html", context)

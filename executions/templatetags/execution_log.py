@@ -9,7 +9,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from connectors.registry import CONNECTORS
-from executions.usage import limits_of
+from projects.limits import month_use
 from projects.models import Project
 from projects.templatetags.ui import icon
 
@@ -29,10 +29,4 @@ def connector_mark(key: str) -> SafeString:
 
 @register.inclusion_tag("executions/limit_banner.html")
 def limit_banner(project: Project) -> dict[str, Any]:
-    return {"limits": limits_of(project), "project": project}
-
-
-@register.filter
-def grouped(number: int | None) -> str:
-    """Write a count with its thousands apart."""
-    return f"{number:,}" if number is not None else "–"
+    return {"use": month_use(project.organization), "project": project}

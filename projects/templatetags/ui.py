@@ -99,3 +99,9 @@ def size(count: int | None) -> str:
         return f"{count} B"
     kilobytes = count / 1024
     return f"{kilobytes:.1f} KB" if kilobytes < 1024 else f"{kilobytes / 1024:.1f} MB"
+
+
+@register.filter
+def grouped(number: int | None) -> str:
+    """Write a count with its thousands apart."""
+    return f"{number:,}" if number is not None else "–"
