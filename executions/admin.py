@@ -11,7 +11,7 @@ from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from executions.models import Attempt, Engine, Execution, Receipt, StepRun
+from executions.models import Attempt, Engine, Execution, Receipt, RetentionRun, StepRun
 from projects.admin import ReadOnly
 
 SHOWN = 2_000  # characters of a payload
@@ -44,7 +44,7 @@ class ExecutionAdmin(FoundById):
     fields = [
         "id", "organization", "project", "automation", "version", "trigger", "status", "reason_code", "reason", "lane",
         "attempt", "claim", "deaths", "engine_id", "run_at", "started_at", "finished_at", "steps", "connectors",
-        "is_counted", "earlier_attempts", "step_runs",
+        "is_counted", "payloads_removed_at", "earlier_attempts", "step_runs",
     ]  # fmt: skip
 
     @admin.display(description="earlier attempts")
@@ -64,14 +64,15 @@ def _all_step_runs(execution: Execution) -> QuerySet[StepRun]:
 def _as_html(run: StepRun) -> SafeString:
     return format_html(
         "<details><summary>{} · {} · attempt {} · {}</summary><p>{}</p><pre>{}</pre><pre>{}</pre></details>",
-        run.key, run.state.label, run.attempt or "all", run.started_at, run.error, _cut(run.shown("input")),
-        _cut(run.shown("output")),
+        run.key, run.state.label, run.attempt or "all", run.started_at, run.error, _cut(run, "input"),
+        _cut(run, "output"),
     )  # fmt: skip
 
 
-def _cut(text: str | None) -> str:
+def _cut(run: StepRun, side: str) -> str:
+    text = run.shown(side)
     if text is None:
-        return "–"
+        return "removed by retention" if run.is_removed(side) else "–"
     return text if len(text) <= SHOWN else f"{text[:SHOWN]} … ({SHOWN} of {len(text)} characters)"
 
 
@@ -85,3 +86,12 @@ class ReceiptAdmin(FoundById):
 @admin.register(Engine)
 class EngineAdmin(ReadOnly):
     list_display = ["id", "host", "pid", "started_at", "beat_at", "running", "is_stopping"]
+
+
+@admin.register(RetentionRun)
+class RetentionRunAdmin(ReadOnly):
+    list_display = [
+        "started_at", "finished_at", "is_dry_run", "is_complete", "organization", *RetentionRun.COUNTED, "partitions",
+    ]  # fmt: skip
+    list_select_related = ["organization"]
+    list_filter = ["is_dry_run", "is_complete"]

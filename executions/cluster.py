@@ -18,11 +18,12 @@ from typing import Any
 import django_q.cluster
 import django_q.queues
 from django.conf import settings
-from django.db import connections
+from django.db import DatabaseError, connections
 from django_q.signals import post_spawn
 
 from executions.engine import Engine
 from executions.machine import is_alive
+from executions.tasks import make_schedules
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +70,16 @@ def install() -> None:
     _main_pid = os.getpid()
     django_q.cluster.Queue = SafeQueue
     post_spawn.connect(start_engine, dispatch_uid="executions.cluster")
+
+
+def schedule_housekeeping() -> None:
+    """Make sure that housekeeping is scheduled; the cluster starts also while the database is away."""
+    try:
+        make_schedules()
+    except DatabaseError:
+        logger.exception("housekeeping could not be scheduled")
+    finally:
+        connections.close_all()  # nothing of it is for the processes that are forked next
 
 
 def start_engine(**_: Any) -> None:

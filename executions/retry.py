@@ -26,6 +26,7 @@ def refusal_of(execution: Execution, automation: Automation) -> RetryRefused | N
     return (
         _of_status(execution)
         or _of_responses(execution, automation)
+        or _of_payload(execution)
         or _of_trigger(execution)
         or _of_automation(automation)
     )
@@ -51,6 +52,16 @@ def _of_responses(execution: Execution, automation: Automation) -> RetryRefused 
                 "Start a new execution instead.",
             )
     return None
+
+
+def _of_payload(execution: Execution) -> RetryRefused | None:
+    if execution.payloads_removed_at is None:
+        return None
+    return RetryRefused(
+        "payload_removed",
+        f"Its payload was removed by retention on {execution.payloads_removed_at:%-d %B %Y}, so nothing can run again "
+        "with it; start a new execution instead.",
+    )
 
 
 def _of_trigger(execution: Execution) -> RetryRefused | None:

@@ -1,3 +1,39 @@
 """Housekeeping that django-q2's workers do beside their engines. Tasks take ids only."""
 
 from __future__ import annotations
+
+from datetime import timedelta
+
+from django.utils import timezone
+from django_q.models import Schedule
+from django_q.tasks import async_task
+
+from executions import retention
+from executions.store import partitions
+
+BUDGET_S = 20  # well below the cluster's timeout, which would end the worker and its engine
+SCHEDULES = {"retention": "executions.tasks.remove_old"}  # hourly
+
+
+def remove_old() -> str:
+    """Do one round of retention; where its time was too short, have another one follow."""
+    try:
+        run = retention.begin()
+    except retention.AlreadyRunning:
+        return "another round is under way"
+    retention.perform(run, budget_s=BUDGET_S)
+    if not run.is_complete:
+        async_task("executions.tasks.remove_old", task_name="retention")
+    return ", ".join(f"{name} {count}" for name, count in run.counts.items() if count) or "nothing to remove"
+
+
+def make_schedules() -> None:
+    """Make sure that each schedule is there once, whichever clusters start at the same time."""
+    with partitions.one_at_a_time(1):
+        for name, function in SCHEDULES.items():
+            first, *more = Schedule.objects.filter(func=function).order_by("pk") or [None]
+            if first is None:
+                soon = timezone.now() + timedelta(minutes=1)
+                Schedule.objects.create(name=name, func=function, schedule_type=Schedule.HOURLY, next_run=soon)
+            for schedule in more:
+                schedule.delete()

@@ -95,6 +95,7 @@ def _execution(row: Execution, runs: list[StepRun]) -> Shape:
         "lane": Lane(row.lane).name.lower(),
         "started_at": at(row.started_at),
         "finished_at": at(row.finished_at),
+        "payloads_removed_at": at(row.payloads_removed_at),
     }
 
 

@@ -39,17 +39,18 @@ def _with_payloads(runs: list[StepRun]) -> list[shapes.Shape]:
     for run in runs:
         shape = shapes.step_run(run)
         for side in ("input", "output"):
-            size = getattr(run, f"{side}_bytes")
-            is_whole = size <= left
+            size, is_removed = getattr(run, f"{side}_bytes"), run.is_removed(side)
+            is_whole = size <= left and not is_removed
             left -= size if is_whole else 0
             shape |= {side: _payload(run, side, is_whole=is_whole), f"{side}_is_whole": is_whole}
+            shape |= {f"{side}_is_removed": is_removed}
         shown.append(shape)
     return shown
 
 
 def _payload(run: StepRun, side: str, *, is_whole: bool) -> object:
     """Return a payload as the JSON text it is stored as, or the beginning of it as a text."""
-    if not is_whole:
-        return (run.shown(side) or "")[:EXCERPT]
     text = run.shown(side)
-    return None if text is None else orjson.Fragment(text)
+    if text is None:
+        return None
+    return orjson.Fragment(text) if is_whole else text[:EXCERPT]

@@ -52,6 +52,7 @@ class Migration(migrations.Migration):
                 ('slots', models.BigIntegerField(default=0)),
                 ('automations', models.IntegerField(default=0)),
                 ('projects', models.IntegerField(default=0)),
+                ('pages', models.BigIntegerField(default=0)),
                 ('partitions', models.TextField(blank=True)),
                 ('error', models.TextField(blank=True)),
                 ('organization', models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='projects.organization')),

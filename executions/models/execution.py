@@ -63,7 +63,7 @@ class Execution(models.Model):
     attempt = models.SmallIntegerField(default=1)
     claim = models.IntegerField(default=0)  # fences an engine that has lost it
     deaths = models.SmallIntegerField(default=0)  # of its engine while it ran alone there; the third rejects it
-    suspicion = models.SmallIntegerField(db_default=0)  # deaths in common since its last durable step; 2 make a suspect
+    suspicion = models.SmallIntegerField(db_default=0)  # deaths in common; 2 make a suspect
     engine_id = models.UUIDField(null=True)
     run_at = models.DateTimeField(default=timezone.now)
     time_limit_s = models.PositiveIntegerField(default=300)
@@ -84,6 +84,7 @@ class Execution(models.Model):
             models.Index(
                 fields=["organization", "run_at", "id"], name="execution_throttled", condition=Q(status=0, lane=2)
             ),
+            models.Index(fields=["run_at"], name="execution_suspect", condition=Q(status=0, suspicion__gte=2)),
             models.Index(fields=["engine_id"], name="execution_of_engine", condition=Q(status=1)),
             models.Index(fields=["project", "-id"], name="execution_log"),
             models.Index(fields=["automation", "-id"], name="execution_log_automation"),
@@ -139,7 +140,8 @@ class Execution(models.Model):
             current = Execution.objects.select_related("version", "trigger").get(pk=self.pk)
             if refusal := refusal_of(current, automation):
                 raise refusal
-            changed = Execution.objects.filter(pk=self.pk, status=Status.FAILED, attempt=self.attempt).update(
+            unchanged = Execution.objects.filter(pk=self.pk, status=Status.FAILED, attempt=self.attempt)
+            changed = unchanged.filter(payloads_removed_at=None).update(
                 status=Status.PENDING, version=automation.live_version_id, attempt=F("attempt") + 1,
                 time_limit_s=automation.time_limit_s, ran_ms=0, deaths=0, suspicion=0, engine_id=None,
                 started_at=None, finished_at=None, steps=0, connectors="", rev=F("rev") + 1,

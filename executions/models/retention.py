@@ -29,10 +29,11 @@ class RetentionRun(models.Model):
     slots = models.BigIntegerField(default=0)
     automations = models.IntegerField(default=0)
     projects = models.IntegerField(default=0)
+    pages = models.BigIntegerField(default=0)  # of SQLite's file, given back to the disk
     partitions = models.TextField(blank=True)  # names of those dropped, comma-separated
     error = models.TextField(blank=True)
 
-    COUNTED = ("executions", "payloads", "receipts", "deliveries", "slots", "automations", "projects")
+    COUNTED = ("executions", "payloads", "receipts", "deliveries", "slots", "automations", "projects", "pages")
 
     class Meta:
         constraints = [

@@ -54,10 +54,14 @@ class StepRun(models.Model):
     def duration(self) -> timedelta | None:
         return self.finished_at - self.started_at if self.finished_at else None
 
+    def is_removed(self, side: str) -> bool:
+        """Return whether there was an "input" or "output" until retention removed it: its size is what is left."""
+        return getattr(self, side) is None and getattr(self, f"{side}_bytes") > 0
+
     def shown(self, side: str) -> str | None:
-        """Return the whole "input" or "output" as JSON text that people may see: secrets masked."""
+        """Return the whole "input" or "output" as JSON text that people may see: secrets masked; None: nothing."""
         text = getattr(self, side)
-        if getattr(self, f"{side}_bytes") > encoding.ROW_LIMIT:
+        if text is not None and getattr(self, f"{side}_bytes") > encoding.ROW_LIMIT:
             text = Payload.objects.get(
                 execution_id=self.execution_id,
                 attempt=self.attempt,

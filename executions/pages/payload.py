@@ -56,7 +56,7 @@ def payload(
     context = {
         "project": project, "nav": "executions", "execution": execution, "run": run, "side": side, "sides": SIDES,
         "shown": _shown(run, side), "block_id": f"payload-{run.attempt}-{run.key}",
-        "error": run.error if side == "output" else "",
+        "error": run.error if side == "output" else "", "is_removed": run.is_removed(side),
     }  # fmt: skip
     part = "#payload" if wants_fragment(request) else ""
     return render(request, f"executions/payload.html{part}", context)
@@ -98,7 +98,7 @@ def _coloured(text: str) -> SafeString:
 def _download(run: StepRun, side: str) -> HttpResponse:
     text = run.shown(side)
     if text is None:
-        raise Http404("Nothing is stored here.")
+        raise Http404("Removed by retention." if run.is_removed(side) else "Nothing is stored here.")
     return HttpResponse(
         text,
         content_type="application/json",

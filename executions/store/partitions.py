@@ -176,18 +176,15 @@ def is_outlived(partition: str, expired: Collection[uuid.UUID]) -> bool:
 
 def drop(partition: Partition, tables: Collection[str]) -> list[str]:
     """Take the range off all the tables at once, then drop it; return what went."""
-    names = []
+    found = [(table, part.name) for table in tables for part in partitions_of(table) if part.end == partition.end]
     with _impatient() as cursor:
-        for table in tables:
-            names += [part.name for part in partitions_of(table) if part.end == partition.end]
-            if names and names[-1].startswith(table):
-                cursor.execute(f"ALTER TABLE {table} DETACH PARTITION {names[-1]}")
-        for name in names:
-            if name.startswith("executions_execution") and _is_open(cursor, name):
-                transaction.set_rollback(True)
-                return []
+        for table, name in found:
+            cursor.execute(f"ALTER TABLE {table} DETACH PARTITION {name}")
+        if any(table == "executions_execution" and _is_open(cursor, name) for table, name in found):
+            transaction.set_rollback(True)
+            return []
     drop_detached()
-    return names
+    return [name for _, name in found]
 
 
 def _is_open(cursor: Any, name: str) -> bool:

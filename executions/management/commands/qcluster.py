@@ -18,4 +18,5 @@ class Command(QCluster):  # type: ignore[misc]
         if not sys.stdin.isatty() and os.getpgrp() != os.getpid():
             os.setpgrp()  # so that the whole cluster can be ended as one group
         cluster.install()
+        cluster.schedule_housekeeping()
         super().handle(*args, **options)
