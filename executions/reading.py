@@ -15,6 +15,7 @@ from executions.models import Attempt, Engine, Execution, StepRun
 from executions.retry import RetryRefused
 from executions.states import Status, StepStatus
 from executions.store.leases import STALE_AFTER_S
+from executions.waiting import Waiting, why_pending
 
 ENDED_BADLY = (StepStatus.FAILED, StepStatus.REJECTED, StepStatus.PARTIALLY_EXECUTED)
 
@@ -161,12 +162,19 @@ class Reading:
         fresh = timezone.now() - timedelta(seconds=STALE_AFTER_S)
         return Engine.objects.filter(beat_at__gte=fresh).exists()
 
+    @cached_property
+    def waiting(self) -> Waiting | None:
+        """Return the limit that holds it back; without any worker that is what it waits for first."""
+        is_pending = self.is_current and self.execution.state is Status.PENDING
+        return why_pending(self.execution) if is_pending and self.has_engine else None
+
     @property
     def mark(self) -> str:
         """Return what changes whenever this page would: a page that shows the same mark need not be drawn again."""
         steps = ".".join(f"{line.run.status}{line.run.tries}" for line in self.lines)
         waits = self.execution.state is Status.PENDING and not self.has_engine
-        return f"{self.execution.rev}-{self.number}-{steps}-{int(waits)}"
+        line = self.waiting.mark if self.waiting else ""
+        return f"{self.execution.rev}-{self.number}-{steps}-{int(waits)}-{line}"
 
     @property
     def next_action(self) -> str:
@@ -179,6 +187,8 @@ def _next_action(reading: Reading) -> str:
     match reading.execution.state:
         case Status.PENDING if not reading.has_engine:
             return "No worker is running: start the cluster, and this execution starts by itself."
+        case Status.PENDING if reading.waiting:
+            return "Its turn comes by itself; there is nothing to do."
         case Status.PENDING:
             return "Waits for a free worker; there is nothing to do."
         case Status.PAUSED:

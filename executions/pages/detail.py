@@ -88,6 +88,7 @@ def _context(reading: Reading) -> dict[str, Any]:
     return {
         "reading": reading,
         "execution": execution,
+        "waits": {execution.pk: reading.waiting} if reading.waiting else {},
         "attempt_limit": ATTEMPT_LIMIT,
         "curl": curl.command(execution) if is_stuck else None,
         "support_email": settings.SUPPORT_EMAIL,

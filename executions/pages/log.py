@@ -13,6 +13,7 @@ from django.views.decorators.http import require_safe
 from automations.models import Automation
 from executions.forms import LogFilters
 from executions.models import Execution, ExecutionQuerySet
+from executions.waiting import why_these
 from projects.models import Project
 from projects.views import own_project
 
@@ -42,6 +43,7 @@ def log(request: HttpRequest, project_uid: uuid.UUID) -> HttpResponse:
         "nav": "executions",
         "filters": filters,
         "page": page,
+        "waits": why_these(project.organization, page.executions),
         "is_unused": not page.executions and not _executions(project).exists(),
     }
     return render(request, "executions/log.html", context)
@@ -53,14 +55,17 @@ def delta(request: HttpRequest, project_uid: uuid.UUID) -> HttpResponse:
     """Answer the rows that have changed since the page drew them, and how many matching ones it does not show."""
     project = own_project(request, project_uid)
     shown = _shown_rows(request.GET.get("rows", ""))
-    changed = [row for row in _executions(project).filter(pk__in=shown) if row.rev != shown[row.pk]]
+    rows = list(_executions(project).filter(pk__in=shown))
+    waits = why_these(project.organization, rows)
+    changed = [row for row in rows if row.rev != shown[row.pk] or (row.pk in waits and waits[row.pk].place)]
     filters = LogFilters(request.GET, project=project)
     filters.is_valid()
     is_newest_page = "before" not in request.GET
     new = _count_new(filters.narrow(_executions(project)), shown) if is_newest_page else 0
     if not changed and not new:
         return HttpResponse(status=204)
-    context = {"project": project, "changed": changed, "new": f"{NEW_LIMIT - 1}+" if new == NEW_LIMIT else new}
+    told = f"{NEW_LIMIT - 1}+" if new == NEW_LIMIT else new
+    context = {"project": project, "changed": changed, "new": told, "waits": waits}
     return render(request, "executions/log.html#delta", context)
 
 

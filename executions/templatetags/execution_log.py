@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 from django import template
@@ -9,6 +10,8 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from connectors.registry import CONNECTORS
+from executions.models import Execution
+from executions.waiting import Waiting
 from projects.limits import month_use
 from projects.models import Project
 from projects.templatetags.ui import icon
@@ -30,3 +33,8 @@ def connector_mark(key: str) -> SafeString:
 @register.inclusion_tag("executions/limit_banner.html")
 def limit_banner(project: Project) -> dict[str, Any]:
     return {"use": month_use(project.organization), "project": project}
+
+
+@register.simple_tag
+def waiting_of(execution: Execution, waits: dict[uuid.UUID, Waiting]) -> Waiting | None:
+    return waits.get(execution.pk) if waits else None

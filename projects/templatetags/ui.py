@@ -54,15 +54,24 @@ def absolute(moment: datetime | None) -> str:
     return timezone.localtime(moment).strftime("%d %b %Y, %H:%M:%S %Z") if moment else ""
 
 
+@register.filter
+def clock(moment: datetime) -> str:
+    """Write a moment near by in the reader's zone: the time of day, and the date when it is another day."""
+    local = timezone.localtime(moment)
+    is_today = local.date() == timezone.localdate()
+    return local.strftime("%H:%M:%S %Z") if is_today else absolute(moment)
+
+
 @register.simple_tag
-def relative_time(moment: datetime | None, classes: str = "") -> SafeString:
-    """Draw "3 minutes ago", which the browser keeps fresh; without scripts the absolute time stands there."""
+def relative_time(moment: datetime | None, classes: str = "", *, tense: str = "past") -> SafeString:
+    """Draw "3 minutes ago", or "in 3 minutes", which the browser keeps fresh; without scripts the absolute time."""
     if moment is None:
         return format_html('<span class="muted">{}</span>', "–")
     return format_html(
-        '<relative-time class="{}" datetime="{}" threshold="P7D" tense="past" no-title title="{}">{}</relative-time>',
+        '<relative-time class="{}" datetime="{}" threshold="P7D" tense="{}" no-title title="{}">{}</relative-time>',
         classes,
         moment.isoformat(timespec="seconds"),
+        tense,
         absolute(moment),
         absolute(moment),
     )
