@@ -7,7 +7,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from django.db import DataError, IntegrityError, OperationalError, connection, transaction
 from pydantic import ValidationError
@@ -36,10 +36,11 @@ class Batch:
     waiting: list[Callable[[bool], None]] = field(default_factory=list)  # one a tuple of records
     moves: list[Move] = field(default_factory=list)
     claim: int = 0
+    claims_suspect: bool = False
     calls: list[Callable[[], None]] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.records or self.moves or self.claim or self.calls)
+        return bool(self.records or self.moves or self.claim or self.claims_suspect or self.calls)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ class Work:
     execution: Claimed
     definition: Definition | None  # None: this release cannot read it
     variables: Variables
+    verdict: tuple[str, str] = ("", "")  # code and step of one that has hurt its worker too often
 
 
 class DatabaseThread(threading.Thread):
@@ -83,6 +85,12 @@ class DatabaseThread(threading.Thread):
     def claim(self, slots: int) -> None:
         with self._has_work:
             self._next.claim = min(slots, CLAIM_AT_ONCE)
+            self._has_work.notify()
+
+    def claim_suspect(self) -> None:
+        """Claim one of those that must run alone."""
+        with self._has_work:
+            self._next.claims_suspect = True
             self._has_work.notify()
 
     def call(self, function: Callable[[], None]) -> None:
@@ -135,12 +143,14 @@ class DatabaseThread(threading.Thread):
         records = [record for group in batch.records for record in group]
         claimed: list[Work] = []
         lost: set[uuid.UUID] = set()
-        if records or batch.moves or batch.claim:
+        if records or batch.moves or batch.claim or batch.claims_suspect:
             with transaction.atomic():
                 if records or batch.moves:
                     lost = store().write(self.engine_id, self.shard, records, batch.moves)
                 if batch.claim:
                     claimed = self._works(store().claim(self.engine_id, batch.claim))
+                if batch.claims_suspect:
+                    claimed += self._works(store().claim_suspect(self.engine_id))
         self._after(batch, claimed, lost)
 
     def _after(self, batch: Batch, claimed: list[Work], lost: set[uuid.UUID]) -> None:
@@ -149,7 +159,7 @@ class DatabaseThread(threading.Thread):
         self.owned.update((work.execution.id, work.execution) for work in claimed)
         for group, when_durable in zip(batch.records, batch.waiting, strict=True):
             when_durable(group[0].execution.id not in lost)
-        if batch.claim:
+        if batch.claim or batch.claims_suspect:
             self.on_claimed(claimed)
         for function in batch.calls:
             self._call(function)
@@ -171,7 +181,7 @@ class DatabaseThread(threading.Thread):
             self._commit_or(single, lambda group=group: self._refuse(group[0].execution))  # type: ignore[misc]
         for move in batch.moves:
             self._commit_or(Batch(moves=[move]), lambda move=move: self._refuse(move.execution))  # type: ignore[misc]
-        self._commit_somehow(Batch(claim=batch.claim, calls=batch.calls))
+        self._commit_somehow(Batch(claim=batch.claim, claims_suspect=batch.claims_suspect, calls=batch.calls))
 
     def _commit_or(self, batch: Batch, otherwise: Callable[[], None]) -> None:
         try:
@@ -198,6 +208,12 @@ class DatabaseThread(threading.Thread):
             connection.close()
         except Exception:
             connection.connection = None
+
+    def adopt(self, condemned: list[tuple[Claimed, str, str]]) -> list[Work]:
+        """In this thread: own what was taken over from a dead engine, to be ended."""
+        works = self._works([execution for execution, _, _ in condemned])
+        self.owned.update((work.execution.id, work.execution) for work in works)
+        return [replace(work, verdict=(code, step)) for work, (_, code, step) in zip(works, condemned, strict=True)]
 
     # --- what a runner needs besides its execution
 

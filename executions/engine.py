@@ -15,11 +15,14 @@ from django.conf import settings
 from django.db import transaction
 
 from connectors.outbound import Outbound, parse_allow
+from executions import crumb, metrics
+from executions.crumb import Crumb, Holder, held
 from executions.database import DatabaseThread, Work
-from executions.machine import boot_id, host_name, is_alive
+from executions.machine import boot_id, host_name
 from executions.mail import DjangoMail
+from executions.recovery import recover
 from executions.runner import Fenced, Runner
-from executions.states import Status
+from executions.states import Status, StepStatus
 from executions.store import store
 from executions.store.rows import Claimed, Move, StepRecord
 from executions.wake import wake_for_work
@@ -28,6 +31,9 @@ from projects.ids import new_id
 logger = logging.getLogger(__name__)
 
 BEAT_S = 2.0
+STALL_S = 5.0  # that one execution may hold the loop
+LONGEST_DRAIN_S = 10.0  # that a suspect waits for the others to end
+ABANDONED_LIMIT = 8  # threads that nobody waits for any more
 SHARDS = 16  # of the usage counters: engines do not wait for each other's rows
 
 
@@ -40,7 +46,13 @@ class Engine:
         self.running: dict[uuid.UUID, asyncio.Task[None]] = {}
         self.is_claiming = False
         self.is_stopping = False
+        self.is_claiming_suspect = False
         self.may_have_more = False
+        self.suspects_wait = False
+        self.drained_by = 0.0  # when a waiting suspect runs although others still do
+        self.solo: uuid.UUID | None = None  # the suspect that has the engine to itself
+        self.must_restart = False
+        self.crumb = Crumb(self.id)
         self.stopped = threading.Event()
         self.database = DatabaseThread(self.id, self.id.int % SHARDS, self._claimed_in_thread)
         self.wake = wake_for_work(self._woken_in_thread)
@@ -68,7 +80,10 @@ class Engine:
             logger.exception("the engine failed")
             os._exit(1)  # the sentinel starts a new worker, peers recover what this one held
         finally:
+            self.crumb.stop_watching()
             self.stopped.set()
+        if self.must_restart:
+            os._exit(1)
 
     async def _run(self) -> None:
         self.loop = asyncio.get_running_loop()
@@ -78,12 +93,15 @@ class Engine:
         self.database.start()
         await self._in_database(self._register)
         self.wake.start()
-        beat = asyncio.create_task(self._beat())
+        beats = [asyncio.create_task(self._beat()), asyncio.create_task(self._watch())]
         logger.info("engine %s runs, %s slots", self.id, self.slots)
         await self.stop_requested.wait()
         await self._drain()
-        beat.cancel()
+        for beat in beats:
+            beat.cancel()
+        self.database.call(metrics.save)
         await self._in_database(lambda: store().unregister(self.id))
+        crumb.remove(self.id)
         await self.outbound.close()
         self.database.stop()
         self.wake.stop()
@@ -115,23 +133,44 @@ class Engine:
             self.loop.call_soon_threadsafe(function, *arguments)  # type: ignore[arg-type]
 
     def _ask(self) -> None:
-        """Ask for as many executions as there are free slots."""
+        """Ask for as many executions as there are free slots, or for a suspect, which gets the engine to itself."""
         free = self.slots - len(self.running)
-        if self.is_stopping or free <= 0 or self.is_claiming:
+        is_draining = self.suspects_wait and bool(self.running) and self.loop.time() < self.drained_by
+        if self.is_stopping or self.is_claiming or self.solo or free <= 0 or is_draining:
             self.may_have_more = True
+            return
+        self.is_claiming = True
+        self.is_claiming_suspect = self.suspects_wait
+        self.may_have_more = False
+        if self.suspects_wait:
+            self.database.claim_suspect()
         else:
-            self.is_claiming = True
-            self.may_have_more = False
             self.database.claim(free)
 
     def _begin(self, works: list[Work]) -> None:
         self.is_claiming = False
-        for work in works:
-            self.running[work.execution.id] = asyncio.create_task(self._execute(work))
+        if self.is_claiming_suspect:
+            self.suspects_wait, self.is_claiming_suspect = bool(works), False
+            self.solo = works[0].execution.id if works else None
+            self.may_have_more = True
+        self._run_all(works)
         if works or self.may_have_more:
             self._ask()
         elif not self.is_stopping:
             self.database.call(self._look_ahead)
+
+    def _run_all(self, works: list[Work]) -> None:
+        for work in works:
+            self.running[work.execution.id] = asyncio.create_task(self._execute(work))
+
+    def _release_solo(self, execution: Claimed) -> None:
+        if self.solo == execution.id:
+            self.solo = None
+            self._ask()
+
+    def _suspects_may_wait(self, do_wait: bool) -> None:
+        if do_wait and not self.suspects_wait:
+            self.suspects_wait, self.drained_by = True, self.loop.time() + LONGEST_DRAIN_S
 
     def _look_ahead(self) -> None:
         """In the database thread: sleep no longer than until the next paused or throttled execution is due."""
@@ -150,15 +189,17 @@ class Engine:
     async def _execute(self, work: Work) -> None:
         execution = work.execution
         try:
-            move = await self._move_of(work)
+            holder = Holder(self.crumb, execution.id)
+            move = await held(self._move_of(work, holder), holder)
             if move is not None:
                 self.database.move(move)
         finally:
             self.running.pop(execution.id, None)
+            self._release_solo(execution)
             if self.may_have_more and len(self.running) <= self.slots // 2:
                 self._ask()
 
-    async def _move_of(self, work: Work) -> Move | None:
+    async def _move_of(self, work: Work, holder: Holder) -> Move | None:
         """Return how the execution leaves Running, or None when it is no longer ours or the engine stops."""
         if work.definition is None:
             return _failed(work.execution, "unreadable_version", "Its version cannot be read by this release.")
@@ -169,7 +210,11 @@ class Engine:
             journal=self,
             http=self.outbound,
             mail=self.mail.of(work.execution.organization_id),
+            on_step=holder.enter,
         )
+        code, step = work.verdict
+        if code:
+            return runner.condemn(code, step)
         left = work.execution.time_limit_s - work.execution.ran_ms / 1000
         try:
             async with asyncio.timeout(left) as limit:
@@ -196,6 +241,11 @@ class Engine:
         self.database.record(records, lambda is_ours: self._soon(_resolve, committed, is_ours))
         if not await committed:
             raise Fenced
+        if (execution.suspicion or execution.deaths) and any(
+            record.status is not StepStatus.RUNNING for record in records
+        ):
+            execution.acquit()
+            self._release_solo(execution)
 
     # --- the lease
 
@@ -219,9 +269,20 @@ class Engine:
 
     async def _beat(self) -> None:
         while True:
-            await asyncio.sleep(BEAT_S)
             self.database.call(self._renew)
+            self.database.call(metrics.save_when_due)
+            await asyncio.sleep(BEAT_S)
             self._ask()
+            if self.mail.abandoned >= ABANDONED_LIMIT:
+                logger.error("%s threads hang in a mail server: this worker starts anew", self.mail.abandoned)
+                self.must_restart = True
+                self._stop_claiming()
+
+    async def _watch(self) -> None:
+        """Have this process ended when its loop stands still, whatever holds it."""
+        while True:
+            self.crumb.watch(STALL_S)
+            await asyncio.sleep(1)
 
     def _renew(self) -> None:
         """In the database thread: renew the lease and recover what dead engines held."""
@@ -231,11 +292,11 @@ class Engine:
             if not kept:
                 logger.error("engine %s lost its lease: this worker ends", self.id)
                 os._exit(1)
-            for peer_id, host, boot, pid, is_stale in store().peers(self.id):
-                if is_stale or _is_gone(host, boot, pid):
-                    given = store().bury(peer_id)
-                    logger.warning("engine %s is dead, %s executions go on elsewhere", peer_id, given)
+            condemned = recover(self.id)
             store().join_direct()
+            self._soon(self._suspects_may_wait, store().has_suspects())
+        if condemned:
+            self._soon(self._run_all, self.database.adopt(condemned))
 
 
 def _failed(execution: Claimed, code: str, reason: str) -> Move:
@@ -245,8 +306,3 @@ def _failed(execution: Claimed, code: str, reason: str) -> Move:
 def _resolve(future: asyncio.Future[bool], value: bool) -> None:
     if not future.done():
         future.set_result(value)
-
-
-def _is_gone(host: str, boot: str, pid: int) -> bool:
-    """Return whether an engine of this machine has no process any more, without waiting for its lease to end."""
-    return host == host_name() and boot == boot_id() and not is_alive(pid)

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from email.errors import HeaderParseError
 from smtplib import SMTPException, SMTPRecipientsRefused
+from typing import Any
 
 from django.core.mail import BadHeaderError, EmailMultiAlternatives
 from django.core.mail.message import make_msgid
@@ -26,19 +27,33 @@ class DjangoMail:
 
     def __init__(self) -> None:
         self.threads = ThreadPoolExecutor(THREADS, thread_name_prefix="engine-mail")
+        self.abandoned = 0  # threads whose execution does not wait for them any more
 
     def of(self, organization_id: uuid.UUID) -> OrganizationMail:
-        return OrganizationMail(organization_id, self.threads)
+        return OrganizationMail(organization_id, self)
+
+    async def in_thread[T](self, function: Callable[..., T], *arguments: Any) -> T:
+        """Run something that blocks; cancelled, it is left alone until it ends by itself."""
+        future = self.threads.submit(function, *arguments)
+        try:
+            return await asyncio.wrap_future(future)
+        except asyncio.CancelledError:
+            if not future.done():
+                self.abandoned += 1
+                future.add_done_callback(self._came_back)
+            raise
+
+    def _came_back(self, _: object) -> None:
+        self.abandoned -= 1
 
 
 @dataclass(frozen=True, slots=True)
 class OrganizationMail:
     organization_id: uuid.UUID
-    threads: ThreadPoolExecutor
+    mail: DjangoMail
 
     async def send(self, message: Message, *, key: str) -> str:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self.threads, self._send, message)
+        return await self.mail.in_thread(self._send, message)
 
     def _send(self, message: Message) -> str:
         month = this_month()

@@ -7,6 +7,7 @@ before anything after it that acts on the world.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
@@ -19,6 +20,10 @@ from executions.step_call import StepCall
 from executions.store.rows import Claimed, DoneStep, Move, StepRecord
 
 MESSAGE_LIMIT = 2000
+CONDEMNED = {
+    "worker_died": "The worker died 3 times{step}.",
+    "stalled": "Held its worker for more than 5 s without a pause{step}, twice.",
+}
 
 
 class Journal(Protocol):
@@ -68,6 +73,7 @@ class Runner:
         journal: Journal,
         http: Http,
         mail: Mail,
+        on_step: Callable[[str], None] = lambda key: None,
     ) -> None:
         self.execution = execution
         self.definition = definition
@@ -75,6 +81,7 @@ class Runner:
         self.journal = journal
         self.http = http
         self.mail = mail
+        self.on_step = on_step  # told whose code runs next
         self.scope: dict[str, JSON] = {"vars": dict(variables.values)}
         self.started = asyncio.get_running_loop().time()
         self.position = 0
@@ -103,6 +110,20 @@ class Runner:
         step.write(StepStatus.REJECTED, error_code="time_limit", error=reason)
         return self._move(Status.REJECTED, "time_limit", reason)
 
+    def condemn(self, code: str, key: str) -> Move:
+        """Return the move of an execution that has hurt its worker too often, in the step with this key."""
+        steps = [step for step in self.definition.steps if isinstance(step, ActionStep)]
+        undone = (step for step in steps if (step.key, "") not in self.execution.done)
+        step = next((step for step in steps if step.key == key), None) or next(undone, None)
+        if step is None:
+            return self._move(Status.REJECTED, code, CONDEMNED[code].format(step=""))
+        self.position = self.definition.steps.index(step) + 1
+        self.connectors = dict.fromkeys(step.connector for step in steps[: self.position])
+        run = StepCall(self, step, self.position)
+        reason = CONDEMNED[code].format(step=f" in step “{run.title}”")
+        run.write(StepStatus.REJECTED, error_code=code, error=reason)
+        return self._move(Status.REJECTED, code, reason)
+
     async def _run_step(self, step: Any) -> None:
         self.position += 1
         if not isinstance(step, ActionStep):
@@ -114,10 +135,12 @@ class Runner:
             return
         self.connectors[step.connector] = None
         self.current = run
+        self.on_step(step.key)
         self.scope[step.key] = await self._result(run)
         self.current = None
-        if run.replies and step is not self.definition.steps[-1]:
-            await self.flush()  # the caller gets its reply now, not at the end
+        is_reply = run.replies and step is not self.definition.steps[-1]  # the caller gets it now, not at the end
+        if is_reply or self.execution.is_suspect:
+            await self.flush()
 
     async def flush(self) -> None:
         if self.records:

@@ -87,6 +87,10 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='execution',
+            index=models.Index(condition=models.Q(('status', 0), ('suspicion__gte', 2)), fields=['run_at'], name='execution_suspect'),
+        ),
+        migrations.AddIndex(
+            model_name='execution',
             index=models.Index(condition=models.Q(('lane', 2), ('status', 0)), fields=['organization', 'run_at', 'id'], name='execution_throttled'),
         ),
         migrations.AddField(

@@ -14,9 +14,13 @@ from executions.store.rows import Claimed, DoneStep
 from executions.store.throttle import Throttle
 
 CLAIM_COLUMNS = (
-    "id, organization_id, project_id, automation_id, version_id, lane, attempt, claim, deaths, time_limit_s, ran_ms,"
-    " is_counted"
+    "id, organization_id, project_id, automation_id, version_id, lane, attempt, claim, deaths, suspicion,"
+    " time_limit_s, ran_ms, is_counted"
 )
+# What a claim takes, in the words of the partial index execution_due; suspects have one of their own.
+DUE = "status IN (0, 2) AND suspicion < 2"
+SUSPECTS = "status = 0 AND suspicion >= 2"
+FIRST_OF_LANE = f"SELECT run_at FROM executions_execution WHERE {DUE} AND lane = {{}} ORDER BY run_at LIMIT 1"
 STARTING = "status = 1, engine_id = %s, claim = claim + 1, rev = rev + 1, reason_code = '', reason = ''"
 
 
@@ -28,6 +32,22 @@ class Claims(Throttle):
     def claim(self, engine_id: uuid.UUID, limit: int) -> list[Claimed]:
         rows = self.claim_rows(engine_id, limit)
         rows += self.claim_throttled(engine_id, limit - len(rows))
+        return self.loaded(rows)
+
+    @abstractmethod
+    def claim_suspect_rows(self, engine_id: uuid.UUID) -> list[Row]:
+        """Take one suspect, if there is one."""
+
+    def claim_suspect(self, engine_id: uuid.UUID) -> list[Claimed]:
+        """Take one of those that must run alone."""
+        return self.loaded(self.claim_suspect_rows(engine_id))
+
+    def has_suspects(self) -> bool:
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT 1 FROM executions_execution WHERE {SUSPECTS} LIMIT 1")
+            return cursor.fetchone() is not None
+
+    def loaded(self, rows: list[Row]) -> list[Claimed]:
         claimed = [self._claimed(row) for row in rows]
         if claimed:
             self._load_step_runs({execution.id: execution for execution in claimed})
@@ -37,8 +57,8 @@ class Claims(Throttle):
         ids = [self.to_uuid(value) for value in row[:5]]
         return Claimed(
             id=ids[0], organization_id=ids[1], project_id=ids[2], automation_id=ids[3], version_id=ids[4],
-            lane=Lane(row[5]), attempt=row[6], claim=row[7], deaths=row[8], time_limit_s=row[9], ran_ms=row[10],
-            is_counted=bool(row[11]),
+            lane=Lane(row[5]), attempt=row[6], claim=row[7], deaths=row[8], suspicion=row[9], time_limit_s=row[10],
+            ran_ms=row[11], is_counted=bool(row[12]),
         )  # fmt: skip
 
     def _load_step_runs(self, claimed: dict[uuid.UUID, Claimed]) -> None:
@@ -71,8 +91,8 @@ class Claims(Throttle):
     def next_due(self) -> float | None:
         """Return the seconds until the earliest that waits for a time or for its turn may be claimed."""
         with connection.cursor() as cursor:
-            since = self.seconds_since("MIN(run_at)")
-            cursor.execute(f"SELECT {since} FROM executions_execution WHERE status IN (0, 2) AND lane < 2")
+            lanes = " UNION ALL ".join(f"SELECT ({FIRST_OF_LANE.format(lane)}) AS run_at" for lane in (0, 1))
+            cursor.execute(f"SELECT {self.seconds_since('MIN(run_at)')} FROM ({lanes}) AS first")
             seconds = cursor.fetchone()[0]
         dues = [None if seconds is None else -float(seconds), self.next_throttled()]
         return min((due for due in dues if due is not None), default=None)

@@ -8,7 +8,9 @@ from typing import Any
 
 from django.db import connection
 
-from executions.store.dialect import Dialect
+from executions.store.claims import CLAIM_COLUMNS
+from executions.store.dialect import Dialect, Row
+from executions.store.rows import Held
 
 STALE_AFTER_S = 10  # an engine that has not beaten for so long has lost its lease
 
@@ -42,11 +44,38 @@ class Leases(Dialect):
 
     is_stale: str
 
-    def bury(self, engine_id: uuid.UUID) -> int:
-        """Give back all that a dead engine held and end its lease; return how many executions that were."""
-        if not self._run("DELETE FROM executions_engine WHERE id = %s", [self.uid(engine_id)]):
-            return 0  # another engine was faster
-        return self._give_back(engine_id, "deaths = deaths + 1, ")
+    def end_lease(self, engine_id: uuid.UUID) -> bool:
+        """End a dead engine's lease; return False when another engine was faster."""
+        return bool(self._run("DELETE FROM executions_engine WHERE id = %s", [self.uid(engine_id)]))
+
+    def held_by(self, engine_id: uuid.UUID) -> list[Held]:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT id, suspicion, deaths FROM executions_execution WHERE status = 1 AND engine_id = %s",
+                [self.uid(engine_id)],
+            )
+            return [Held(self.to_uuid(row[0]), row[1], row[2]) for row in cursor.fetchall()]
+
+    def accuse(self, execution_id: uuid.UUID, *, counts: bool) -> None:
+        """Make an execution run alone until its next durable step, and count a death against it."""
+        self._run(
+            "UPDATE executions_execution SET suspicion = 2, deaths = deaths + %s WHERE id = %s",
+            [int(counts), self.uid(execution_id)],
+        )
+
+    def take_over(self, execution_id: uuid.UUID, engine_id: uuid.UUID) -> list[Row]:
+        """Make a dead engine's execution another one's, still Running; return CLAIM_COLUMNS."""
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "UPDATE executions_execution SET engine_id = %s, claim = claim + 1, rev = rev + 1"
+                f" WHERE id = %s AND status = 1 RETURNING {CLAIM_COLUMNS}",
+                [self.uid(engine_id), self.uid(execution_id)],
+            )
+            return list(cursor.fetchall())
+
+    def inherit(self, engine_id: uuid.UUID, *, all_suspected: bool) -> int:
+        """Give back all that a dead engine held; return how many executions that were."""
+        return self._give_back(engine_id, "suspicion = suspicion + 1, " if all_suspected else "")
 
     def release(self, engine_id: uuid.UUID, keep: Iterable[uuid.UUID]) -> int:
         """Give back what the engine holds but does not run, as after a commit whose answer was lost."""

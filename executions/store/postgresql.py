@@ -13,7 +13,7 @@ from django.db import connection
 
 from executions.states import FINAL, Status
 from executions.store.base import Store
-from executions.store.claims import CLAIM_COLUMNS, STARTING
+from executions.store.claims import CLAIM_COLUMNS, DUE, STARTING, SUSPECTS
 from executions.store.dialect import Row
 from executions.store.leases import STALE_AFTER_S
 from executions.store.rows import Claimed, Move
@@ -66,10 +66,20 @@ class PostgreSQLStore(Store):
         with connection.cursor() as cursor:
             cursor.execute(
                 f"UPDATE executions_execution SET {STARTING}, started_at = COALESCE(started_at, now())"
-                " WHERE id = ANY(ARRAY(SELECT id FROM executions_execution WHERE status IN (0, 2) AND lane < 2"
+                f" WHERE id = ANY(ARRAY(SELECT id FROM executions_execution WHERE {DUE} AND lane < 2"
                 " AND run_at <= now() ORDER BY lane, run_at, id LIMIT %s FOR UPDATE SKIP LOCKED))"
                 f" RETURNING {CLAIM_COLUMNS}",
                 [engine_id, limit],
+            )
+            return list(cursor.fetchall())
+
+    def claim_suspect_rows(self, engine_id: uuid.UUID) -> list[Row]:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"UPDATE executions_execution SET {STARTING}, started_at = COALESCE(started_at, now())"
+                f" WHERE id = ANY(ARRAY(SELECT id FROM executions_execution WHERE {SUSPECTS}"
+                f" ORDER BY run_at LIMIT 1 FOR UPDATE SKIP LOCKED)) RETURNING {CLAIM_COLUMNS}",
+                [engine_id],
             )
             return list(cursor.fetchall())
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from django.db import connection
 
 from executions import encoding
-from executions.states import FINAL, Status, counts
+from executions.states import FINAL, Status, StepStatus, counts
 from executions.store.dialect import PAYLOAD_COLUMNS, STEP_COLUMNS, STEP_KEY, Dialect, Row, upsert
 from executions.store.rows import Claimed, Move, ReplyRow, StepRecord
 from projects.ids import made_at
@@ -59,14 +59,27 @@ class Results(Dialect):
         touched = {execution.id: execution for execution in _executions_of(records, moves)}
         mine = self.fenced(engine_id, list(touched.values()))
         moved = [move for move in moves if move.execution.id in mine]
-        kept = [record for record in records if record.execution.id in mine]
-        kept += [record for move in moved for record in move.records]
+        on_the_way = [record for record in records if record.execution.id in mine]
+        on_the_way += [record for move in moved if move.target not in FINAL for record in move.records]
+        kept = on_the_way + [record for move in moved if move.target in FINAL for record in move.records]
         self.record(list({(record.execution.id, record.key, record.iteration): record for record in kept}.values()))
         self.apply_moves(engine_id, moved)
         self.count(shard, moved)
+        self.acquit(on_the_way)
         if any(move.wakes_caller for move in moved) or any(record.is_reply for record in kept):
             self.notify_reply()
         return set(touched) - mine
+
+    def acquit(self, records: list[StepRecord]) -> None:
+        """Forget the deaths of those that have made a step durable since."""
+        done = {
+            record.execution.id
+            for record in records
+            if record.status is not StepStatus.RUNNING and (record.execution.suspicion or record.execution.deaths)
+        }
+        if done:
+            where, parameters = self.among("id", done)
+            self._run(f"UPDATE executions_execution SET suspicion = 0, deaths = 0 WHERE {where}", parameters)
 
     def count(self, shard: int, moves: list[Move]) -> None:
         """Add to the usage of the day on which each was accepted, once an execution."""

@@ -9,6 +9,8 @@ from datetime import datetime
 from connectors.call import JSON
 from executions.states import Lane, Status, StepStatus
 
+SUSPECT = 2  # deaths in common that make an execution one
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryId:
@@ -103,11 +105,30 @@ class Claimed:
     attempt: int
     claim: int
     deaths: int
+    suspicion: int
     time_limit_s: int
     ran_ms: int
     is_counted: bool
     payload: str = "null"
     done: dict[tuple[str, str], DoneStep] = field(default_factory=dict)
+
+    @property
+    def is_suspect(self) -> bool:
+        """Return whether it runs alone until its next durable step."""
+        return self.suspicion >= SUSPECT
+
+    def acquit(self) -> None:
+        """Forget the deaths that it was suspected for: a step is durable."""
+        self.deaths = self.suspicion = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a dead engine held."""
+
+    id: uuid.UUID
+    suspicion: int
+    deaths: int
 
 
 @dataclass(slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from django.db import connection
 
 from executions.states import FINAL, Status
 from executions.store.base import Store
-from executions.store.claims import CLAIM_COLUMNS, STARTING
+from executions.store.claims import CLAIM_COLUMNS, DUE, STARTING, SUSPECTS
 from executions.store.dialect import Row
 from executions.store.leases import STALE_AFTER_S
 from executions.store.rows import Claimed, Move
@@ -48,9 +48,19 @@ class SQLiteStore(Store):
         with connection.cursor() as cursor:
             cursor.execute(
                 f"UPDATE executions_execution SET {STARTING}, started_at = COALESCE(started_at, {self.now})"
-                " WHERE id IN (SELECT id FROM executions_execution WHERE status IN (0, 2) AND lane < 2"
+                f" WHERE id IN (SELECT id FROM executions_execution WHERE {DUE} AND lane < 2"
                 f" AND run_at <= {self.now} ORDER BY lane, run_at, id LIMIT %s) RETURNING {CLAIM_COLUMNS}",
                 [engine_id.hex, limit],
+            )
+            return list(cursor.fetchall())
+
+    def claim_suspect_rows(self, engine_id: uuid.UUID) -> list[Row]:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"UPDATE executions_execution SET {STARTING}, started_at = COALESCE(started_at, {self.now})"
+                f" WHERE id IN (SELECT id FROM executions_execution WHERE {SUSPECTS} ORDER BY run_at LIMIT 1)"
+                f" RETURNING {CLAIM_COLUMNS}",
+                [engine_id.hex],
             )
             return list(cursor.fetchall())
 

@@ -1,0 +1,127 @@
+"""Evidence that outlives a worker: which execution's code held the loop when it died, and whether it stalled.
+
+A file mapped into memory names the execution and its step; writing it costs no system call. Another engine of the
+same machine reads it when it buries this one.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import mmap
+import types
+import uuid
+from collections.abc import Coroutine, Generator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+
+SIZE = 128
+NOBODY = bytes(16)
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What a dead engine left behind."""
+
+    execution_id: uuid.UUID | None = None  # whose code held the loop
+    step: str = ""
+    has_stalled: bool = False
+
+
+class Crumb:
+    def __init__(self, engine_id: uuid.UUID) -> None:
+        crumb, stall = files_of(engine_id)
+        crumb.parent.mkdir(parents=True, exist_ok=True)
+        crumb.write_bytes(bytes(SIZE))
+        with crumb.open("r+b") as file:
+            self._map = mmap.mmap(file.fileno(), SIZE)
+        self._stall = stall.open("w")
+
+    def hold(self, execution_id: bytes, step: bytes) -> None:
+        """Say whose code runs from now on."""
+        self._map[:16] = execution_id
+        self.step(step)
+
+    def step(self, key: bytes) -> None:
+        self._map[16:81] = key.ljust(65, b"\0")
+
+    def let_go(self) -> None:
+        self._map[:16] = NOBODY
+
+    def watch(self, seconds: float) -> None:
+        """End this process unless called again within the time: a thread in C, which needs no GIL."""
+        faulthandler.dump_traceback_later(seconds, exit=True, file=self._stall)
+
+    def stop_watching(self) -> None:
+        faulthandler.cancel_dump_traceback_later()
+
+
+def files_of(engine_id: uuid.UUID) -> tuple[Path, Path]:
+    place = Path(settings.DATA_DIR) / "engines"
+    return place / f"{engine_id}.crumb", place / f"{engine_id}.stall"
+
+
+def evidence_of(engine_id: uuid.UUID) -> Evidence:
+    """Return what an engine of this machine left behind; nothing known is evidence of nothing."""
+    crumb, stall = files_of(engine_id)
+    try:
+        content = crumb.read_bytes()
+        has_stalled = stall.stat().st_size > 0
+    except OSError:
+        return Evidence()
+    holder = uuid.UUID(bytes=content[:16]) if content[:16] != NOBODY else None
+    return Evidence(holder, content[16:81].rstrip(b"\0").decode(errors="replace"), has_stalled)
+
+
+def traces_of(engine_id: uuid.UUID) -> str:
+    """Return the stacks that the watchdog wrote before it ended the process."""
+    try:
+        return files_of(engine_id)[1].read_text(errors="replace")
+    except OSError:
+        return ""
+
+
+def remove(engine_id: uuid.UUID) -> None:
+    for file in files_of(engine_id):
+        file.unlink(missing_ok=True)
+
+
+class Holder:
+    """One execution's hold on the loop."""
+
+    __slots__ = ("crumb", "execution_id", "step")
+
+    def __init__(self, crumb: Crumb, execution_id: uuid.UUID) -> None:
+        self.crumb = crumb
+        self.execution_id = execution_id.bytes
+        self.step = b""
+
+    def enter(self, key: str) -> None:
+        """Say which step's code runs from now on."""
+        self.step = key.encode()
+        self.crumb.step(self.step)
+
+    def take(self) -> None:
+        self.crumb.hold(self.execution_id, self.step)
+
+
+@types.coroutine
+def held[T](coroutine: Coroutine[Any, Any, T], holder: Holder) -> Generator[Any, Any, T]:
+    """Run a coroutine, with the crumb naming its execution during each piece of its code that the loop runs."""
+    value: Any = None
+    error: BaseException | None = None
+    while True:
+        holder.take()
+        try:
+            waits_for = coroutine.send(value) if error is None else coroutine.throw(error)
+        except StopIteration as stop:
+            return stop.value  # type: ignore[no-any-return]
+        finally:
+            holder.crumb.let_go()
+        value = error = None
+        try:
+            value = yield waits_for
+        except BaseException as thrown:
+            error = thrown

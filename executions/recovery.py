@@ -1,0 +1,50 @@
+"""What becomes of the executions of an engine that died (ARCHITECTURE.md, "Deaths")."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from functools import partial
+
+from django.db import transaction
+
+from executions import crumb
+from executions.crumb import Evidence
+from executions.machine import boot_id, host_name, is_alive
+from executions.store import store
+from executions.store.rows import Claimed
+from executions.suspects import judge
+
+logger = logging.getLogger(__name__)
+
+
+def recover(engine_id: uuid.UUID) -> list[tuple[Claimed, str, str]]:
+    """Give back what dead engines held; return those that are over now, this engine's own, with code and step.
+
+    Runs in the caller's transaction.
+    """
+    condemned = []
+    for peer_id, host, boot, pid, is_stale in store().peers(engine_id):
+        is_ours = host == host_name() and boot == boot_id()
+        if is_stale or (is_ours and not is_alive(pid)):  # of this machine without waiting for its lease to end
+            condemned += bury(peer_id, engine_id, crumb.evidence_of(peer_id) if is_ours else Evidence())
+    return condemned
+
+
+def bury(dead_id: uuid.UUID, engine_id: uuid.UUID, evidence: Evidence) -> list[tuple[Claimed, str, str]]:
+    if not store().end_lease(dead_id):
+        return []  # another engine was faster
+    verdict = judge(store().held_by(dead_id), evidence)
+    condemned: list[tuple[Claimed, str, str]] = []
+    if verdict.accused and verdict.is_over:
+        rows = store().loaded(store().take_over(verdict.accused, engine_id))
+        condemned = [(claimed, verdict.code, evidence.step) for claimed in rows]
+    elif verdict.accused:
+        store().accuse(verdict.accused, counts=verdict.counts)
+    given = store().inherit(dead_id, all_suspected=verdict.accused is None)
+    blamed = f"; {verdict.accused} is accused, in step {evidence.step or '?'}" if verdict.accused else ""
+    logger.warning("engine %s is dead, %s executions go on elsewhere%s", dead_id, given, blamed)
+    if evidence.has_stalled:
+        logger.warning("it had stalled:\n%s", crumb.traces_of(dead_id))
+    transaction.on_commit(partial(crumb.remove, dead_id))
+    return condemned

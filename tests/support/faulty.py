@@ -1,0 +1,45 @@
+"""A connector whose steps hurt their worker: it is an operator's own, loaded by EXTRA_CONNECTORS."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import threading
+import time
+from typing import Literal
+
+from connectors.call import JSON, Action, Call, Connector
+from connectors.fields import Input
+
+
+class FaultInput(Input):
+    """`wait_s` passes before the fault, in the loop's own time: neighbours run meanwhile."""
+
+    fault: Literal["die", "die in a thread", "regex", "loop", "none"] | str = "none"
+    wait_s: float = 0.0
+
+
+async def hurt(call: Call[FaultInput]) -> JSON:
+    await asyncio.sleep(call.input.wait_s)
+    match call.input.fault:
+        case "die":
+            os._exit(9)
+        case "die in a thread":
+            threading.Timer(0.3, os._exit, [9]).start()
+            await asyncio.sleep(30)
+        case "regex":
+            re.match(r"(a+)+$", "a" * 64 + "b")  # holds the GIL for longer than anybody waits
+        case "loop":
+            while True:
+                time.monotonic()
+    return None
+
+
+CONNECTOR = Connector(
+    key="faulty",
+    title="Faulty",
+    icon="plug",
+    summary="Hurts its worker.",
+    actions=(Action(key="hurt", title="Hurt", summary="Hurts its worker.", input=FaultInput, run=hurt, sample=None),),
+)

@@ -1,0 +1,94 @@
+"""A step that hurts its worker is stopped, and nobody else suffers for it."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import pytest
+
+from executions.crumb import Evidence
+from executions.states import Status
+from executions.store.rows import Held
+from executions.suspects import Verdict, judge
+from tests.support.automations import Made, call, make
+from tests.support.installation import Installation
+from tests.support.processes import until
+from tests.support.stub import Stub
+
+A, B = uuid.UUID(int=1), uuid.UUID(int=2)
+STALL = {"has_stalled": True}
+
+JUDGED: dict[str, tuple[list[Held], Evidence, Verdict]] = {
+    "nothing held": ([], Evidence(), Verdict(None)),
+    "nobody named": ([Held(A, 0, 0), Held(B, 0, 0)], Evidence(), Verdict(None)),
+    "somebody named who is not held": ([Held(A, 0, 0), Held(B, 0, 0)], Evidence(uuid.UUID(int=3)), Verdict(None)),
+    "named among others": ([Held(A, 0, 0), Held(B, 0, 0)], Evidence(A), Verdict(A)),
+    "named again among others": ([Held(A, 2, 0), Held(B, 0, 0)], Evidence(A), Verdict(A, counts=True)),
+    "alone": ([Held(A, 0, 0)], Evidence(), Verdict(A, counts=True)),
+    "alone, second death": ([Held(A, 2, 1)], Evidence(A), Verdict(A, counts=True)),
+    "alone, third death": ([Held(A, 2, 2)], Evidence(), Verdict(A, True, True, "worker_died")),
+    "stalled alone, first time": ([Held(A, 0, 0)], Evidence(A, "x", **STALL), Verdict(A, counts=True)),
+    "stalled as a suspect": ([Held(A, 2, 0)], Evidence(A, "x", **STALL), Verdict(A, True, True, "stalled")),
+    "stalled among others": ([Held(A, 0, 0), Held(B, 0, 0)], Evidence(A, "x", **STALL), Verdict(A)),
+}
+
+
+@pytest.mark.parametrize(("held", "evidence", "verdict"), JUDGED.values(), ids=JUDGED.keys())
+def test_a_death_is_judged_by_its_evidence(held: list[Held], evidence: Evidence, verdict: Verdict) -> None:
+    assert judge(held, evidence) == verdict
+
+
+FAULTY = {"key": "hurt", "title": "Hurt", "connector": "faulty", "action": "hurt",
+          "input": {"fault": "{{ trigger.body.fault }}", "wait_s": 0.2}}  # fmt: skip
+
+
+@pytest.fixture
+def made(installation: Installation) -> Made:
+    installation.settings["EXTRA_CONNECTORS"] = "tests.support.faulty"
+    installation.start_web()
+    installation.start_cluster()
+    return make(installation, {"faulty": [FAULTY], "call": [call()]})
+
+
+def deaths_of_neighbours(made: Made, stub: Stub, fault: str, neighbours: int) -> tuple[Any, list[Any]]:
+    """Start a fault among calls in flight; return its execution and the neighbours', once all have ended."""
+    stub.answer(path="/slow", delay=1.5)
+    others = [made.start("call", {"url": stub.url + "/slow"}) for _ in range(neighbours)]
+    culprit = made.start("faulty", {"fault": fault})
+    ended = made.wait(culprit, within=90)
+    return ended, [made.wait(other, within=60) for other in others]
+
+
+@pytest.mark.parametrize("fault", ["die", "die in a thread"])
+def test_a_step_that_kills_its_worker_is_rejected_and_its_neighbours_succeed(
+    made: Made, stub: Stub, fault: str
+) -> None:
+    culprit, others = deaths_of_neighbours(made, stub, fault, 20 if fault == "die" else 3)
+
+    assert (culprit["status"], culprit["reason_code"]) == (Status.REJECTED, "worker_died")
+    assert culprit["reason"] == "The worker died 3 times in step “Hurt”."
+    assert {other["status"] for other in others} == {Status.SUCCESS}
+    assert [run["error_code"] for run in made.step_runs(culprit["id"])] == ["worker_died"]
+    assert made.counted == len(others) + 1
+
+
+@pytest.mark.parametrize("fault", ["regex", "loop"])
+def test_a_step_that_holds_the_worker_is_rejected_and_its_neighbours_succeed(
+    made: Made, stub: Stub, fault: str
+) -> None:
+    culprit, others = deaths_of_neighbours(made, stub, fault, 10)
+
+    assert (culprit["status"], culprit["reason_code"]) == (Status.REJECTED, "stalled")
+    assert "“Hurt”" in culprit["reason"]
+    assert {other["status"] for other in others} == {Status.SUCCESS}
+
+
+def test_a_suspect_that_gets_a_step_done_is_one_no_longer(made: Made, stub: Stub) -> None:
+    stub.answer(path="/slow", delay=1)
+    ids = [made.start("call", {"url": stub.url + "/slow"}) for _ in range(2)]
+    stub.wait_for(2)
+    made.installation.query("UPDATE executions_execution SET suspicion = 2, deaths = 2, status = 0, engine_id = NULL")
+
+    assert [made.wait(id)["status"] for id in ids] == [Status.SUCCESS] * 2
+    until(lambda: made.counted == 2)
