@@ -10,7 +10,7 @@ from django import forms
 from django.utils import timezone
 
 from automations.models import Automation
-from executions.models import ExecutionQuerySet
+from executions.models import ExecutionQuerySet, Outcome
 from executions.states import Status
 from projects.models import Project
 
@@ -27,6 +27,8 @@ STATUS_ORDER = [
     Status.FAILED, Status.REJECTED, Status.PARTIALLY_EXECUTED, Status.RUNNING, Status.PENDING, Status.PAUSED,
     Status.SUCCESS,
 ]  # fmt: skip
+
+PERIODS = {"today": ("Today", 1), "7d": ("7 days", 7), "30d": ("30 days", 30)}
 
 
 class LogFilters(forms.Form):
@@ -111,3 +113,27 @@ class LogFilters(forms.Form):
         kept = list(Automation.objects.kept().filter(project=self.project).only("uid", "name", "deleted_at"))
         chosen = self.cleaned_data.get("automation")
         return [*kept, chosen] if chosen and chosen.deleted_at else kept
+
+
+class RequestFilters(forms.Form):
+    """The same for an automation's requests: whole days, so that the list and its sum speak of the same ones."""
+
+    period = forms.ChoiceField(choices=[(key, label) for key, (label, _) in PERIODS.items()], required=False)
+    outcome = forms.ChoiceField(choices=Outcome.choices, required=False)
+
+    @property
+    def chosen_period(self) -> str:
+        return self.cleaned_data.get("period") or "7d"
+
+    @property
+    def days(self) -> int:
+        return PERIODS[self.chosen_period][1]
+
+    @property
+    def period_in_words(self) -> str:
+        return "today" if self.days == 1 else f"in the last {self.days} days"
+
+    @property
+    def chosen_outcome(self) -> Outcome | None:
+        chosen = self.cleaned_data.get("outcome")
+        return Outcome(chosen) if chosen else None

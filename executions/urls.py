@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, include, path
 
-from executions.pages import detail, log, payload, usage
+from executions.pages import detail, log, payload, requests, usage
 
 app_name = "executions"
 
@@ -14,6 +14,8 @@ project_urls: list[URLPattern | URLResolver] = [
     path("executions/<uuid:execution_id>/retry/", detail.retry, name="retry"),
     path("executions/<uuid:execution_id>/steps/<int:attempt>/<slug:key>/<slug:side>/", payload.payload, name="payload"),
     path("automations/<uuid:automation_uid>/last-executions/", log.last_executions, name="last"),
+    path("automations/<uuid:automation_uid>/requests/", requests.requests, name="requests"),
+    path("automations/<uuid:automation_uid>/requests/delta/", requests.delta, name="requests-delta"),
     path("automations/<uuid:automation_uid>/", include("executions.trial_urls")),
     path("usage/", usage.usage, name="usage"),
 ]

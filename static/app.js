@@ -217,7 +217,7 @@ let liveTimer;
 const isPoll = (ctx) => Boolean(ctx?.poll);
 
 function liveRows(live) {
-  return $$('tr[id^="execution-"][data-rev]', live).map((row) => `${row.id.slice(10)}:${row.dataset.rev}`).join(",");
+  return $$("[id][data-rev]", live).map((row) => `${row.id.slice(row.id.indexOf("-") + 1)}:${row.dataset.rev}`).join(",");
 }
 function schedule(wait = IDLE_STEPS[Math.min(Math.floor(quiet / 15), IDLE_STEPS.length - 1)]) {
   clearTimeout(liveTimer);

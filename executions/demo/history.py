@@ -5,6 +5,7 @@ Running is left out: nothing that is past is Running, and an engine would recove
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,7 +17,7 @@ from automations.definition import ActionStep, Definition
 from automations.models import Automation, Version
 from connectors.call import JSON
 from executions import encoding
-from executions.models import Attempt, Execution, StepRun
+from executions.models import Attempt, Execution, Outcome, Receipt, ReceiptDay, StepRun
 from executions.states import FINAL, Lane, Status, StepStatus
 from projects.ids import id_at, made_at
 from projects.models import UsageDay, UsageMonth
@@ -112,6 +113,20 @@ def story() -> list[Past]:
     ]  # fmt: skip
 
 
+RECEIPTS = [
+    (70 * MINUTE, Outcome.DUPLICATE, 202, "duplicate", ""),
+    (
+        5 * HOUR,
+        Outcome.REFUSED,
+        415,
+        "unsupported_media_type",
+        "image/png is not read: send JSON, a URL-encoded form or text.",
+    ),
+    (27 * HOUR, Outcome.REFUSED, 400, "invalid_json", "The body is empty."),
+    (51 * HOUR, Outcome.DUPLICATE, 202, "duplicate", ""),
+]
+
+
 def write(automations: dict[str, Automation]) -> None:
     """Store the story; a project that has executions keeps its own."""
     now = timezone.now()
@@ -119,6 +134,8 @@ def write(automations: dict[str, Automation]) -> None:
         automation = automations[past.automation]
         assert automation.live_version is not None
         _Writer(past, automation, automation.live_version, now).write()
+    for ago, outcome, status, code, reason in RECEIPTS:
+        _leave_receipt(automations["transform"], id_at(now - ago), outcome, status, code, reason)
 
 
 class _Writer:
@@ -142,6 +159,7 @@ class _Writer:
         self._execution()
         if self.is_final:
             self._usage()
+        _count_request(self.automation, made_at(self.id), Outcome.EXECUTED)
 
     def _execution(self) -> None:
         past, automation = self.past, self.automation
@@ -199,6 +217,26 @@ class _Writer:
             automation_id=self.automation.uid, status=self.past.status, shard=SHARD)[0], "count")  # fmt: skip
         _add(lambda: UsageMonth.objects.get_or_create(
             organization_id=self.automation.organization_id, month=month)[0], "reserved")  # fmt: skip
+
+
+def _leave_receipt(
+    automation: Automation, identifier: uuid.UUID, outcome: Outcome, http_status: int, code: str, reason: str
+) -> None:
+    """Store what became of a request that started nothing; a duplicate's first delivery is the execution before it."""
+    earlier = Execution.objects.filter(automation=automation, id__lt=identifier).newest_first().first()
+    assert automation.trigger is not None
+    Receipt.objects.create(
+        id=identifier, organization_id=automation.organization_id, project_id=automation.project_id,
+        automation=automation, trigger=automation.trigger, outcome=outcome, http_status=http_status, code=code,
+        reason=reason, execution_id=earlier.pk if earlier and outcome is Outcome.DUPLICATE else None,
+    )  # fmt: skip
+    _count_request(automation, made_at(identifier), outcome)
+
+
+def _count_request(automation: Automation, at: datetime, outcome: Outcome) -> None:
+    _add(lambda: ReceiptDay.objects.get_or_create(
+        organization_id=automation.organization_id, automation=automation, day=at.date(), outcome=outcome,
+        shard=SHARD)[0], "count")  # fmt: skip
 
 
 def _add(find: Callable[[], Any], column: str) -> None:

@@ -37,7 +37,7 @@ def log(request: HttpRequest, project_uid: uuid.UUID) -> HttpResponse:
     project = own_project(request, project_uid)
     filters = LogFilters(request.GET, project=project)
     filters.is_valid()
-    page = _page(filters.narrow(_executions(project)), before=_as_uuid(request.GET.get("before", "")))
+    page = _page(filters.narrow(_executions(project)), before=as_uuid(request.GET.get("before", "")))
     context = {
         "project": project,
         "nav": "executions",
@@ -54,7 +54,7 @@ def log(request: HttpRequest, project_uid: uuid.UUID) -> HttpResponse:
 def delta(request: HttpRequest, project_uid: uuid.UUID) -> HttpResponse:
     """Answer the rows that have changed since the page drew them, and how many matching ones it does not show."""
     project = own_project(request, project_uid)
-    shown = _shown_rows(request.GET.get("rows", ""))
+    shown = shown_rows(request.GET.get("rows", ""))
     rows = list(_executions(project).filter(pk__in=shown))
     waits = why_these(project.organization, rows)
     changed = [row for row in rows if row.rev != shown[row.pk] or (row.pk in waits and waits[row.pk].place)]
@@ -98,18 +98,18 @@ def _count_new(matching: ExecutionQuerySet, shown: dict[uuid.UUID, int]) -> int:
     return len(missing.newest_first().values_list("pk")[:NEW_LIMIT])
 
 
-def _shown_rows(text: str) -> dict[uuid.UUID, int]:
+def shown_rows(text: str) -> dict[uuid.UUID, int]:
     """Read `<uid>:<rev>,...`; what is not understood is left out."""
     shown = {}
     for item in text.split(",")[: 2 * PAGE_SIZE]:
         uid, _, rev = item.partition(":")
-        identifier = _as_uuid(uid)
+        identifier = as_uuid(uid)
         if identifier and rev.isdecimal() and len(rev) < 10:
             shown[identifier] = int(rev)
     return shown
 
 
-def _as_uuid(text: str) -> uuid.UUID | None:
+def as_uuid(text: str) -> uuid.UUID | None:
     try:
         return uuid.UUID(text)
     except ValueError:
