@@ -41,7 +41,7 @@ def test_a_killed_worker_loses_nothing_and_repeats_only_the_call_in_flight(runni
     execution = running.wait(execution_id)
 
     keys = [request.headers["idempotency-key"].split("-")[-2] for request in stub.wait_for(3)]
-    assert (execution["status"], execution["deaths"], execution["attempt"]) == (Status.SUCCESS, 1, 1)
+    assert (execution["status"], execution["claim"], execution["attempt"]) == (Status.SUCCESS, 2, 1)
     assert running.steps(execution_id) == [("shape", "Success"), ("first", "Success"), ("second", "Success")]
     assert keys == ["first", "second", "second"]
 
