@@ -56,6 +56,7 @@ ALLOWED_HOSTS = listed("ALLOWED_HOSTS", f"127.0.0.1,localhost,[::1],{urlsplit(BA
 CSRF_TRUSTED_ORIGINS = [BASE_URL]
 SUPPORT_EMAIL = text("SUPPORT_EMAIL")
 OUTBOUND_ALLOW = text("OUTBOUND_ALLOW")
+METRICS_TOKEN = text("METRICS_TOKEN")  # empty: no /metrics
 
 INSTALLED_APPS = [
     "projects",

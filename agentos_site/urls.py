@@ -10,6 +10,7 @@ from django.utils.functional import lazy
 from django.views.generic import RedirectView
 
 from executions import health
+from executions.pages.metrics import metrics
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="projects:list")),
@@ -23,6 +24,7 @@ urlpatterns = [
     ),  # pages without an icon of their own
     path("healthz", health.healthz),
     path("readyz", health.readyz),
+    path("metrics", metrics),
     path("v1/", include("executions.api.urls")),
     path("admin/", admin.site.urls),
 ]

@@ -12,7 +12,7 @@ from automations.definition import ActionStep
 from connectors import mapping
 from connectors.call import JSON, Action, Call, StepError
 from connectors.registry import find_action
-from executions import encoding
+from executions import encoding, metrics
 from executions.states import StepStatus
 from executions.store.rows import DoneStep, StepRecord
 
@@ -137,6 +137,9 @@ class StepCall:
         runner = self.runner
         secrets = runner.variables.secret_values
         has_output = status is StepStatus.SUCCESS or output is not None
+        finished_at = datetime.now(UTC) if is_finished and resume_at is None else None
+        if finished_at and self.action and status is not StepStatus.SKIPPED:
+            metrics.step_ended(self.step.connector, finished_at - self.started_at)
         runner.records.append(
             StepRecord(
                 execution=runner.execution,
@@ -149,7 +152,7 @@ class StepCall:
                 title=self.title,
                 tries=max(1, self.tries),
                 started_at=self.started_at,
-                finished_at=datetime.now(UTC) if is_finished and resume_at is None else None,
+                finished_at=finished_at,
                 input=self.input,
                 output=encoding.dumps(encoding.sealed(output, secrets)) if has_output else None,
                 error_code=error_code,

@@ -1,0 +1,118 @@
+"""Histograms that a process keeps in memory and adds to the table every 10 s, for /metrics.
+
+An observation adds to two numbers of a list, without a lock: the interpreter does not switch threads inside. What a
+killed process had not yet added is lost; nothing but /metrics depends on it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import threading
+import time
+from bisect import bisect_left
+from datetime import timedelta
+
+from django.db import connection
+
+from executions.store import measures
+from executions.store.measures import MeasureRow
+
+logger = logging.getLogger(__name__)
+
+SAVE_EVERY_S = 10.0
+BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+SIZE = len(BOUNDS) + 1  # the last bucket has no upper bound
+
+
+class Histogram:
+    """Observations by label and bucket: a list holds the buckets' counts, another their sums of seconds."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.counts: dict[str, list[int]] = {}
+        self.seconds: dict[str, list[float]] = {}
+        self.saved: dict[tuple[str, int], tuple[int, float]] = {}
+
+    def observe(self, label: str, seconds: float) -> None:
+        if label not in self.counts:
+            self.seconds.setdefault(label, [0.0] * SIZE)
+            self.counts.setdefault(label, [0] * SIZE)
+        bucket = bisect_left(BOUNDS, seconds)
+        self.counts[label][bucket] += 1
+        self.seconds[label][bucket] += seconds
+
+    def unsaved(self) -> list[MeasureRow]:
+        """Return what was observed since it was last saved."""
+        rows = []
+        for label, counts in list(self.counts.items()):
+            for bucket, (count, seconds) in enumerate(zip(list(counts), list(self.seconds[label]), strict=True)):
+                before = self.saved.get((label, bucket), (0, 0.0))
+                if count != before[0]:
+                    rows.append((self.name, label, bucket, count - before[0], seconds - before[1]))
+        return rows
+
+    def mark_saved(self, rows: list[MeasureRow]) -> None:
+        for _, label, bucket, count, seconds in rows:
+            before = self.saved.get((label, bucket), (0, 0.0))
+            self.saved[label, bucket] = (before[0] + count, before[1] + seconds)
+
+
+STEPS = Histogram("step_duration_seconds")  # by connector
+ACCEPTS = Histogram("accept_duration_seconds")  # requests that were answered 202
+
+_saving = threading.Lock()
+_saved_at = time.monotonic()
+_saver: threading.Thread | None = None
+
+
+def step_ended(connector: str, lasted: timedelta) -> None:
+    STEPS.observe(connector, max(0.0, lasted.total_seconds()))
+
+
+def accepted(started: float) -> None:
+    """Observe a request that came at `started` (time.perf_counter) and is durable now."""
+    ACCEPTS.observe("", time.perf_counter() - started)
+    if _saver is None:
+        _start_saver()
+
+
+def save_when_due() -> None:
+    if time.monotonic() - _saved_at >= SAVE_EVERY_S:
+        save()
+
+
+def save() -> None:
+    """Add to the table what this process has observed since the last time; when that fails, the next time."""
+    global _saved_at
+    with _saving:
+        _saved_at = time.monotonic()
+        for histogram in (STEPS, ACCEPTS):
+            if rows := histogram.unsaved():
+                measures.add(rows)
+                histogram.mark_saved(rows)
+
+
+def _start_saver() -> None:
+    """Start the thread of a web process, which has no beat to save on."""
+    global _saver
+    with _saving:
+        if _saver is None:
+            _saver = threading.Thread(target=_save_again_and_again, name="metrics", daemon=True)
+            _saver.start()
+            atexit.register(_save_and_close)
+
+
+def _save_again_and_again() -> None:
+    while True:
+        time.sleep(SAVE_EVERY_S)
+        _save_and_close()
+
+
+def _save_and_close() -> None:
+    try:
+        save()
+    except Exception as error:
+        logger.warning("measurements wait for the next time: %s", error)
+    finally:
+        connection.close()
