@@ -32,6 +32,7 @@ def everywhere(project: Project, automation: Automation, execution: Execution) -
         ("GET", f"{inside}/automations"),
         ("GET", f"{inside}/automations/{automation.pk}"),
         ("GET", f"{inside}/executions"),
+        ("GET", f"{inside}/automations/{automation.pk}/receipts"),
         ("GET", f"{inside}/executions/{execution.pk}"),
         ("GET", f"{inside}/executions/{execution.pk}/steps"),
         ("POST", f"{inside}/executions/{execution.pk}/retry"),
@@ -114,6 +115,7 @@ def test_an_automation_is_not_found_under_another_project(
 def test_no_view_but_the_apis_is_exempt_from_csrf(client: Client) -> None:
     assert exempt_views() == [
         "executions.api.endpoint.unknown",
+        "executions.api.receipts.receipts",
         "executions.api.steps.steps",
         *(
             f"executions.api.views.{name}"

@@ -225,8 +225,8 @@ def test_delta_is_empty_until_something_happens(
     assert "1 new request<" in answer
     assert sum_of(answer)[0] == ("2", "received")
 
-    answer = visitor.get(url_of(automation, f"delta/?outcome=refused&rows=balance:2,{receipt.pk}:0"))
-    assert answer.status_code == 204
+    filtered = visitor.get(url_of(automation, f"delta/?outcome=refused&rows=balance:2,{receipt.pk}:0"))
+    assert filtered.status_code == 204
 
 
 def test_delta_counts_no_further_than_99(

@@ -96,6 +96,14 @@ def moment(request: HttpRequest, name: str) -> datetime | None:
     return found.replace(tzinfo=UTC) if found and found.tzinfo is None else found
 
 
+def span(request: HttpRequest) -> tuple[datetime | None, datetime | None]:
+    """Return the time range of `from` and `to`."""
+    start, end = moment(request, "from"), moment(request, "to")
+    if start and end and start >= end:
+        raise bad("to", "the end must be after the start.")
+    return start, end
+
+
 def statuses(request: HttpRequest) -> list[Status]:
     """Return those of `status=failed,rejected`; the parameter may also come several times."""
     codes = [code.strip() for part in request.GET.getlist("status") for code in part.split(",")]

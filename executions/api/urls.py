@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.urls import path, re_path
 
-from executions.api import steps, views
+from executions.api import receipts, steps, views
 from executions.api.endpoint import unknown
 
 app_name = "api"
@@ -15,6 +15,7 @@ urlpatterns = [
     path(PROJECT, views.project, name="project"),
     path(f"{PROJECT}/automations", views.automations, name="automations"),
     path(f"{PROJECT}/automations/<uuid:automation_uid>", views.automation, name="automation"),
+    path(f"{PROJECT}/automations/<uuid:automation_uid>/receipts", receipts.receipts, name="receipts"),
     path(f"{PROJECT}/executions", views.executions, name="executions"),
     path(EXECUTION, views.execution, name="execution"),
     path(f"{EXECUTION}/steps", steps.steps, name="steps"),

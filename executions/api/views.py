@@ -105,10 +105,7 @@ def _shown(row: Execution) -> shapes.Shape:
 
 
 def _matching(request: HttpRequest, project: Project) -> ExecutionQuerySet:
-    start, end = parameters.moment(request, "from"), parameters.moment(request, "to")
-    if start and end and start >= end:
-        raise parameters.bad("to", "the end must be after the start.")
-    rows = Execution.objects.filter(project=project).between(start, end)
+    rows = Execution.objects.filter(project=project).between(*parameters.span(request))
     if statuses := parameters.statuses(request):
         rows = rows.with_status(*statuses)
     if uid := parameters.uid(request, "automation"):
