@@ -11,6 +11,7 @@ import logging
 import threading
 import time
 from bisect import bisect_left
+from collections.abc import Iterator
 from datetime import timedelta
 
 from django.db import connection
@@ -26,36 +27,36 @@ SIZE = len(BOUNDS) + 1  # the last bucket has no upper bound
 
 
 class Histogram:
-    """Observations by label and bucket: a list holds the buckets' counts, another their sums of seconds."""
+    """Observations by label: a list of how many fell into each bucket, and behind it of their seconds."""
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.counts: dict[str, list[int]] = {}
-        self.seconds: dict[str, list[float]] = {}
-        self.saved: dict[tuple[str, int], tuple[int, float]] = {}
+        self.observed: dict[str, list[float]] = {}
+        self.saved: dict[str, list[float]] = {}
 
     def observe(self, label: str, seconds: float) -> None:
-        if label not in self.counts:
-            self.seconds.setdefault(label, [0.0] * SIZE)
-            self.counts.setdefault(label, [0] * SIZE)
+        try:
+            numbers = self.observed[label]
+        except KeyError:
+            numbers = self.observed.setdefault(label, [0] * (2 * SIZE))
         bucket = bisect_left(BOUNDS, seconds)
-        self.counts[label][bucket] += 1
-        self.seconds[label][bucket] += seconds
+        numbers[bucket] += 1
+        numbers[bucket + SIZE] += seconds
 
-    def unsaved(self) -> list[MeasureRow]:
-        """Return what was observed since it was last saved."""
-        rows = []
-        for label, counts in list(self.counts.items()):
-            for bucket, (count, seconds) in enumerate(zip(list(counts), list(self.seconds[label]), strict=True)):
-                before = self.saved.get((label, bucket), (0, 0.0))
-                if count != before[0]:
-                    rows.append((self.name, label, bucket, count - before[0], seconds - before[1]))
-        return rows
+    def save(self) -> None:
+        """Add to the table what was observed since the last time."""
+        observed = {label: list(numbers) for label, numbers in list(self.observed.items())}
+        rows = [row for label, numbers in observed.items() for row in self._rows(label, numbers)]
+        if rows:
+            measures.add(rows)
+            self.saved = observed
 
-    def mark_saved(self, rows: list[MeasureRow]) -> None:
-        for _, label, bucket, count, seconds in rows:
-            before = self.saved.get((label, bucket), (0, 0.0))
-            self.saved[label, bucket] = (before[0] + count, before[1] + seconds)
+    def _rows(self, label: str, numbers: list[float]) -> Iterator[MeasureRow]:
+        before = self.saved.get(label, [0] * (2 * SIZE))
+        new = [now - then for now, then in zip(numbers, before, strict=True)]
+        for bucket in range(SIZE):
+            if new[bucket]:
+                yield self.name, label, bucket, int(new[bucket]), new[bucket + SIZE]
 
 
 STEPS = Histogram("step_duration_seconds")  # by connector
@@ -88,9 +89,7 @@ def save() -> None:
     with _saving:
         _saved_at = time.monotonic()
         for histogram in (STEPS, ACCEPTS):
-            if rows := histogram.unsaved():
-                measures.add(rows)
-                histogram.mark_saved(rows)
+            histogram.save()
 
 
 def _start_saver() -> None:
