@@ -51,10 +51,16 @@ def begin(*, is_dry_run: bool = False) -> RetentionRun:
         raise AlreadyRunning from None
 
 
-def perform(run: RetentionRun, *, budget_s: float | None = None, organization: Organization | None = None) -> None:
+def perform(
+    run: RetentionRun,
+    *,
+    budget_s: float | None = None,
+    organization: Organization | None = None,
+    now: datetime | None = None,
+) -> None:
     """Do one round, of all organizations unless told, and keep in its row how far it got."""
     try:
-        Round(run, budget_s, organization).go()
+        Round(run, budget_s, organization, now or timezone.now()).go()
         run.is_complete = True
     except OutOfTime:
         pass
@@ -89,10 +95,12 @@ def _project_ids(organization: Organization) -> list[uuid.UUID]:
 class Round:
     """One round of retention. A dry one counts what another would remove, and changes nothing."""
 
-    def __init__(self, run: RetentionRun, budget_s: float | None, organization: Organization | None) -> None:
+    def __init__(
+        self, run: RetentionRun, budget_s: float | None, organization: Organization | None, now: datetime
+    ) -> None:
         self.run = run
         self.only = organization
-        self.now = timezone.now()
+        self.now = now
         self.batches = Batches(budget_s)
         self.beaten = time.monotonic()
 
