@@ -1,7 +1,23 @@
 from __future__ import annotations
 
+import threading
+from typing import Any
+
 from django.apps import AppConfig
+from django.db.backends.signals import connection_created
+
+STORE_THREADS = ("engine-database", "intake")  # which repeat the same few statements for ever
 
 
 class ExecutionsConfig(AppConfig):
     name = "executions"
+
+    def ready(self) -> None:
+        connection_created.connect(tune_store_threads, dispatch_uid="executions.tune")
+
+
+def tune_store_threads(connection: Any, **_: Any) -> None:
+    if connection.vendor == "postgresql" and threading.current_thread().name in STORE_THREADS:
+        from executions.store.postgresql import tune
+
+        tune()

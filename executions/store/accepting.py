@@ -7,8 +7,6 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import timedelta
 
-from django.db import connection
-
 from executions import encoding
 from executions.states import Status, StepStatus
 from executions.store.dialect import PAYLOAD_COLUMNS, STEP_COLUMNS, Row
@@ -31,7 +29,7 @@ EXECUTED = "executed"
 class Accepting(Limits):
     def live(self, automation_ids: set[uuid.UUID]) -> dict[uuid.UUID, LiveRow]:
         where, parameters = self.among("a.uid", automation_ids)
-        with connection.cursor() as cursor:
+        with self.cursor() as cursor:
             cursor.execute(
                 "SELECT a.uid, a.live_rev, o.direct_limit, o.duplicates_h FROM automations_automation a"
                 f" JOIN projects_organization o ON o.uid = a.organization_id WHERE {where}",
@@ -54,7 +52,7 @@ class Accepting(Limits):
             for new in executions if new.delivery
         ]  # fmt: skip
         rows.sort()  # one order of locks
-        with connection.cursor() as cursor:
+        with self.cursor() as cursor:
             cursor.execute(
                 "INSERT INTO executions_delivery"
                 " (trigger_id, key, organization_id, fingerprint, execution_id, expires_at)"

@@ -5,8 +5,6 @@ from __future__ import annotations
 import uuid
 from abc import abstractmethod
 
-from django.db import connection
-
 from executions import encoding
 from executions.states import Lane, StepStatus
 from executions.store.dialect import Row
@@ -43,7 +41,7 @@ class Claims(Throttle):
         return self.loaded(self.claim_suspect_rows(engine_id))
 
     def has_suspects(self) -> bool:
-        with connection.cursor() as cursor:
+        with self.cursor() as cursor:
             cursor.execute(f"SELECT 1 FROM executions_execution WHERE {SUSPECTS} LIMIT 1")
             return cursor.fetchone() is not None
 
@@ -64,7 +62,7 @@ class Claims(Throttle):
     def _load_step_runs(self, claimed: dict[uuid.UUID, Claimed]) -> None:
         """Read the payloads, and what is durable already of those that are resumed."""
         where, parameters = self.among("s.execution_id", claimed)
-        with connection.cursor() as cursor:
+        with self.cursor() as cursor:
             cursor.execute(
                 "SELECT s.execution_id, s.attempt, s.key, s.iteration, s.status, s.tries, s.error_code, s.resume_at,"
                 " COALESCE(p.body, s.input), COALESCE(q.body, s.output) FROM executions_steprun s"
@@ -90,7 +88,7 @@ class Claims(Throttle):
 
     def next_due(self) -> float | None:
         """Return the seconds until the earliest that waits for a time or for its turn may be claimed."""
-        with connection.cursor() as cursor:
+        with self.cursor() as cursor:
             lanes = " UNION ALL ".join(f"SELECT ({FIRST_OF_LANE.format(lane)}) AS run_at" for lane in (0, 1))
             cursor.execute(f"SELECT {self.seconds_since('MIN(run_at)')} FROM ({lanes}) AS first")
             seconds = cursor.fetchone()[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -53,6 +54,10 @@ class Dialect(ABC):
         moment: datetime | None = datetime.fromisoformat(value) if isinstance(value, str) else value
         return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment
 
+    def cursor(self) -> AbstractContextManager[Any]:
+        """Return a cursor of this thread's connection."""
+        return connection.cursor()
+
     # --- many rows at once
 
     @abstractmethod
@@ -71,6 +76,6 @@ class Dialect(ABC):
     def notify_reply(self) -> None: ...
 
     def _run(self, sql: str, parameters: Sequence[Any]) -> int:
-        with connection.cursor() as cursor:
+        with self.cursor() as cursor:
             cursor.execute(sql, parameters)
             return int(cursor.rowcount)

@@ -6,8 +6,6 @@ import uuid
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from django.db import connection
-
 from executions.store.claims import CLAIM_COLUMNS
 from executions.store.dialect import Dialect, Row
 from executions.store.rows import Held
@@ -35,7 +33,7 @@ class Leases(Dialect):
 
     def peers(self, engine_id: uuid.UUID) -> list[tuple[uuid.UUID, str, str, int, bool]]:
         """Return the other engines as (id, host, boot id, pid, is stale)."""
-        with connection.cursor() as cursor:
+        with self.cursor() as cursor:
             cursor.execute(
                 f"SELECT id, host, boot_id, pid, {self.is_stale} FROM executions_engine WHERE id <> %s",
                 [self.uid(engine_id)],
@@ -49,7 +47,7 @@ class Leases(Dialect):
         return bool(self._run("DELETE FROM executions_engine WHERE id = %s", [self.uid(engine_id)]))
 
     def held_by(self, engine_id: uuid.UUID) -> list[Held]:
-        with connection.cursor() as cursor:
+        with self.cursor() as cursor:
             cursor.execute(
                 "SELECT id, suspicion, deaths FROM executions_execution WHERE status = 1 AND engine_id = %s",
                 [self.uid(engine_id)],
@@ -65,7 +63,7 @@ class Leases(Dialect):
 
     def take_over(self, execution_id: uuid.UUID, engine_id: uuid.UUID) -> list[Row]:
         """Make a dead engine's execution another one's, still Running; return CLAIM_COLUMNS."""
-        with connection.cursor() as cursor:
+        with self.cursor() as cursor:
             cursor.execute(
                 "UPDATE executions_execution SET engine_id = %s, claim = claim + 1, rev = rev + 1"
                 f" WHERE id = %s AND status = 1 RETURNING {CLAIM_COLUMNS}",

@@ -7,8 +7,6 @@ from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from django.db import connection
-
 from executions.store.dialect import Dialect
 
 NEVER = datetime(1970, 1, 1, tzinfo=UTC)
@@ -17,7 +15,7 @@ NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 class Limits(Dialect):
     def reserve(self, organization_id: uuid.UUID, month: date, wanted: int) -> int:
         """Return how many of the wanted executions the month's hard limit leaves, and reserve them."""
-        with connection.cursor() as cursor:
+        with self.cursor() as cursor:
             if self._add_reserved(cursor, organization_id, month, wanted):
                 return wanted
             left = min(wanted, self._left(cursor, organization_id, month))
@@ -51,7 +49,7 @@ class Limits(Dialect):
 
     def take_email(self, organization_id: uuid.UUID, month: date) -> bool:
         """Count one e-mail of the month; return False when the organization's maximum is reached."""
-        with connection.cursor() as cursor:
+        with self.cursor() as cursor:
             self._left(cursor, organization_id, month)
             cursor.execute(
                 "UPDATE projects_usagemonth SET emails = emails + 1 WHERE organization_id = %s AND month = %s"
@@ -72,7 +70,7 @@ class Limits(Dialect):
 
     def place_direct(self, organization_id: uuid.UUID, wanted: int, limit: int) -> list[datetime | None]:
         """Take places in the organization's minutes; return for each its minute, or None for the one that runs now."""
-        with connection.cursor() as cursor:
+        with self.cursor() as cursor:
             cursor.execute(
                 f"UPDATE executions_pace SET direct_used = CASE WHEN direct_minute < {self.this_minute} THEN %s"
                 " ELSE direct_used + %s END,"

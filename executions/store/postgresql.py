@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from functools import cache
 from typing import Any
 
 import orjson
+import psycopg
 from django.db import connection
 
 from executions.states import FINAL, Status
@@ -18,6 +20,9 @@ from executions.store.dialect import Row
 from executions.store.leases import STALE_AFTER_S
 from executions.store.rows import Claimed, Move
 
+PREPARE_AFTER = 3  # executions of a statement
+# A plan is kept while the tables grow from nothing, so it must be the one for large tables from the start.
+FOR_KEPT_PLANS = ("enable_seqscan", "enable_hashjoin", "enable_mergejoin", "jit")
 WORK_CHANNEL, REPLY_CHANNEL = "agentos_work", "agentos_reply"
 
 
@@ -32,12 +37,26 @@ def column_types(table: str) -> dict[str, str]:
         return dict(cursor.fetchall())
 
 
+def tune() -> None:
+    """Prepare this connection's statements and keep their plans: for threads that repeat the same few for ever."""
+    connection.connection.prepare_threshold = PREPARE_AFTER
+    with connection.cursor() as cursor:
+        cursor.execute("; ".join(f"SET {name} = off" for name in FOR_KEPT_PLANS))
+
+
 class PostgreSQLStore(Store):
     now = "now()"
     seconds_ago = "clock_timestamp() - make_interval(secs => %s::float8)"
     lock_paces = "FOR UPDATE OF p SKIP LOCKED"
     this_minute = "date_trunc('minute', now())"
     is_stale = f"beat_at < now() - interval '{STALE_AFTER_S} seconds'"
+
+    @contextmanager
+    def cursor(self) -> Iterator[Any]:
+        """Yield a cursor that binds on the server, so that what is repeated is planned once (see `tune`)."""
+        connection.ensure_connection()
+        with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
+            yield cursor
 
     def seconds_since(self, moment: str) -> str:
         return f"EXTRACT(EPOCH FROM clock_timestamp() - {moment})::float8"
@@ -63,7 +82,7 @@ class PostgreSQLStore(Store):
         return f"{column} = ANY(%s)", [list(ids)]
 
     def claim_rows(self, engine_id: uuid.UUID, limit: int) -> list[Row]:
-        with connection.cursor() as cursor:
+        with self.cursor() as cursor:
             cursor.execute(
                 f"UPDATE executions_execution SET {STARTING}, started_at = COALESCE(started_at, now())"
                 f" WHERE id = ANY(ARRAY(SELECT id FROM executions_execution WHERE {DUE} AND lane < 2"
@@ -74,7 +93,7 @@ class PostgreSQLStore(Store):
             return list(cursor.fetchall())
 
     def claim_suspect_rows(self, engine_id: uuid.UUID) -> list[Row]:
-        with connection.cursor() as cursor:
+        with self.cursor() as cursor:
             cursor.execute(
                 f"UPDATE executions_execution SET {STARTING}, started_at = COALESCE(started_at, now())"
                 f" WHERE id = ANY(ARRAY(SELECT id FROM executions_execution WHERE {SUSPECTS}"
@@ -84,7 +103,7 @@ class PostgreSQLStore(Store):
             return list(cursor.fetchall())
 
     def claim_next_throttled(self, engine_id: uuid.UUID, organization_id: Any, limit: int) -> list[Row]:
-        with connection.cursor() as cursor:
+        with self.cursor() as cursor:
             cursor.execute(
                 f"UPDATE executions_execution SET lane = 1, {STARTING}, started_at = now()"
                 " WHERE id = ANY(ARRAY(SELECT id FROM executions_execution WHERE organization_id = %s AND status = 0"
@@ -98,7 +117,7 @@ class PostgreSQLStore(Store):
         if not executions:
             return set()
         claims = {execution.id: execution.claim for execution in executions}
-        with connection.cursor() as cursor:
+        with self.cursor() as cursor:
             cursor.execute(
                 "SELECT id, claim FROM executions_execution WHERE id = ANY(%s) AND status = 1 AND engine_id = %s"
                 " ORDER BY id FOR UPDATE",
@@ -109,7 +128,7 @@ class PostgreSQLStore(Store):
     def apply_moves(self, engine_id: uuid.UUID, moves: list[Move]) -> set[uuid.UUID]:
         if not moves:
             return set()
-        with connection.cursor() as cursor:
+        with self.cursor() as cursor:
             cursor.execute(
                 "UPDATE executions_execution e SET status = r.status, reason_code = r.reason_code, reason = r.reason,"
                 " ran_ms = r.ran_ms, run_at = COALESCE(r.run_at, e.run_at), steps = r.steps, connectors = r.connectors,"

@@ -7,8 +7,6 @@ from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from django.db import connection
-
 from executions import encoding
 from executions.states import FINAL, Status, StepStatus, counts
 from executions.store.dialect import PAYLOAD_COLUMNS, STEP_COLUMNS, STEP_KEY, Dialect, Row, upsert
@@ -103,7 +101,7 @@ class Results(Dialect):
     def replies(self, waiting: Iterable[uuid.UUID]) -> dict[uuid.UUID, ReplyRow]:
         """Return what is known for callers who wait: a reply, or the end without one."""
         where, parameters = self.among("e.id", waiting)
-        with connection.cursor() as cursor:
+        with self.cursor() as cursor:
             cursor.execute(
                 "SELECT e.id, e.status, COALESCE(p.body, s.output) FROM executions_execution e"
                 " LEFT JOIN executions_steprun s ON s.execution_id = e.id AND s.attempt = e.attempt"

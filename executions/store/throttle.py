@@ -11,8 +11,6 @@ import uuid
 from abc import abstractmethod
 from typing import Any
 
-from django.db import connection
-
 from executions.store.dialect import Dialect, Row
 
 LEEWAY_S = 0.05  # that an engine may come late without losing the next start's time
@@ -35,7 +33,7 @@ class Throttle(Dialect):
     def claim_throttled(self, engine_id: uuid.UUID, limit: int) -> list[Row]:
         """Start what is next in each organization's line, as far as its rate allows."""
         since = self.seconds_since("p.throttle_at")
-        with connection.cursor() as cursor:
+        with self.cursor() as cursor:
             cursor.execute(
                 f"SELECT p.organization_id, o.throttle_rate, {since} FROM executions_pace p JOIN projects_organization"
                 f" o ON o.uid = p.organization_id WHERE {since} * o.throttle_rate >= 1 AND {self.WAITING}"
@@ -65,7 +63,7 @@ class Throttle(Dialect):
 
     def next_throttled(self) -> float | None:
         """Return the seconds until a throttled lane may start its next."""
-        with connection.cursor() as cursor:
+        with self.cursor() as cursor:
             cursor.execute(
                 f"SELECT MIN(1 / o.throttle_rate - {self.seconds_since('p.throttle_at')}) FROM executions_pace p"
                 f" JOIN projects_organization o ON o.uid = p.organization_id WHERE {self.WAITING}"
