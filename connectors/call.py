@@ -159,13 +159,14 @@ class Action[I: BaseModel]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One kind of trigger that a connector offers."""
+    """One kind of trigger that a connector offers; `is_timed` says that the clock fires it, so that it has no URL."""
 
     key: str
     title: str
     summary: str
     config: type[BaseModel]
     sample: JSON = None
+    is_timed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

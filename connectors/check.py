@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from connectors import mapping
-from connectors.call import JSON, Action
+from connectors.call import JSON, Action, Event
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,16 @@ def check_input(action: Action[Any], raw: dict[str, JSON]) -> list[Problem]:
             if not _leads_to_template(raw, detail["loc"]):
                 found.append(Problem(detail["loc"], detail["msg"].removeprefix("Value error, ")))
     return found
+
+
+def check_config(event: Event, raw: dict[str, JSON]) -> list[Problem]:
+    """Check a trigger's settings, in which nothing is a template."""
+    try:
+        event.config.model_validate(raw)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_input=False)
+        return [Problem(detail["loc"], detail["msg"].removeprefix("Value error, ")) for detail in found]
+    return []
 
 
 def _is_template(value: object) -> bool:

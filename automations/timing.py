@@ -1,0 +1,52 @@
+"""Triggers that the clock fires: what their settings say, and what is wrong with them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pydantic import ValidationError
+
+from automations.definition import TriggerPart
+from connectors.check import Problem, check_config
+from connectors.registry import CONNECTORS
+from connectors.schedule import Rule, next_slot, next_slots
+
+SHOWN = 5
+
+
+def is_timed(connector: str, event: str) -> bool:
+    found = CONNECTORS.get(connector)
+    declared = found.event(event) if found else None
+    return bool(declared and declared.is_timed)
+
+
+def rule_of(part: TriggerPart) -> Rule | None:
+    """Return the rule of a schedule; None for every other trigger and for unfinished settings."""
+    if not is_timed(part.connector, part.event):
+        return None
+    try:
+        return Rule.model_validate(part.config)
+    except ValidationError:
+        return None
+
+
+def next_times(part: TriggerPart, now: datetime) -> list[datetime]:
+    """Return the next fire times in the schedule's own zone; none for unfinished settings."""
+    rule = rule_of(part)
+    return next_slots(rule, now, SHOWN) if rule else []
+
+
+def problems(part: TriggerPart, now: datetime, *, known_first_day: str | None = None) -> list[Problem]:
+    """Return what is wrong with a trigger's settings; a first day in the past may stay, but not be chosen."""
+    connector = CONNECTORS.get(part.connector)
+    event = connector.event(part.event) if connector else None
+    found = check_config(event, part.config) if event else []
+    rule = rule_of(part)
+    if found or rule is None:
+        return found
+    first = rule.first_day
+    if first and first < now.astimezone(rule.zone).date() and first.isoformat() != known_first_day:
+        return [Problem(("first_day",), "not in the past")]
+    if next_slot(rule, now) is None:
+        return [Problem(("last_day" if rule.last_day else "unit",), "it never fires with these settings")]
+    return []
