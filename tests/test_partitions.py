@@ -252,7 +252,8 @@ def fill(database: PostgresqlDatabase) -> None:
         database.query(
             "INSERT INTO executions_execution (id, organization_id, project_id, automation_id, version_id, kind,"
             " status, lane, reason_code, reason, attempt, claim, deaths, run_at, time_limit_s, ran_ms, steps,"
-            " connectors, is_counted, rev) SELECT id, id, id, id, id, 0, 3, 1, '', '', 1, 1, 0, now(), 300, 0, 1, '', true, 1"
+            " connectors, is_counted, rev)"
+            " SELECT id, id, id, id, id, 0, 3, 1, '', '', 1, 1, 0, now(), 300, 0, 1, '', true, 1"
             " FROM (SELECT %s::uuid AS id) r",
             [id_at(moment)],
         )
