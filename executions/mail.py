@@ -60,7 +60,7 @@ class OrganizationMail:
         if not self._in_database(lambda: store().take_email(self.organization_id, month)):
             raise StopPartially("The organization's monthly e-mail maximum is reached.", code="email_limit")
         try:
-            return _deliver(message)
+            return deliver(message)
         except StepError:
             self._in_database(lambda: store().return_email(self.organization_id, month))
             raise
@@ -73,7 +73,7 @@ class OrganizationMail:
             connection.close()
 
 
-def _deliver(message: Message) -> str:
+def deliver(message: Message) -> str:
     message_id = make_msgid(domain="agentos")
     headers = {"Message-ID": message_id}
     mail = EmailMultiAlternatives(

@@ -8,11 +8,14 @@ from django.utils import timezone
 from django_q.models import Schedule
 from django_q.tasks import async_task
 
-from executions import retention
+from executions import limits, retention
 from executions.store import partitions
 
 BUDGET_S = 20  # well below the cluster's timeout, which would end the worker and its engine
-SCHEDULES = {"retention": "executions.tasks.remove_old"}  # hourly
+SCHEDULES = {
+    "retention": ("executions.tasks.remove_old", Schedule.HOURLY),
+    "limits": ("executions.tasks.notify_of_limits", Schedule.MINUTES),  # each minute
+}
 
 
 def remove_old() -> str:
@@ -27,13 +30,18 @@ def remove_old() -> str:
     return ", ".join(f"{name} {count}" for name, count in run.counts.items() if count) or "nothing to remove"
 
 
+def notify_of_limits() -> str:
+    """Tell the owners of organizations that come near a limit of the month, or reach it."""
+    return f"{limits.send_due_notices()} notices sent"
+
+
 def make_schedules() -> None:
     """Make sure that each schedule is there once, whichever clusters start at the same time."""
     with partitions.one_at_a_time(1):
-        for name, function in SCHEDULES.items():
+        for name, (function, kind) in SCHEDULES.items():
             first, *more = Schedule.objects.filter(func=function).order_by("pk") or [None]
             if first is None:
                 soon = timezone.now() + timedelta(minutes=1)
-                Schedule.objects.create(name=name, func=function, schedule_type=Schedule.HOURLY, next_run=soon)
+                Schedule.objects.create(name=name, func=function, schedule_type=kind, minutes=1, next_run=soon)
             for schedule in more:
                 schedule.delete()

@@ -1,0 +1,163 @@
+"""E-mails to an organization's owners when a limit of the month is near or reached: once a level, whoever notices."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.db.models import F, Q
+from django.urls import reverse
+
+from connectors.call import Message, StepError
+from executions.mail import deliver
+from projects.limits import NEAR_PERCENT
+from projects.models import LimitNotice, Membership, Organization, Project, UsageMonth, this_month
+
+logger = logging.getLogger(__name__)
+
+LEVELS = (100, NEAR_PERCENT)
+BUDGET_S = 20.0  # after which a look begins no other notice: the next one goes on
+Limit = LimitNotice.Limit
+COLUMNS = {Limit.SOFT: "soft_limit", Limit.HARD: "hard_limit", Limit.EMAIL: "email_limit"}
+EFFECTS = {
+    Limit.SOFT: "a banner says so; executions go on",
+    Limit.HARD: "new requests at trigger URLs are refused with 429; what is under way ends as usual",
+    Limit.EMAIL: "an execution that comes to an e-mail step ends Partially Executed",
+}
+TEXT = """\
+{organization} has used {used:,} of {most:,} {what} in {month:%B %Y}: {share} % of its {limit}.
+
+{since}, until {until:%-d %B %Y}, 00:00 UTC: {effect}.
+
+Where it stands now: {url}
+
+You get this as an owner of {organization}, once a month for each limit when it is near and when it is reached.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One limit of an organization at the highest level that it has reached in a month."""
+
+    organization: Organization
+    month: date
+    limit: LimitNotice.Limit
+    used: int
+    most: int
+
+    @property
+    def percent(self) -> int:
+        return 100 if self.used >= self.most else NEAR_PERCENT
+
+    def send(self) -> bool:
+        """Tell the owners unless somebody else has; when none could be told, leave it to the next look."""
+        owners = self._owners()
+        if not owners or not (marks := self._mark()):
+            return False
+        if self._tell(owners):
+            return True
+        LimitNotice.objects.filter(pk__in=marks).delete()
+        return False
+
+    def _owners(self) -> list[str]:
+        owners = Membership.objects.filter(organization=self.organization, role=Membership.Role.OWNER)
+        active = User.objects.filter(is_active=True, pk__in=owners.values("user")).exclude(email="")
+        return list(active.order_by("pk").values_list("email", flat=True))
+
+    def _mark(self) -> list[int]:
+        """Take this level, and the one below, which needs no e-mail any more; return nothing where it is taken."""
+        marks: list[int] = []
+        for level in (level for level in LEVELS if level <= self.percent):
+            mark, is_new = LimitNotice.objects.get_or_create(
+                organization=self.organization, month=self.month, limit=self.limit, percent=level
+            )
+            if level == self.percent and not is_new:
+                return []
+            marks += [mark.pk] if is_new else []
+        return marks
+
+    def _tell(self, owners: list[str]) -> int:
+        """Return how many the mail server took an e-mail for; when it is away, the others are not tried."""
+        told = 0
+        for owner in owners:
+            try:
+                deliver(Message(to=[owner], cc=[], bcc=[], subject=self.subject, text=self.text))
+                told += 1
+            except StepError as error:
+                logger.error("an owner of organization %s is not told of a limit: %s", self.organization.pk, error.code)
+                if error.code == "mail_server":
+                    break
+        return told
+
+    @property
+    def subject(self) -> str:
+        state = "reached" if self.percent == 100 else f"{self.percent} % used"
+        return " ".join(f"{self.organization.name}: {self.limit.label}, {state}".split())
+
+    @property
+    def text(self) -> str:
+        return TEXT.format(
+            organization=self.organization.name,
+            used=self.used,
+            most=self.most,
+            what="e-mails" if self.limit is Limit.EMAIL else "executions",
+            month=self.month,
+            share=100 * self.used // self.most,
+            limit=self.limit.label,
+            since="Now" if self.percent == 100 else "At 100 %",
+            until=(self.month + timedelta(days=31)).replace(day=1),
+            effect=EFFECTS[self.limit],
+            url=self._url(),
+        )
+
+    def _url(self) -> str:
+        project = Project.objects.kept().filter(organization=self.organization).order_by("pk").first()
+        path = reverse("executions:usage", args=[project.pk]) if project else reverse("projects:list")
+        return f"{settings.BASE_URL}{path}"
+
+
+def send_due_notices() -> int:
+    """Send what is due and return how many notices that were."""
+    deadline, sent = time.monotonic() + BUDGET_S, 0
+    for notice in due_notices():
+        if time.monotonic() > deadline:
+            break
+        sent += notice.send()
+    return sent
+
+
+def due_notices() -> list[Notice]:
+    """Return the limits that are near or reached this month and not told yet, by two questions however many there are.
+
+    Their e-mails are no step's: they do not count against the month's.
+    """
+    month = this_month()
+    near = Q()
+    for limit, column in COLUMNS.items():
+        nearly = F(f"organization__{column}") * ((NEAR_PERCENT - 1) / 100)  # exact below, in integers
+        near |= Q((f"organization__{column}__gt", 0), (f"{_counter(limit)}__gte", nearly))
+    rows = list(UsageMonth.objects.filter(near, month=month).select_related("organization"))
+    notices = LimitNotice.objects.filter(month=month, organization__in=[row.organization_id for row in rows])
+    told = set(notices.values_list("organization", "limit", "percent")) if rows else set()
+    return [
+        notice
+        for row in rows
+        for notice in _notices_of(row)
+        if (notice.organization.pk, notice.limit.value, notice.percent) not in told
+    ]
+
+
+def _notices_of(row: UsageMonth) -> Iterator[Notice]:
+    for limit, column in COLUMNS.items():
+        used, most = getattr(row, _counter(limit)), getattr(row.organization, column)
+        if most and 100 * used >= NEAR_PERCENT * most:
+            yield Notice(row.organization, row.month, limit, used, most)
+
+
+def _counter(limit: LimitNotice.Limit) -> str:
+    return "emails" if limit is Limit.EMAIL else "reserved"
