@@ -87,7 +87,9 @@ def make_field(schema: Schema) -> forms.Field:
     example = next(iter(schema.get("examples", [])), "")
     make = FIELDS.get(schema.get("widget", "text"), _text)
     options = {"label": schema.get("title"), "help_text": schema.get("description", "")}
-    return make(schema, example if isinstance(example, str) else "", options)
+    field = make(schema, example if isinstance(example, str) else "", options)
+    field.units = schema.get("units", ())  # type: ignore[attr-defined]  # of a schedule, for which it is shown
+    return field
 
 
 def _text(schema: Schema, example: str, options: Options) -> forms.Field:
@@ -95,12 +97,14 @@ def _text(schema: Schema, example: str, options: Options) -> forms.Field:
 
 
 def _select(schema: Schema, example: str, options: Options) -> forms.Field:
-    choices = [(choice, _choice_label(str(choice))) for choice in schema.get("enum", [])]
+    labels = schema.get("labels", {})
+    choices = [(choice, labels.get(choice) or _choice_label(str(choice))) for choice in schema.get("enum", [])]
     return Choice(choices=choices, **options)
 
 
 def _checkboxes(schema: Schema, example: str, options: Options) -> forms.Field:
-    return Choices(choices=[(choice, choice) for choice in schema["items"].get("enum", [])], **options)
+    labels = schema.get("labels", {})
+    return Choices(choices=[(choice, labels.get(choice, choice)) for choice in schema["items"]["enum"]], **options)
 
 
 def _switch(schema: Schema, example: str, options: Options) -> forms.Field:
@@ -183,7 +187,7 @@ def _throttle_help(automation: Automation) -> str:
     organization = automation.organization
     return format_html(
         "Executions start in order, at the rate that all throttled automations of {} share: {} a second,"
-        ' <a href="{}#throttle" hx-boost="false">set in its settings</a>. Off: those that wait start directly.',
+        ' <a href="{}#throttle" hx-boost="false">set in its settings</a>. Off, those that wait start directly.',
         organization.name,
         f"{organization.throttle_rate:g}",
         reverse("projects:organization", args=[organization.pk]),

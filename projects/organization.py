@@ -40,6 +40,8 @@ def organization(request: HttpRequest, organization_uid: uuid.UUID) -> HttpRespo
         "may_change": may_change,
         "use": month_use(found),
         "month": this_month(),
+        "rate": f"{found.throttle_rate:g}",
+        "highest_rate": f"{found.throttle_rate_limit:g}",
         "burst": BURST,
         "burst_time": timedelta(seconds=(BURST - 1) / found.throttle_rate),
     }

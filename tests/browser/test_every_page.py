@@ -26,19 +26,21 @@ def addresses(product: Installation) -> dict[str, str]:
         "builder": f"{project}/automations/{demo['automations']['chain']['uid']}/",
         "trigger": f"{project}/automations/{demo['automations']['chain']['uid']}/trigger/",
         "step": f"{project}/automations/{demo['automations']['chain']['uid']}/steps/deliver/",
+        "requests": f"{project}/automations/{demo['automations']['transform']['uid']}/requests/",
         "log": f"{project}/executions/",
         "nothing matches": f"{project}/executions/?status=running",
         "usage": f"{project}/usage/",
         "variables": f"{project}/variables/",
         "settings": "/settings/",
+        "organization": f"/settings/organization/{demo['organization_uid']}/",
         "help": "/help/executions/",
         "not found": "/nowhere/",
     }
 
 
 NAMES = [
-    "projects", "automations", "new automation", "builder", "trigger", "step", "log", "nothing matches", "usage",
-    "variables", "settings", "help", "not found",
+    "projects", "automations", "new automation", "builder", "trigger", "step", "requests", "log", "nothing matches",
+    "usage", "variables", "settings", "organization", "help", "not found",
 ]  # fmt: skip
 
 
