@@ -1,7 +1,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from datetime import timedelta
+from io import StringIO
 
+import pytest
+from django.core.management import call_command
+from django.utils import timezone
+
+from executions.models import Engine, Execution, StepRun
+from executions.states import Status, StepStatus
 from tests.support.installation import Installation
 from tests.support.processes import until
 from tests.test_intake import database_away
@@ -24,3 +33,56 @@ def test_healthz_answers_and_readyz_does_not_when_the_database_is_away(server: I
         status, body = server.get("/readyz")
         assert (status, json.loads(body)["reason"]) == (503, "The database does not answer.")
         assert server.get("/healthz")[0] == 200
+
+
+# --- manage.py engines
+
+
+def engines(*options: str) -> list[str]:
+    """Return the lines that the command prints."""
+    out = StringIO()
+    call_command("engines", *options, stdout=out)
+    return out.getvalue().splitlines()
+
+
+@pytest.mark.django_db
+def test_engines_says_when_there_is_none() -> None:
+    assert engines() == ["No engine runs: start the cluster (manage.py qcluster)."]
+
+
+@pytest.mark.django_db
+def test_engines_marks_one_that_stops_and_one_whose_lease_is_over() -> None:
+    now = timezone.now()
+    for pid, (is_stopping, silent) in enumerate(((False, 0), (True, 0), (False, 300))):
+        beat_at, started_at = now - timedelta(seconds=silent), now + timedelta(seconds=pid)
+        fields = {"is_stopping": is_stopping, "beat_at": beat_at, "started_at": started_at}
+        Engine.objects.create(host="here", pid=pid, boot_id="", **fields)
+
+    fresh, stopping, stale = engines()
+
+    assert "here:0" in fresh and "stopping" not in fresh and "STALE" not in fresh
+    assert "here:1" in stopping and stopping.endswith("stopping")
+    assert "here:2" in stale and "STALE" in stale
+
+
+def test_engines_lists_what_each_runs_and_how_far_it_is(make_execution: Callable[..., Execution]) -> None:
+    engine = Engine.objects.create(host="here", pid=1, boot_id="")
+    values = {"status": Status.RUNNING, "engine_id": engine.pk, "attempt": 2}
+    hour_ago = timezone.now() - timedelta(hours=1)
+    long, new = make_execution(started_at=hour_ago, **values), make_execution(started_at=timezone.now(), **values)
+    make_execution(status=Status.SUCCESS)
+    for attempt, position, status in (
+        (1, 9, StepStatus.SUCCESS),
+        (2, 3, StepStatus.FAILED),
+        (2, 4, StepStatus.RUNNING),
+    ):
+        StepRun.objects.create(
+            execution_id=long.pk, attempt=attempt, key=f"step{position}", position=position, status=status,
+            organization_id=long.organization_id, connector="http", action="request", started_at=hour_ago,
+        )  # fmt: skip
+
+    of_engine, first, second = engines("--executions")
+
+    assert "here:1" in of_engine and len(engines()) == 1
+    assert f"{long.pk}  Orders  attempt 2  after step 3  for 3" in first
+    assert f"{new.pk}  Orders  attempt 2  no step durable yet  for" in second

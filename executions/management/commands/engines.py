@@ -1,22 +1,52 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
-from django.core.management.base import BaseCommand
-from django.utils import timezone
+from django.core.management.base import BaseCommand, CommandParser
+from django.db.models import F, Max, OuterRef, Subquery
+from django.db.models.functions import Now
 
-from executions.models import Engine
+from executions.models import Engine, Execution, StepRun
+from executions.states import Status, StepStatus
+from executions.store.leases import STALE_AFTER_S
+
+SHOWN = 500  # executions of one engine
 
 
 class Command(BaseCommand):
-    help = "Show the engines: where each runs, since when, how many executions it holds and its last beat."
+    help = "Show who runs what since when: each engine, its last beat, and with --executions what it runs."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--executions", action="store_true", help="list the executions that each engine runs")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        now = timezone.now()
-        for engine in Engine.objects.order_by("started_at"):
-            beat = (now - engine.beat_at).total_seconds()
-            state = " stopping" if engine.is_stopping else ""
-            self.stdout.write(
-                f"{engine.id}  {engine}  since {engine.started_at:%Y-%m-%d %H:%M:%S}"
-                f"  runs {engine.running}  beat {beat:.1f} s ago  {engine.rss_kb // 1024} MB{state}"
-            )
+        engines = list(Engine.objects.order_by("started_at").annotate(age=Now() - F("beat_at")))
+        for engine in engines:
+            self.stdout.write(line_of(engine, engine.age))
+            for line in running(engine) if options["executions"] else ():
+                self.stdout.write(f"    {line}")
+        if not engines:
+            self.stdout.write("No engine runs: start the cluster (manage.py qcluster).")
+
+
+def line_of(engine: Engine, age: timedelta) -> str:
+    marks = (engine.is_stopping, "stopping"), (age.total_seconds() > STALE_AFTER_S, "STALE: a peer buries it")
+    return "  ".join([
+        f"{engine.id}  {engine}  since {engine.started_at:%Y-%m-%d %H:%M:%S}  runs {engine.running}"
+        f"  beat {max(0.0, age.total_seconds()):.1f} s ago  {engine.rss_kb // 1024} MB",
+        *(mark for is_so, mark in marks if is_so),
+    ])  # fmt: skip
+
+
+def running(engine: Engine) -> Iterator[str]:
+    """Yield a line for each execution, the longest-running first; a step counts once it is durable."""
+    durable = StepRun.objects.filter(execution=OuterRef("pk"), attempt=OuterRef("attempt")).order_by()
+    ended = durable.exclude(status=StepStatus.RUNNING).values("execution")
+    position = Subquery(ended.annotate(last=Max("position")).values("last"))
+    held = Execution.objects.filter(engine_id=engine.pk, status=Status.RUNNING).order_by("started_at", "id")
+    told = held.values_list("id", "automation__name", "attempt", position, Now() - F("started_at"))
+    for pk, name, attempt, last, lasts in told[:SHOWN]:
+        after = f"after step {last}" if last else "no step durable yet"
+        yield f"{pk}  {name}  attempt {attempt}  {after}  for {lasts.total_seconds() if lasts else 0:.1f} s"
