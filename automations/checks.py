@@ -13,8 +13,8 @@ from automations.definition import ActionStep
 from automations.references import roots
 from automations.samples import TRIGGER, Samples
 from connectors import mapping
-from connectors.check import check_input
-from connectors.registry import find_action
+from connectors.check import check_config, check_input
+from connectors.registry import CONNECTORS, find_action
 
 NOT_JSON = (
     'Body: this is not JSON. Put templates into quotes, {"id": "{{ trigger.body.id }}"}; a number stays a number.'
@@ -65,7 +65,15 @@ def step_title(step: Any) -> str:
 def _of_trigger(samples: Samples) -> Iterator[Finding]:
     if not samples.definition.trigger.is_configured or samples.automation.trigger is None:
         yield Finding(key=TRIGGER, title="Trigger", message="Choose what starts the automation.")
-    elif samples.test_of(TRIGGER) is None:
+        return
+    part = samples.definition.trigger
+    connector = CONNECTORS.get(part.connector)
+    event = connector.event(part.event) if connector else None
+    wrong = check_config(event, part.config) if event else []
+    for problem in wrong:
+        assert event is not None
+        yield Finding(key=TRIGGER, title="Trigger", message=f"{label_of(event.config, problem.loc)}: {problem.message}")
+    if not wrong and samples.test_of(TRIGGER) is None:
         yield Finding(key=TRIGGER, title="Trigger", message="Not tested since its last change.", is_untested=True)
 
 

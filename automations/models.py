@@ -9,10 +9,13 @@ from django.conf import settings
 from django.core.validators import MinValueValidator
 from django.db import IntegrityError, models, transaction
 from django.db.models import F
+from django.db.models.functions import Now
 from django.utils import timezone
 
+from automations import timing
 from automations.definition import Definition
 from automations.fields import OrderedJSONField
+from connectors.schedule import next_slot
 from projects import secrets
 from projects.ids import new_id
 from projects.models import Asker, Organization, Project
@@ -107,13 +110,17 @@ class Automation(models.Model):
         problems = []
         if not definition.trigger.is_configured or self.trigger is None:
             problems.append("Configure the trigger first.")
+        elif self.trigger.is_timed and timing.rule_of(definition.trigger) is None:
+            problems.append("Finish the schedule first: its settings do not say when it fires.")
         if not any(not step.disabled for step in definition.walk()):
             problems.append("Add at least one step first.")
         if problems:
             raise NotReady(problems)
         with transaction.atomic():
+            fired = self.live_version.definition["trigger"] if self.live_version else None
             version = self._version_of(definition, user)
-            self._change_live(is_active=True, live_version=version)
+            is_new_rule = version.definition["trigger"] != fired
+            self._change_live(is_new_rule, is_active=True, live_version=version)
         return version
 
     def deactivate(self) -> None:
@@ -166,7 +173,7 @@ class Automation(models.Model):
         with transaction.atomic():
             self.triggers.filter(replaced_at=None).update(replaced_at=timezone.now())
             trigger = Trigger(automation=self, connector=connector, event=event)
-            secret = trigger.set_new_secret()
+            secret = "" if trigger.is_timed else trigger.set_new_secret()
             trigger.save(force_insert=True)
             self._change_live()
         return trigger, secret
@@ -193,10 +200,12 @@ class Automation(models.Model):
         last = self.versions.aggregate(last=models.Max("number"))["last"] or 0
         return self.versions.create(number=last + 1, definition=stored, created_by=user)
 
-    def _change_live(self, **fields: Any) -> None:
+    def _change_live(self, is_new_rule: bool = False, /, **fields: Any) -> None:
         now = timezone.now()
-        Automation.objects.filter(pk=self.pk).update(live_rev=F("live_rev") + 1, updated_at=now, **fields)
-        self.refresh_from_db()
+        with transaction.atomic():
+            Automation.objects.filter(pk=self.pk).update(live_rev=F("live_rev") + 1, updated_at=now, **fields)
+            self.refresh_from_db()
+            Schedule.objects.follow(self, anew=is_new_rule)
 
 
 class Version(models.Model):
@@ -239,10 +248,27 @@ class Trigger(models.Model):
     def url(self) -> str:
         return f"{settings.BASE_URL}/automations-api/run/{self.uid}"
 
+    @property
+    def is_timed(self) -> bool:
+        """Return whether the clock fires it: it has no trigger URL then."""
+        return timing.is_timed(self.connector, self.event)
+
     def set_new_secret(self) -> str:
         secret = random.token_urlsafe(24)
         self.encrypted_secret = secrets.encrypt(secret)
         return secret
+
+
+class ScheduleQuerySet(models.QuerySet["Schedule"]):
+    def follow(self, automation: Automation, *, anew: bool) -> None:
+        """Have a row while the clock starts the automation; one that is there keeps its time, unless made anew."""
+        trigger, rule = automation.trigger, timing.live_rule(automation)
+        lasting = trigger if trigger and trigger.is_timed and rule and not anew else None
+        self.filter(trigger__automation=automation.pk).exclude(trigger=lasting).delete()
+        if trigger and trigger.is_timed and rule:
+            now = Trigger.objects.annotate(now=Now()).values_list("now", flat=True).get(pk=trigger.pk)
+            if (next_at := next_slot(rule, now)) is not None:
+                self.get_or_create(trigger=trigger, defaults={"next_at": next_at})
 
 
 class Schedule(models.Model):
@@ -250,6 +276,8 @@ class Schedule(models.Model):
 
     trigger = models.OneToOneField(Trigger, models.CASCADE, primary_key=True, related_name="schedule")
     next_at = models.DateTimeField(db_index=True)
+
+    objects = ScheduleQuerySet.as_manager()
 
 
 class StepTest(models.Model):

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from automations.definition import TriggerPart
+from automations.definition import Definition, TriggerPart
 from connectors.check import Problem, check_config
 from connectors.registry import CONNECTORS
 from connectors.schedule import Rule, next_slot, next_slots
 
+if TYPE_CHECKING:
+    from automations.models import Automation
+
 SHOWN = 5
+
+
+def live_rule(automation: Automation) -> Rule | None:
+    """Return the rule that fires the automation, or None when the clock does not."""
+    version = automation.live_version
+    if version is None or not automation.is_active or automation.deleted_at:
+        return None
+    return rule_of(Definition.model_validate(version.definition).trigger)
 
 
 def is_timed(connector: str, event: str) -> bool:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import zoneinfo
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property
 from itertools import islice, takewhile
 from typing import Any, Literal
@@ -50,6 +50,7 @@ CRON_SHAPE = "a cron expression has exactly 5 fields, minute hour day-of-month m
 TIME_OF_DAY = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
 METADATA_LIMIT = 64 * 1024
 EPOCH = date(2024, 1, 1)  # a Monday: what intervals of days, weeks and months count from without a first day
+ANY_TIME = datetime.combine(EPOCH, time())
 HORIZON = timedelta(days=3660)  # what does not fire in ten years never fires
 ON_TIME = timedelta(minutes=1)
 CATCH_UP_LIMIT = 100
@@ -109,7 +110,7 @@ class Rule(Input):
     time_zone: str = Field(
         "Etc/UTC",
         title="Time zone",
-        json_schema_extra={"widget": "select", "enum": ZONES, "labels": {name: name for name in ZONES}},
+        json_schema_extra={"widget": "select", "enum": [*ZONES], "labels": {name: name for name in ZONES}},
     )
     missed: Literal["once", "all", "none"] = Field(
         "once",
@@ -275,11 +276,11 @@ def check_cron(text: str) -> None:
         if any(step > most for step in steps):
             raise ValueError(f"{name}: a step of {max(steps)} is longer than its range, {span}")
         try:
-            CronSim(" ".join(part if at == index else "*" for at in range(5)), datetime(2024, 1, 1))
+            CronSim(" ".join(part if at == index else "*" for at in range(5)), ANY_TIME)
         except CronSimError:
             raise ValueError(f"{name}: “{part[:40]}” is not within {span}, such as *, 5, 1-5, */2 or 1,3") from None
     try:
-        CronSim(text, datetime(2024, 1, 1))
+        CronSim(text, ANY_TIME)
     except CronSimError:
         raise ValueError("day of month: never fires, none of its months has this day") from None
 
@@ -331,7 +332,7 @@ def _by_wall_clock(rule: Rule, after: datetime) -> Iterator[datetime]:
 
 
 def _midnight(day: date, zone: zoneinfo.ZoneInfo) -> datetime:
-    return _instant(datetime(day.year, day.month, day.day), zone)
+    return _instant(datetime.combine(day, time()), zone)
 
 
 def _instant(wall: datetime, zone: zoneinfo.ZoneInfo) -> datetime:

@@ -22,6 +22,7 @@ from executions.machine import boot_id, host_name
 from executions.mail import DjangoMail
 from executions.recovery import recover
 from executions.runner import Fenced, Runner
+from executions.schedules import start_due
 from executions.states import Status, StepStatus
 from executions.store import store
 from executions.store.rows import Claimed, Move, StepRecord
@@ -34,6 +35,7 @@ BEAT_S = 2.0
 STALL_S = 5.0  # that one execution may hold the loop
 LONGEST_DRAIN_S = 10.0  # that a suspect waits for the others to end
 ABANDONED_LIMIT = 8  # threads that nobody waits for any more
+LOOK_S = 1.0  # after which a schedule that was made or changed meanwhile is seen
 SHARDS = 16  # of the usage counters: engines do not wait for each other's rows
 
 
@@ -57,6 +59,7 @@ class Engine:
         self.database = DatabaseThread(self.id, self.id.int % SHARDS, self._claimed_in_thread)
         self.wake = wake_for_work(self._woken_in_thread)
         self.due: asyncio.TimerHandle | None = None
+        self.schedule_in = LOOK_S
 
     def start(self) -> None:
         """Start the engine in a daemon thread of this process."""
@@ -93,7 +96,7 @@ class Engine:
         self.database.start()
         await self._in_database(self._register)
         self.wake.start()
-        beats = [asyncio.create_task(self._beat()), asyncio.create_task(self._watch())]
+        beats = [asyncio.create_task(beat()) for beat in (self._beat, self._watch, self._keep_schedules)]
         logger.info("engine %s runs, %s slots", self.id, self.slots)
         await self.stop_requested.wait()
         await self._drain()
@@ -183,6 +186,19 @@ class Engine:
             self.due.cancel()
         if seconds < 60:  # later ones are looked up again by then
             self.due = self.loop.call_later(seconds + 0.001, self._ask)
+
+    # --- schedules
+
+    async def _keep_schedules(self) -> None:
+        """Start what schedules are due, to the moment, however busy the engine is."""
+        while True:
+            await self._in_database(self._start_due)
+            await asyncio.sleep(max(0.001, self.schedule_in))
+
+    def _start_due(self) -> None:
+        """In the database thread."""
+        due_in = start_due()
+        self.schedule_in = LOOK_S if due_in is None else min(LOOK_S, due_in)
 
     # --- running
 

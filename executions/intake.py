@@ -137,16 +137,16 @@ def _meter(execution: NewExecution) -> tuple[uuid.UUID, date]:
 def _receipt(new: NewExecution, why: Exception) -> NewReceipt | None:
     match why:
         case Duplicate(is_same=False, execution_id=first) if new.delivery and new.delivery.must_match:
-            return _about(new, Outcome.REFUSED, 422, "idempotency_key_reused", reason=KEY_REUSED, execution_id=first)
+            return about(new, Outcome.REFUSED, 422, "idempotency_key_reused", reason=KEY_REUSED, execution_id=first)
         case Duplicate(execution_id=first):
-            return _about(new, Outcome.DUPLICATE, 202, "duplicate", reason="", execution_id=first)
+            return about(new, Outcome.DUPLICATE, 202, "duplicate", reason="", execution_id=first)
         case LimitReached():
-            return _about(new, Outcome.REFUSED, 429, "hard_limit", reason=LIMIT_REACHED)
+            return about(new, Outcome.REFUSED, 429, "hard_limit", reason=LIMIT_REACHED)
         case _:
             return None
 
 
-def _about(of: NewExecution | LiveTrigger, outcome: Outcome, status: int, code: str, **fields: Any) -> NewReceipt:
+def about(of: NewExecution | LiveTrigger, outcome: Outcome, status: int, code: str, **fields: Any) -> NewReceipt:
     return NewReceipt(
         id=new_id(), organization_id=of.organization_id, project_id=of.project_id, automation_id=of.automation_id,
         trigger_uid=of.trigger_uid, outcome=outcome.value, http_status=status, code=code, **fields,
@@ -191,7 +191,7 @@ def reply_of(execution_id: uuid.UUID, accept: Callable[[], object] | None = None
 def leave_receipt(live: LiveTrigger, outcome: Outcome, status: int, code: str, reason: str) -> None:
     """Store what became of a request that made no execution; raise Unavailable."""
     is_written = outcome is not Outcome.REFUSED or _is_written(live.trigger_uid, int(time.monotonic() // 60))
-    group_commit().submit(_about(live, outcome, status, code, reason=reason, is_written=is_written))
+    group_commit().submit(about(live, outcome, status, code, reason=reason, is_written=is_written))
 
 
 _refusals: Counter[tuple[str, int]] = Counter()

@@ -28,6 +28,7 @@ class LiveTrigger:
     is_throttled: bool
     time_limit_s: int
     secret: str
+    is_timed: bool  # fired by the clock: nobody may post to it
     version_id: uuid.UUID | None
     definition: Definition | None
 
@@ -49,15 +50,16 @@ def find_trigger(uid: str, *, is_fresh: bool = True) -> LiveTrigger | None:
     """
     if not is_fresh and uid in _triggers:
         return _triggers[uid]
-    live = _read_trigger(uid)
-    if live is None:
+    live = read_trigger(uid)
+    if live is None or live.is_timed:
         _triggers.pop(uid, None)
-    else:
-        _triggers[uid] = live
+        return None
+    _triggers[uid] = live
     return live
 
 
-def _read_trigger(uid: str) -> LiveTrigger | None:
+def read_trigger(uid: str) -> LiveTrigger | None:
+    """Return what a trigger starts now, or None when it starts nothing any more."""
     trigger = (
         Trigger.objects.select_related("automation__live_version", "automation__project")
         .filter(uid=uid, replaced_at=None, automation__deleted_at=None, automation__project__deleted_at=None)
@@ -77,6 +79,7 @@ def _read_trigger(uid: str) -> LiveTrigger | None:
         is_throttled=automation.is_throttled,
         time_limit_s=automation.time_limit_s,
         secret=secrets.decrypt(trigger.encrypted_secret) if trigger.encrypted_secret else "",
+        is_timed=trigger.is_timed,
         version_id=version.uid if version else None,
         definition=Definition.model_validate(version.definition) if version else None,
     )

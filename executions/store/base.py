@@ -6,7 +6,8 @@ from executions.store.accepting import Accepting
 from executions.store.claims import Claims
 from executions.store.leases import Leases
 from executions.store.results import Results
+from executions.store.schedules import Schedules
 
 
-class Store(Accepting, Leases, Claims, Results):
+class Store(Accepting, Leases, Claims, Results, Schedules):
     """One instance a process; it holds no state."""

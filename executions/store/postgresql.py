@@ -48,6 +48,7 @@ class PostgreSQLStore(Store):
     now = "now()"
     seconds_ago = "clock_timestamp() - make_interval(secs => %s::float8)"
     lock_paces = "FOR UPDATE OF p SKIP LOCKED"
+    lock_schedules = "FOR UPDATE SKIP LOCKED"
     this_minute = "date_trunc('minute', now())"
     is_stale = f"beat_at < now() - interval '{STALE_AFTER_S} seconds'"
 

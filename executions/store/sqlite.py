@@ -21,6 +21,7 @@ class SQLiteStore(Store):
     now = "strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now')"
     seconds_ago = "strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now', '-' || %s || ' seconds')"
     lock_paces = ""
+    lock_schedules = ""
     this_minute = "strftime('%%Y-%%m-%%d %%H:%%M:00.000000', 'now')"
     is_stale = f"beat_at < strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now', '-{STALE_AFTER_S} seconds')"
 
