@@ -11,7 +11,7 @@ from django_q.tasks import async_task
 from executions import limits, retention
 from executions.store import partitions
 
-BUDGET_S = 20  # well below the cluster's timeout, which would end the worker and its engine
+BUDGET_S = 3  # a cluster that stops waits for the task; what is left is for the next one
 SCHEDULES = {
     "retention": ("executions.tasks.remove_old", Schedule.HOURLY),
     "limits": ("executions.tasks.notify_of_limits", Schedule.MINUTES),  # each minute
