@@ -143,7 +143,7 @@ def due_notices() -> list[Notice]:
         near |= Q((f"organization__{column}__gt", 0), (f"{_counter(limit)}__gte", nearly))
     rows = list(UsageMonth.objects.filter(near, month=month).select_related("organization"))
     notices = LimitNotice.objects.filter(month=month, organization__in=[row.organization_id for row in rows])
-    told = set(notices.values_list("organization", "limit", "percent")) if rows else set()
+    told = set(notices.values_list("organization", "limit", "percent"))
     return [
         notice
         for row in rows

@@ -70,7 +70,7 @@ def test_engines_lists_what_each_runs_and_how_far_it_is(make_execution: Callable
     values = {"status": Status.RUNNING, "engine_id": engine.pk, "attempt": 2}
     hour_ago = timezone.now() - timedelta(hours=1)
     long, new = make_execution(started_at=hour_ago, **values), make_execution(started_at=timezone.now(), **values)
-    make_execution(status=Status.SUCCESS)
+    make_execution(status=Status.SUCCESS, engine_id=engine.pk)
     for attempt, position, status in (
         (1, 9, StepStatus.SUCCESS),
         (2, 3, StepStatus.FAILED),
