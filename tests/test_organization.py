@@ -111,14 +111,14 @@ def test_the_highest_rate_is_the_one_that_staff_allow(visitor: Client, organizat
     assert visitor.post(url_of(organization), FORM | {"throttle_rate": "25"}).status_code == 302
 
 
-def test_saving_leaves_a_limit_alone_that_staff_have_changed_since(visitor: Client, organization: Organization) -> None:
-    posted = FORM | {"hard_limit": "1000000", "throttle_rate_limit": "99"}
+def test_limits_of_staff_are_not_taken_from_the_form(visitor: Client, organization: Organization) -> None:
+    posted = FORM | {"hard_limit": "1000000", "throttle_rate_limit": "99", "direct_limit": ""}
     Organization.objects.filter(pk=organization.pk).update(hard_limit=5)
 
     visitor.post(url_of(organization), posted)
 
     organization.refresh_from_db()
-    assert (organization.hard_limit, organization.throttle_rate_limit) == (5, 10)
+    assert (organization.hard_limit, organization.throttle_rate_limit, organization.direct_limit) == (5, 10, 5000)
 
 
 def test_limits_are_shown_with_what_is_used_of_them(visitor: Client, organization: Organization) -> None:

@@ -229,6 +229,15 @@ def test_delta_is_empty_until_something_happens(
     assert filtered.status_code == 204
 
 
+def test_sum_follows_what_is_counted_and_not_written(visitor: Client, automation: Automation) -> None:
+    count(automation, Outcome.REFUSED, 500)
+
+    answer = visitor.get(url_of(automation, "delta/?rows=balance:499")).content.decode()
+
+    assert sum_of(answer)[0] == ("500", "received")
+    assert "new request" not in answer
+
+
 def test_delta_counts_no_further_than_99(
     visitor: Client, automation: Automation, make_receipt: MakeReceipt, monkeypatch: pytest.MonkeyPatch
 ) -> None:
