@@ -33,7 +33,7 @@ class Finding:
 
 def warnings(samples: Samples) -> list[Finding]:
     """Return everything unfinished, wrong or untested in a draft, in its order."""
-    found = list(_of_trigger(samples))
+    found = list(of_trigger(samples))
     if not any(not step.disabled for step in samples.definition.walk()):
         found.append(Finding(key="", title="Steps", message="Add at least one step."))
     for step in samples.definition.steps:
@@ -62,7 +62,7 @@ def step_title(step: Any) -> str:
     return action.title if action else str(step.key)
 
 
-def _of_trigger(samples: Samples) -> Iterator[Finding]:
+def of_trigger(samples: Samples) -> Iterator[Finding]:
     if not samples.definition.trigger.is_configured or samples.automation.trigger is None:
         yield Finding(key=TRIGGER, title="Trigger", message="Choose what starts the automation.")
         return

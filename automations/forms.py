@@ -252,7 +252,7 @@ def _of_step(step: ActionStep) -> dict[str, Any]:
 
 
 class TriggerConditionsForm(forms.Form):
-    conditions = Conditions(label="Only start if", help_text="Without conditions every request starts an execution.")
+    conditions = Conditions(label="Only start if", help_text="Without conditions it always starts an execution.")
 
     def __init__(self, value: dict[str, Any], data: Any = None) -> None:
         super().__init__(data, prefix="start", initial={"conditions": value})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,19 @@ if TYPE_CHECKING:
     from automations.models import Automation
 
 SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class FireTime:
+    at: datetime  # in the schedule's own zone, which people read it in
+
+    @property
+    def iso(self) -> str:
+        return self.at.isoformat()
+
+    @property
+    def words(self) -> str:
+        return f"{self.at:%a %-d %b %Y, %H:%M %Z}"
 
 
 def live_rule(automation: Automation) -> Rule | None:
@@ -42,10 +56,9 @@ def rule_of(part: TriggerPart) -> Rule | None:
         return None
 
 
-def next_times(part: TriggerPart, now: datetime) -> list[datetime]:
-    """Return the next fire times in the schedule's own zone; none for unfinished settings."""
-    rule = rule_of(part)
-    return next_slots(rule, now, SHOWN) if rule else []
+def next_times(rule: Rule | None, now: datetime) -> list[FireTime]:
+    """Return the next fire times; none for unfinished settings."""
+    return [FireTime(at) for at in next_slots(rule, now, SHOWN)] if rule else []
 
 
 def problems(part: TriggerPart, now: datetime, *, known_first_day: str | None = None) -> list[Problem]:

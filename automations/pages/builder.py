@@ -12,10 +12,11 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render, resolve_url
+from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 from pydantic import ValidationError
 
-from automations import checks
+from automations import checks, timing
 from automations.definition import ActionStep, Definition
 from automations.edits import Impossible
 from automations.forms import SettingsForm
@@ -87,6 +88,7 @@ def show(
             "trigger": automation.trigger,
             "trigger_connector": CONNECTORS.get(definition.trigger.connector),
             "trigger_test": samples.test_of("trigger"),
+            "rule": timing.rule_of(definition.trigger),
             "cards": cards_of(samples),
             "rev": request.POST.get("rev") if status == 409 else automation.draft_rev,
             "is_stale": status == 409,
@@ -165,11 +167,15 @@ def rev_of(request: HttpRequest) -> int:
 def overview(
     request: HttpRequest, automation: Automation, *, form: SettingsForm | None = None, status: int = 200
 ) -> HttpResponse:
-    samples = Samples(automation, automation.definition)
+    definition = automation.definition
+    samples = Samples(automation, definition)
+    rule = timing.live_rule(automation) or timing.rule_of(definition.trigger)
     return show(
         request,
         automation,
         "overview",
+        next_times=timing.next_times(rule, timezone.now()),
+        shown_rule=rule,
         status=status,
         form=form or SettingsForm(instance=automation),
         warnings=checks.warnings(samples),

@@ -33,7 +33,8 @@ PAGE = 50
 @require_safe
 def automation_list(request: HttpRequest, project_uid: uuid.UUID) -> HttpResponse:
     project = own_project(request, project_uid)
-    triggers = Prefetch("triggers", Trigger.objects.filter(replaced_at=None).order_by("-created_at"), "in_use")
+    in_use = Trigger.objects.filter(replaced_at=None).select_related("schedule").order_by("-created_at")
+    triggers = Prefetch("triggers", in_use, "in_use")
     wanted = request.GET.get("q", "").replace("\x00", "")[:100].strip()
     automations = project.automations.kept().select_related("live_version").prefetch_related(triggers)
     if wanted:
@@ -53,10 +54,12 @@ def _row(automation: Any) -> dict[str, Any]:
     """Return an automation with what started it, read without checking its whole draft."""
     part = automation.draft.get("trigger", {})
     steps = automation.draft.get("steps", [])
+    trigger = next(iter(automation.in_use), None)
     used = dict.fromkeys(step.get("connector", "") for step in steps)
     return {
         "automation": automation,
-        "trigger": next(iter(automation.in_use), None),
+        "trigger": trigger,
+        "next_at": trigger.schedule.next_at if trigger and hasattr(trigger, "schedule") else None,
         "connector": CONNECTORS.get(part.get("connector", "")),
         "steps": len(steps),
         "used": [CONNECTORS[key] for key in used if key in CONNECTORS],

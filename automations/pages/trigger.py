@@ -12,9 +12,11 @@ from django.contrib.auth.decorators import login_required
 from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
+from automations import checks, timing
 from automations.definition import Definition
 from automations.edits import Impossible
 from automations.forms import InputForm, TriggerConditionsForm
@@ -56,7 +58,10 @@ def save_trigger(request: HttpRequest, automation: Automation) -> HttpResponse |
     start = TriggerConditionsForm({}, request.POST)
     if not (config.is_valid() & start.is_valid()):
         return show_trigger(request, automation, config=config, start=start, status=422)
-    definition.trigger.config = config.value
+    first_day, definition.trigger.config = definition.trigger.config.get("first_day"), config.value
+    if wrong := timing.problems(definition.trigger, timezone.now(), known_first_day=first_day):
+        config = InputForm(event.config, config.value, request.POST, problems=wrong)
+        return show_trigger(request, automation, config=config, start=start, status=422)
     definition.trigger.conditions = Group.model_validate(start.cleaned_data["conditions"])
     try:
         automation.save_draft(definition, rev=rev_of(request))
@@ -77,7 +82,7 @@ def show_trigger(
 ) -> HttpResponse:
     definition = automation.definition
     event, current = _event(definition), automation.trigger
-    if event is None or current is None:
+    if event is None or current is None or "choose" in request.GET:
         return show(request, automation, "choose_trigger", connectors=CONNECTORS.values(), status=status)
     conditions = definition.trigger.conditions.model_dump(mode="json", exclude_none=True)
     start = start or TriggerConditionsForm(conditions)
@@ -92,6 +97,8 @@ def show_trigger(
         definition=definition,
         status=status,
         event=event,
+        next_times=timing.next_times(timing.rule_of(definition.trigger), timezone.now()),
+        unfinished=list(checks.of_trigger(samples)),
         config_form=config or InputForm(event.config, definition.trigger.config),
         start_form=start,
         new_secret=once.take(request, current.uid),
@@ -136,7 +143,7 @@ def _new_trigger(request: HttpRequest, automation: Automation, draft: Definition
         raise Impossible("Choose what starts the automation.")
     made, secret = automation.make_trigger(connector, key)
     if (draft.trigger.connector, draft.trigger.event) != (connector, key):
-        draft.trigger.config = {}
+        draft.trigger.config, draft.trigger.conditions = {}, Group()
     draft.trigger.uid, draft.trigger.connector, draft.trigger.event = made.uid, connector, key
     once.keep(request, made.uid, secret)
     return address("trigger", automation)

@@ -8,12 +8,16 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.utils import timezone
 from django.views.decorators.http import require_POST
 
 from automations.definition import ActionStep
+from automations.models import Automation
 from automations.pages.builder import address, own_automation
 from automations.pages.steps import save_step
 from automations.pages.trigger import show_trigger
+from automations.timing import rule_of
+from connectors.schedule import next_slot, output
 from executions import trial
 from executions.content import Refused
 
@@ -32,6 +36,8 @@ def test_trigger(request: HttpRequest, project_uid: uuid.UUID, automation_uid: u
         else:
             trial.keep_trigger(automation, payload)
         return redirect(target)
+    if automation.trigger.is_timed:
+        return _test_schedule(automation) or show_trigger(request, automation, status=422)
     sample = _sample(request)
     try:
         trial.test_trigger(automation, sample)
@@ -39,6 +45,16 @@ def test_trigger(request: HttpRequest, project_uid: uuid.UUID, automation_uid: u
         problem = f"A request like this is refused with {refused.status}: {refused.message}"
         return show_trigger(request, automation, sample=sample, sample_error=problem, status=422)
     return redirect(target)
+
+
+def _test_schedule(automation: Automation) -> HttpResponse | None:
+    """Keep what the next fire time would give; None while the settings name none."""
+    rule, now = rule_of(automation.definition.trigger), timezone.now()
+    at = next_slot(rule, now) if rule else None
+    if rule is None or at is None:
+        return None
+    trial.keep_trigger(automation, output(rule, at, at))
+    return redirect(f"{address('trigger', automation)}#test-result")
 
 
 def _sample(request: HttpRequest) -> trial.SampleRequest:

@@ -1,0 +1,225 @@
+"""The Scheduler's rules: what is refused and in which words, and when each rule fires."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from connectors.check import check_config
+from connectors.schedule import CONNECTOR, Rule, due_slots, next_slot, next_slots, output
+
+EVENT = CONNECTOR.events[0]
+FIVE = "exactly 5 fields"
+
+
+def rule(**config: Any) -> Rule:
+    return Rule.model_validate(config)
+
+
+def cron(expression: str, time_zone: str = "Etc/UTC") -> Rule:
+    return rule(unit="cron", cron=expression, time_zone=time_zone)
+
+
+def at(text: str) -> datetime:
+    """Return a moment written as UTC."""
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+def fires(of: Rule, after: str, count: int) -> list[str]:
+    """Return the next fire times as the rule's zone shows them, with the offset."""
+    return [f"{time:%m-%d %H:%M %z}" for time in next_slots(of, at(after), count)]
+
+
+@pytest.mark.parametrize(
+    ("config", "field", "words"),
+    [
+        ({}, "interval", "say after how many minutes"),
+        ({"interval": 0}, "interval", "the smallest interval is one minute"),
+        ({"interval": -1}, "interval", "1 to 1440 minutes"),
+        ({"interval": 0.5}, "interval", "integer"),
+        ({"interval": "often"}, "interval", "integer"),
+        ({"unit": "hours", "interval": 25}, "interval", "1 to 24 hours"),
+        ({"unit": "hours", "interval": 1, "minute": 60}, "minute", "59"),
+        ({"unit": "days", "interval": 1, "at": "24:00"}, "at", "hh:mm"),
+        ({"unit": "days", "interval": 1, "at": "9:5"}, "at", "hh:mm"),
+        ({"unit": "weeks", "interval": 1}, "weekdays", "at least one day"),
+        ({"unit": "months", "interval": 1, "day": 32}, "day", "31"),
+        ({"unit": "months", "interval": 1, "day": 0}, "day", "1"),
+        ({"unit": "fortnights"}, "unit", "minutes"),
+        ({"unit": "cron"}, "cron", FIVE),
+        ({"unit": "cron", "cron": "* * * *"}, "cron", FIVE),
+        ({"unit": "cron", "cron": "* * * * * *"}, "cron", FIVE),
+        ({"unit": "cron", "cron": "* * * * * * *"}, "cron", FIVE),
+        ({"unit": "cron", "cron": "every day"}, "cron", FIVE),
+        ({"unit": "cron", "cron": "@daily"}, "cron", FIVE),
+        ({"unit": "cron", "cron": "@reboot"}, "cron", FIVE),
+        ({"unit": "cron", "cron": "a b c d e"}, "cron", "minute: “a” is not within 0 to 59"),
+        ({"unit": "cron", "cron": "-1 * * * *"}, "cron", "minute"),
+        ({"unit": "cron", "cron": "60 * * * *"}, "cron", "minute: “60” is not within 0 to 59"),
+        ({"unit": "cron", "cron": "0 24 * * *"}, "cron", "hour: “24” is not within 0 to 23"),
+        ({"unit": "cron", "cron": "0 0 * * 8"}, "cron", "day of week: “8” is not within 0 to 7"),
+        ({"unit": "cron", "cron": "5-1 * * * *"}, "cron", "minute: “5-1”"),
+        ({"unit": "cron", "cron": "*/0 * * * *"}, "cron", "minute: “*/0”"),
+        ({"unit": "cron", "cron": "1,2,,3 * * * *"}, "cron", "minute: “1,2,,3”"),
+        ({"unit": "cron", "cron": "*/100 * * * *"}, "cron", "minute: a step of 100 is longer than its range"),
+        ({"unit": "cron", "cron": "0 0 30 2 *"}, "cron", "day of month: never fires"),
+        ({"unit": "cron", "cron": "0 0 31 2 *"}, "cron", "day of month: never fires"),
+        ({"unit": "cron", "cron": "٣ * * * *"}, "cron", "digits 0 to 9"),
+        ({"interval": 1, "time_zone": "Mars/Phobos"}, "time_zone", "of the list"),
+        ({"interval": 1, "time_zone": ""}, "time_zone", "of the list"),
+        ({"interval": 1, "time_zone": "../etc/passwd"}, "time_zone", "of the list"),
+        ({"interval": 1, "time_zone": "Etc/GMT-5"}, "time_zone", "of the list"),
+        ({"interval": 1, "first_day": "2030-02-02", "last_day": "2030-02-01"}, "last_day", "not before the first"),
+        ({"interval": 1, "first_day": "9999-01-01"}, "first_day", "2099"),
+        ({"interval": 1, "first_day": "0001-01-01"}, "first_day", "2000"),
+        ({"interval": 1, "last_day": "2030-02-30"}, "last_day", "valid date"),
+        ({"interval": 1, "metadata": "text"}, "metadata", "dictionary"),
+        ({"interval": 1, "metadata": {"a": "b" * 70_000}}, "metadata", "64 KB"),
+        ({"interval": 1, "missed": "some"}, "missed", "once"),
+        ({"interval": 1, "colour": "red"}, "colour", "not permitted"),
+    ],
+)
+def test_the_answer_names_the_field_and_the_rule_when_settings_are_wrong(
+    config: dict[str, Any], field: str, words: str
+) -> None:
+    problems = check_config(EVENT, config)
+
+    assert [problem.field for problem in problems] == [field]
+    assert words in problems[0].message
+
+
+def test_settings_of_another_unit_count_for_nothing() -> None:
+    assert check_config(EVENT, {"unit": "days", "interval": 1, "cron": "nonsense", "day": 99, "weekdays": []}) == []
+
+
+@pytest.mark.parametrize(
+    ("config", "after", "times"),
+    [
+        ({"interval": 15}, "2026-03-01 10:07", ["03-01 10:15 +0000", "03-01 10:30 +0000"]),
+        ({"interval": 15}, "2026-03-01 10:15", ["03-01 10:30 +0000"]),
+        ({"unit": "hours", "interval": 1, "minute": 5}, "2026-03-01 10:07", ["03-01 11:05 +0000"]),
+        ({"unit": "hours", "interval": 6}, "2026-03-01 13:00", ["03-01 18:00 +0000", "03-02 00:00 +0000"]),
+        ({"unit": "hours", "interval": 5}, "2026-03-01 19:00", ["03-01 20:00 +0000", "03-02 00:00 +0000"]),
+        ({"unit": "days", "interval": 1, "at": "09:30"}, "2026-03-01 09:30", ["03-02 09:30 +0000"]),
+        ({"unit": "days", "interval": 2, "first_day": "2026-03-01"}, "2026-02-01 00:00",
+         ["03-01 00:00 +0000", "03-03 00:00 +0000"]),
+        ({"unit": "weeks", "interval": 1, "weekdays": ["sun", "tue"], "at": "08:00"}, "2026-03-01 08:00",
+         ["03-03 08:00 +0000", "03-08 08:00 +0000"]),
+        ({"unit": "weeks", "interval": 2, "weekdays": ["mon"], "first_day": "2026-03-02"}, "2026-03-02 00:00",
+         ["03-16 00:00 +0000", "03-30 00:00 +0000"]),
+        ({"unit": "months", "interval": 1, "day": 31}, "2026-03-01 00:00",
+         ["03-31 00:00 +0000", "05-31 00:00 +0000", "07-31 00:00 +0000"]),
+        ({"unit": "months", "interval": 1, "day": 30}, "2026-01-30 00:00", ["03-30 00:00 +0000"]),
+        ({"unit": "months", "interval": 1, "day": 29}, "2028-01-29 00:00", ["02-29 00:00 +0000"]),
+        ({"unit": "months", "interval": 3, "day": 1, "first_day": "2026-02-01"}, "2026-02-01 00:00",
+         ["05-01 00:00 +0000", "08-01 00:00 +0000"]),
+        ({"unit": "cron", "cron": "0 0 * * 7"}, "2026-03-01 00:00", ["03-08 00:00 +0000"]),
+        ({"unit": "cron", "cron": "0 0 1 JAN-FEB SUN"}, "2026-03-01 00:00", ["01-01 00:00 +0000", "01-03 00:00 +0000"]),
+        ({"interval": 1, "last_day": "2026-03-01"}, "2026-03-01 23:58", ["03-01 23:59 +0000"]),
+    ],
+)  # fmt: skip
+def test_a_rule_fires(config: dict[str, Any], after: str, times: list[str]) -> None:
+    assert fires(rule(**config), after, len(times) if "last_day" not in config else 5) == times
+
+
+def test_a_leap_day_fires_when_the_year_has_one() -> None:
+    assert next_slot(cron("0 0 29 2 *"), at("2026-03-01 00:00")) == at("2028-02-29 00:00")
+
+
+def test_a_rule_never_fires_when_its_months_lack_the_day() -> None:
+    never = rule(unit="months", interval=12, day=30, first_day="2027-02-01")
+
+    assert next_slot(never, at("2026-03-01 00:00")) is None
+
+
+@pytest.mark.parametrize(
+    ("zone", "before", "once"),
+    [
+        ("Europe/Berlin", "2026-03-28 12:00", ["03-29 03:00 +0200", "03-30 02:30 +0200"]),
+        ("America/New_York", "2026-03-07 12:00", ["03-08 03:00 -0400", "03-09 02:30 -0400"]),
+        ("Australia/Lord_Howe", "2026-10-03 00:00", ["10-04 02:30 +1100", "10-05 02:30 +1100"]),
+    ],
+)
+@pytest.mark.parametrize(
+    "config", [{"unit": "days", "interval": 1, "at": "02:15"}, {"unit": "cron", "cron": "15 2 * * *"}]
+)
+def test_a_time_of_day_fires_once_right_after_the_gap_of_spring(
+    zone: str, before: str, once: list[str], config: dict[str, Any]
+) -> None:
+    found = fires(rule(**config, time_zone=zone), before, 2)
+
+    assert found == [once[0], once[1].replace("02:30", "02:15")]
+
+
+@pytest.mark.parametrize(
+    ("zone", "before", "once"),
+    [
+        ("Europe/Berlin", "2026-10-24 12:00", ["10-25 02:30 +0200", "10-26 02:30 +0100"]),
+        ("America/New_York", "2026-10-31 12:00", ["11-01 01:30 -0400", "11-02 01:30 -0500"]),
+        ("Australia/Lord_Howe", "2026-04-04 00:00", ["04-05 01:45 +1100", "04-06 01:45 +1030"]),
+    ],
+)
+def test_a_time_of_day_fires_once_in_the_doubled_hour_of_autumn(zone: str, before: str, once: list[str]) -> None:
+    assert fires(rule(unit="days", interval=1, at=once[0][6:11], time_zone=zone), before, 2) == once
+
+
+def test_several_times_within_the_gap_become_one() -> None:
+    assert fires(cron("*/20 2,3 * * *", "Europe/Berlin"), "2026-03-29 00:00", 3) == [
+        "03-29 03:00 +0200", "03-29 03:20 +0200", "03-29 03:40 +0200",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("config", "minutes"),
+    [
+        ({"interval": 20}, 20),
+        ({"unit": "cron", "cron": "*/20 * * * *"}, 20),
+        ({"unit": "hours", "interval": 1, "minute": 10}, 60),
+    ],
+)
+@pytest.mark.parametrize("day", ["2026-03-28 22:00", "2026-10-24 22:00"])
+def test_no_hour_is_silent_or_run_over_when_the_clock_changes(config: dict[str, Any], minutes: int, day: str) -> None:
+    found = next_slots(rule(**config, time_zone="Europe/Berlin"), at(day), 30)
+    instants = [time.astimezone(UTC) for time in found]
+
+    assert {two - one for one, two in pairwise(instants)} == {timedelta(minutes=minutes)}
+
+
+@pytest.mark.parametrize(("missed", "count"), [("once", 1), ("all", 5), ("none", 1)])
+def test_of_five_missed_fire_times_run(missed: str, count: int) -> None:
+    every = rule(interval=1, missed=missed)
+
+    found = due_slots(every, at("2026-03-01 10:00"), at("2026-03-01 10:04") + timedelta(seconds=20))
+
+    assert found == [at("2026-03-01 10:04") - timedelta(minutes=ago) for ago in reversed(range(count))]
+
+
+def test_a_skipping_schedule_runs_nothing_when_all_it_missed_is_past() -> None:
+    daily = rule(unit="days", interval=1, missed="none")
+
+    assert due_slots(daily, at("2026-03-01 00:00"), at("2026-03-03 12:00")) == []
+
+
+@pytest.mark.parametrize("expression", ["* * * * *", "0 */7 * * *", "30 2 * * *", "0 0 1 * *"])
+def test_all_missed_fire_times_are_bounded_after_years(expression: str) -> None:
+    every = rule(unit="cron", cron=expression, missed="all")
+
+    found = due_slots(every, at("2020-01-01 00:00"), at("2026-03-01 10:00"))
+
+    assert 70 < len(found) <= 100
+    assert found == sorted(set(found))
+    assert found[-1] <= at("2026-03-01 10:00") < found[-1] + timedelta(days=31)
+
+
+def test_the_output_says_when_it_was_due_and_when_it_fired() -> None:
+    daily = rule(unit="days", interval=1, time_zone="Europe/Berlin", metadata={"region": "eu"})
+
+    assert output(daily, at("2026-03-01 23:00"), at("2026-03-01 23:00") + timedelta(milliseconds=4)) == {
+        "scheduled_at": "2026-03-02T00:00:00+01:00",
+        "fired_at": "2026-03-02T00:00:00.004+01:00",
+        "time_zone": "Europe/Berlin",
+        "metadata": {"region": "eu"},
+    }
