@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
+import psycopg
 import pytest
 
 from tests.support.automations import AUTOMATIONS, make
@@ -126,3 +127,23 @@ def test_the_cluster_runs_retention_by_itself(installation: Installation) -> Non
         return bool(rows) and rows[0]["executions"] == 1000
 
     until(is_done, within=90, what="a complete round")
+
+
+MUCH_LATER = """
+from datetime import timedelta
+from django.utils import timezone
+from executions import retention
+run = retention.begin()
+retention.perform(run, now=timezone.now() + timedelta(days=200))
+print(run.is_complete, "executions_execution" in run.partitions)
+"""
+
+
+def test_a_week_is_dropped_another_time_when_somebody_reads_it(installation: Installation) -> None:
+    if installation.backend == "sqlite":
+        pytest.skip("SQLite has no partitions")
+    with psycopg.connect(installation.database.url) as reader:
+        reader.execute("LOCK TABLE ONLY executions_execution IN ACCESS SHARE MODE")
+        assert installation.shell(MUCH_LATER).split() == ["True", "False"]
+
+    assert installation.shell(MUCH_LATER).split() == ["True", "True"]
