@@ -10,7 +10,7 @@ from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from projects.models import Membership, Organization, Project
+from projects.models import LimitNotice, Membership, Organization, Project
 
 COUNTED = 10_000  # rows of a growing table that a list looks for at most
 
@@ -56,6 +56,12 @@ class OrganizationAdmin(Kept):
     search_fields = ["name"]
     readonly_fields = ["uid", "created_at"]
     inlines = [MembershipInline]
+
+    def save_model(self, request: HttpRequest, obj: Organization, form: Any, change: bool) -> None:
+        """Save, and let the owners be told of a limit that is another one now."""
+        super().save_model(request, obj, form, change)
+        changed = [limit for limit in LimitNotice.Limit if f"{limit.value}_limit" in form.changed_data]
+        LimitNotice.objects.filter(organization=obj, limit__in=changed).delete()
 
 
 @admin.register(Membership)

@@ -14,7 +14,7 @@ from automations.models import Automation
 from executions import encoding
 from executions.models import Execution, StepRun
 from executions.states import StepStatus
-from projects.models import Organization, Variable
+from projects.models import LimitNotice, Organization, Variable, this_month
 
 pytestmark = pytest.mark.django_db
 OURS = [model for model in admin.site._registry if model._meta.app_label in ("projects", "automations", "executions")]
@@ -102,6 +102,9 @@ def test_staff_without_permissions_and_builders_see_nothing(client: Client, buil
 
 
 def test_limits_are_set_by_staff(staff: Client, organization: Organization) -> None:
+    Organization.objects.filter(pk=organization.pk).update(soft_limit=100, hard_limit=250)
+    for limit in ("soft", "hard"):
+        LimitNotice.objects.create(organization=organization, month=this_month(), limit=limit, percent=100)
     page = reverse("admin:projects_organization_change", args=[organization.pk])
     form = {
         "name": "Acme", "soft_limit": "100", "hard_limit": "500", "email_limit": "", "time_limit_s": "300",
@@ -114,4 +117,5 @@ def test_limits_are_set_by_staff(staff: Client, organization: Organization) -> N
 
     organization.refresh_from_db()
     assert (organization.soft_limit, organization.hard_limit, organization.email_limit) == (100, 500, None)
+    assert LimitNotice.objects.get().limit == "soft"  # of the one that was changed the owners are told anew
     assert (organization.throttle_rate_limit, organization.direct_limit, organization.keep_days) == (20, None, 30)
