@@ -31,6 +31,9 @@ class TriggerPart(Strict):
     def is_configured(self) -> bool:
         return bool(self.connector and self.event)
 
+    def starts_by(self, connector: str, event: str) -> bool:
+        return (self.connector, self.event) == (connector, event)
+
 
 class RetryPolicy(Strict):
     times: int = Field(0, ge=0, le=10)

@@ -56,6 +56,13 @@ class Number(Value):
 class JsonValue(Value):
     """JSON where it can be read as such, else text."""
 
+    def bound_data(self, data: Any, initial: Any) -> Any:
+        """Read what was typed, so that a form shown again holds the same and not its text in quotes."""
+        try:
+            return as_read(data or "")
+        except forms.ValidationError:
+            return data
+
     def prepare_value(self, value: Any) -> Any:
         if isinstance(value, str):
             return orjson.dumps(value).decode() if _is_json(value) else value

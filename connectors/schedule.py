@@ -192,6 +192,13 @@ class Rule(Input):
             raise ValueError("choose a time zone of the list, such as Europe/Berlin")
         return name
 
+    @field_validator("metadata", mode="before")
+    @classmethod
+    def metadata_is_an_object(cls, metadata: Any) -> Any:
+        if not isinstance(metadata, dict):
+            raise ValueError('a JSON object, such as {"region": "eu"}')
+        return metadata
+
     @field_validator("metadata")
     @classmethod
     def metadata_is_small(cls, metadata: dict[str, Any]) -> dict[str, Any]:
@@ -298,7 +305,7 @@ def slots(rule: Rule, after: datetime) -> Iterator[datetime]:
         after = max(after, _midnight(rule.first_day, rule.zone) - timedelta(seconds=1))
     if rule.unit == "minutes":
         found = _by_minutes(rule, after)
-    elif rule.expression.split()[1].startswith("*"):
+    elif rule.expression.split()[1] in ("*", "*/1"):
         found = (at.astimezone(UTC) for at in CronSim(rule.expression, after.astimezone(rule.zone)))
     else:
         found = _by_wall_clock(rule, after)

@@ -69,19 +69,22 @@ def read_trigger(uid: str) -> LiveTrigger | None:
         return None
     automation = trigger.automation
     version = automation.live_version
+    definition = Definition.model_validate(version.definition) if version else None
+    # One of another kind than what is live starts nothing until the draft that it belongs to is published.
+    fits = definition is not None and definition.trigger.starts_by(trigger.connector, trigger.event)
     return LiveTrigger(
         trigger_uid=uid,
         automation_id=automation.uid,
         project_id=automation.project_id,
         organization_id=automation.organization_id,
         live_rev=automation.live_rev,
-        is_active=automation.is_active,
+        is_active=automation.is_active and fits,
         is_throttled=automation.is_throttled,
         time_limit_s=automation.time_limit_s,
         secret=secrets.decrypt(trigger.encrypted_secret) if trigger.encrypted_secret else "",
         is_timed=trigger.is_timed,
         version_id=version.uid if version else None,
-        definition=Definition.model_validate(version.definition) if version else None,
+        definition=definition,
     )
 
 

@@ -76,7 +76,7 @@ def fires(of: Rule, after: str, count: int) -> list[str]:
         ({"interval": 1, "first_day": "9999-01-01"}, "first_day", "2099"),
         ({"interval": 1, "first_day": "0001-01-01"}, "first_day", "2000"),
         ({"interval": 1, "last_day": "2030-02-30"}, "last_day", "valid date"),
-        ({"interval": 1, "metadata": "text"}, "metadata", "dictionary"),
+        ({"interval": 1, "metadata": "text"}, "metadata", "a JSON object"),
         ({"interval": 1, "metadata": {"a": "b" * 70_000}}, "metadata", "64 KB"),
         ({"interval": 1, "missed": "some"}, "missed", "once"),
         ({"interval": 1, "colour": "red"}, "colour", "not permitted"),
@@ -164,6 +164,13 @@ def test_a_time_of_day_fires_once_right_after_the_gap_of_spring(
 )
 def test_a_time_of_day_fires_once_in_the_doubled_hour_of_autumn(zone: str, before: str, once: list[str]) -> None:
     assert fires(rule(unit="days", interval=1, at=once[0][6:11], time_zone=zone), before, 2) == once
+
+
+def test_every_second_hour_follows_the_wall_clock() -> None:
+    every = cron("0 */2 * * *", "Europe/Berlin")
+
+    assert fires(every, "2026-03-29 00:00", 2) == ["03-29 03:00 +0200", "03-29 04:00 +0200"]
+    assert fires(every, "2026-10-24 23:00", 2) == ["10-25 02:00 +0200", "10-25 04:00 +0100"]
 
 
 def test_several_times_within_the_gap_become_one() -> None:
