@@ -17,7 +17,7 @@ class ExecutionsConfig(AppConfig):
 
 
 def tune_store_threads(connection: Any, **_: Any) -> None:
-    if connection.vendor == "postgresql" and threading.current_thread().name in STORE_THREADS:
-        from executions.store.postgresql import tune
+    if threading.current_thread().name in STORE_THREADS:
+        from executions.store import store
 
-        tune()
+        store().tune()

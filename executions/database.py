@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
-from django.db import DataError, IntegrityError, OperationalError, connection, transaction
+from django.db import DataError, IntegrityError, OperationalError, connection
 from pydantic import ValidationError
 
 from automations.definition import Definition
@@ -77,9 +77,9 @@ class DatabaseThread(threading.Thread):
             self._next.waiting.append(when_durable)
             self._has_work.notify()
 
-    def move(self, move: Move) -> None:
+    def move(self, moves: list[Move]) -> None:
         with self._has_work:
-            self._next.moves.append(move)
+            self._next.moves += moves
             self._has_work.notify()
 
     def claim(self, slots: int) -> None:
@@ -143,8 +143,9 @@ class DatabaseThread(threading.Thread):
         records = [record for group in batch.records for record in group]
         claimed: list[Work] = []
         lost: set[uuid.UUID] = set()
-        if records or batch.moves or batch.claim or batch.claims_suspect:
-            with transaction.atomic():
+        claims = batch.claims_suspect or (batch.claim and (records or batch.moves or store().may_claim()))
+        if records or batch.moves or claims:
+            with store().transaction():
                 if records or batch.moves:
                     lost = store().write(self.engine_id, self.shard, records, batch.moves)
                 if batch.claim:
@@ -199,7 +200,7 @@ class DatabaseThread(threading.Thread):
 
     def _reconcile(self) -> None:
         """Give back what a commit whose answer was lost may have claimed for nobody."""
-        with transaction.atomic():
+        with store().transaction():
             store().release(self.engine_id, self.owned)
         self._must_reconcile = False
 

@@ -12,12 +12,11 @@ import uuid
 
 import uvloop
 from django.conf import settings
-from django.db import transaction
 
 from connectors.outbound import Outbound, parse_allow
 from executions import crumb, metrics
 from executions.crumb import Crumb, Holder, held
-from executions.database import DatabaseThread, Work
+from executions.database import CLAIM_AT_ONCE, DatabaseThread, Work
 from executions.machine import boot_id, host_name
 from executions.mail import DjangoMail
 from executions.recovery import recover
@@ -32,6 +31,8 @@ from projects.ids import new_id
 logger = logging.getLogger(__name__)
 
 BEAT_S = 2.0
+GATHER_S = 0.003  # between two claims: what comes meanwhile shares the next one
+LOOK_AHEAD_S = 0.01
 STALL_S = 5.0  # that one execution may hold the loop
 LONGEST_DRAIN_S = 10.0  # that a suspect waits for the others to end
 ABANDONED_LIMIT = 8  # threads that nobody waits for any more
@@ -60,6 +61,10 @@ class Engine:
         self.wake = wake_for_work(self._woken_in_thread)
         self.due: asyncio.TimerHandle | None = None
         self.schedule_in = LOOK_S
+        self.later: asyncio.TimerHandle | None = None
+        self.look: asyncio.TimerHandle | None = None
+        self.next_claim_at = 0.0
+        self.ended: list[Move] = []
 
     def start(self) -> None:
         """Start the engine in a daemon thread of this process."""
@@ -137,12 +142,15 @@ class Engine:
 
     def _ask(self) -> None:
         """Ask for as many executions as there are free slots, or for a suspect, which gets the engine to itself."""
-        free = self.slots - len(self.running)
-        is_draining = self.suspects_wait and bool(self.running) and self.loop.time() < self.drained_by
+        now, free = self.loop.time(), self.slots - len(self.running)
+        if now < self.next_claim_at and not self.is_claiming:
+            self._ask_at(self.next_claim_at)
+            return
+        is_draining = self.suspects_wait and bool(self.running) and now < self.drained_by
         if self.is_stopping or self.is_claiming or self.solo or free <= 0 or is_draining:
             self.may_have_more = True
             return
-        self.is_claiming = True
+        self.is_claiming, self.next_claim_at = True, now + GATHER_S
         self.is_claiming_suspect = self.suspects_wait
         self.may_have_more = False
         if self.suspects_wait:
@@ -157,10 +165,22 @@ class Engine:
             self.solo = works[0].execution.id if works else None
             self.may_have_more = True
         self._run_all(works)
-        if works or self.may_have_more:
-            self._ask()
-        elif not self.is_stopping:
-            self.database.call(self._look_ahead)
+        if self.may_have_more or len(works) >= CLAIM_AT_ONCE:
+            self._ask()  # fewer than asked for were all there were: the next ones ring
+        elif not self.is_stopping and self.look is None:
+            self.look = self.loop.call_later(LOOK_AHEAD_S, self._look)
+
+    def _ask_at(self, moment: float) -> None:
+        if self.later is None:
+            self.later = self.loop.call_at(moment, self._ask_later)
+
+    def _ask_later(self) -> None:
+        self.later = None
+        self._ask()
+
+    def _look(self) -> None:
+        self.look = None
+        self.database.call(self._look_ahead)
 
     def _run_all(self, works: list[Work]) -> None:
         for work in works:
@@ -208,7 +228,7 @@ class Engine:
             holder = Holder(self.crumb, execution.id)
             move = await held(self._move_of(work, holder), holder)
             if move is not None:
-                self.database.move(move)
+                self._hand_over(move)
         finally:
             self.running.pop(execution.id, None)
             self._release_solo(execution)
@@ -251,6 +271,16 @@ class Engine:
         logger.exception("execution %s failed inside the engine", execution.id)
         return _failed(execution, "internal_error", "An error inside AgentOS; its log has the details.")
 
+    def _hand_over(self, move: Move) -> None:
+        """Give all that end in one round of the loop to the database at once."""
+        self.ended.append(move)
+        if len(self.ended) == 1:
+            self.loop.call_soon(self._hand_all_over)
+
+    def _hand_all_over(self) -> None:
+        moves, self.ended = self.ended, []
+        self.database.move(moves)
+
     async def durable(self, execution: Claimed, records: list[StepRecord]) -> None:
         """Be the runner's journal."""
         committed: asyncio.Future[bool] = self.loop.create_future()
@@ -280,7 +310,7 @@ class Engine:
                 self.database.call(call)
 
     def _register(self) -> None:
-        with transaction.atomic():
+        with store().transaction():
             store().register(self.id, host_name(), boot_id(), os.getpid())
 
     async def _beat(self) -> None:
@@ -302,7 +332,7 @@ class Engine:
 
     def _renew(self) -> None:
         """In the database thread: renew the lease and recover what dead engines held."""
-        with transaction.atomic():
+        with store().transaction():
             rss_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             kept = store().beat(self.id, running=len(self.running), rss_kb=rss_kb, is_stopping=self.is_stopping)
             if not kept:

@@ -6,7 +6,6 @@ import logging
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from django.db import transaction
 from pydantic import ValidationError
 
 from automations.timing import rule_of
@@ -43,7 +42,7 @@ def start_due() -> float | None:
     due_in = store().next_schedule()
     while due_in is not None and due_in <= 0:
         try:
-            with transaction.atomic():
+            with store().transaction():
                 taken = _start(AT_ONCE)
         except Stale:  # an automation changed meanwhile; the next look sees what it is now
             return 0.1

@@ -1,7 +1,8 @@
 """Wake-up: tells a process that something was committed which it may be waiting for.
 
-PostgreSQL: LISTEN on a connection of its own. SQLite: `PRAGMA data_version`, which changes with every commit of
-another connection. Both wake at least once a second, so a lost notification costs a second, never an execution.
+PostgreSQL: LISTEN on a connection of its own. SQLite: a doorbell (executions/bell.py), and `PRAGMA data_version`, which
+changes with every commit of another connection. Both wake at least once a second, so a lost notification costs a
+second, never an execution.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ from collections.abc import Callable
 
 from django.db import connection
 
-from executions.store.postgresql import REPLY_CHANNEL, WORK_CHANNEL
+from executions.bell import Bell
+from executions.store.dialect import REPLY_CHANNEL, WORK_CHANNEL
 
 logger = logging.getLogger(__name__)
 
 LONGEST_SLEEP_S = 1.0
-DATA_VERSION_POLL_S = 0.005
+DATA_VERSION_POLL_S = 0.1  # for what was committed without ringing
 RECONNECT_S = 0.5
 
 
@@ -60,14 +62,18 @@ class Wake(threading.Thread):
     def _watch_data_version(self) -> None:
         connection.ensure_connection()
         cursor = connection.connection.cursor()
+        bell = Bell(self.channel)
         seen, woken_at = None, 0.0
-        while not self.stopping.is_set():
-            version = cursor.execute("PRAGMA data_version").fetchone()[0]
-            now = time.monotonic()
-            if version != seen or now - woken_at > LONGEST_SLEEP_S:
-                seen, woken_at = version, now
-                self.on_wake()
-            time.sleep(DATA_VERSION_POLL_S)
+        try:
+            while not self.stopping.is_set():
+                has_rung = bell.wait(DATA_VERSION_POLL_S)
+                version = cursor.execute("PRAGMA data_version").fetchone()[0]
+                now = time.monotonic()
+                if has_rung or version != seen or now - woken_at > LONGEST_SLEEP_S:
+                    seen, woken_at = version, now
+                    self.on_wake()
+        finally:
+            bell.close()
 
     def _close(self) -> None:
         try:

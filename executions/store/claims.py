@@ -27,6 +27,10 @@ class Claims(Throttle):
     def claim_rows(self, engine_id: uuid.UUID, limit: int) -> list[Row]:
         """Take the executions whose turn it is, sync lane first, then by due time; return CLAIM_COLUMNS."""
 
+    def may_claim(self) -> bool:
+        """Return False when a look is cheaper than a claim and shows nothing to claim."""
+        return True
+
     def claim(self, engine_id: uuid.UUID, limit: int) -> list[Claimed]:
         rows = self.claim_rows(engine_id, limit)
         rows += self.claim_throttled(engine_id, limit - len(rows))

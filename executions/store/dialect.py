@@ -9,9 +9,11 @@ from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import Any
 
-from django.db import connection
+from django.db import connection, transaction
 
 type Row = tuple[Any, ...]
+
+WORK_CHANNEL, REPLY_CHANNEL = "agentos_work", "agentos_reply"
 
 STEP_COLUMNS = (
     "execution_id", "attempt", "key", "iteration", "organization_id", "position", "status", "connector", "action",
@@ -53,6 +55,14 @@ class Dialect(ABC):
     def to_time(self, value: Any) -> datetime | None:
         moment: datetime | None = datetime.fromisoformat(value) if isinstance(value, str) else value
         return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment
+
+    @abstractmethod
+    def tune(self) -> None:
+        """Make this thread's new connection the store's: it repeats the same few statements for ever."""
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """Open a transaction that writes, for one of the threads that do nothing else."""
+        return transaction.atomic()
 
     def cursor(self) -> AbstractContextManager[Any]:
         """Return a cursor of this thread's connection."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.db import connection, transaction
+from django.db import connection
 
 from executions.states import Lane, Status
 from executions.store import store
@@ -40,7 +40,7 @@ def paused() -> int:
 
 def add(rows: list[MeasureRow]) -> None:
     """Add to the histograms' buckets; rows are sorted, so that processes lock them in one order."""
-    with transaction.atomic():
+    with store().transaction():
         store().insert_many(
             "executions_measure", COLUMNS, sorted(rows),
             "ON CONFLICT (name, label, bucket) DO UPDATE SET count = executions_measure.count + excluded.count,"

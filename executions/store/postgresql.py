@@ -16,14 +16,13 @@ from django.db import connection
 from executions.states import FINAL, Status
 from executions.store.base import Store
 from executions.store.claims import CLAIM_COLUMNS, DUE, STARTING, SUSPECTS
-from executions.store.dialect import Row
+from executions.store.dialect import REPLY_CHANNEL, WORK_CHANNEL, Row
 from executions.store.leases import STALE_AFTER_S
 from executions.store.rows import Claimed, Move
 
 PREPARE_AFTER = 3  # executions of a statement
 # A plan is kept while the tables grow from nothing, so it must be the one for large tables from the start.
 FOR_KEPT_PLANS = ("enable_seqscan", "enable_hashjoin", "enable_mergejoin", "jit")
-WORK_CHANNEL, REPLY_CHANNEL = "agentos_work", "agentos_reply"
 
 
 @cache
@@ -37,13 +36,6 @@ def column_types(table: str) -> dict[str, str]:
         return dict(cursor.fetchall())
 
 
-def tune() -> None:
-    """Prepare this connection's statements and keep their plans: for threads that repeat the same few for ever."""
-    connection.connection.prepare_threshold = PREPARE_AFTER
-    with connection.cursor() as cursor:
-        cursor.execute("; ".join(f"SET {name} = off" for name in FOR_KEPT_PLANS))
-
-
 class PostgreSQLStore(Store):
     now = "now()"
     seconds_ago = "clock_timestamp() - make_interval(secs => %s::float8)"
@@ -51,6 +43,12 @@ class PostgreSQLStore(Store):
     lock_schedules = "FOR UPDATE SKIP LOCKED"
     this_minute = "date_trunc('minute', now())"
     is_stale = f"beat_at < now() - interval '{STALE_AFTER_S} seconds'"
+
+    def tune(self) -> None:
+        """Prepare this connection's statements and keep their plans: for threads that repeat the same few for ever."""
+        connection.connection.prepare_threshold = PREPARE_AFTER
+        with connection.cursor() as cursor:
+            cursor.execute("; ".join(f"SET {name} = off" for name in FOR_KEPT_PLANS))
 
     @contextmanager
     def cursor(self) -> Iterator[Any]:

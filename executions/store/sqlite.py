@@ -1,20 +1,27 @@
-"""SQLite: one writer at a time (BEGIN IMMEDIATE), so no locks are named; data_version tells of every commit."""
+"""SQLite: one writer at a time (BEGIN IMMEDIATE), so no locks are named; a doorbell tells of commits."""
 
 from __future__ import annotations
 
+import time
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
-from django.db import connection
+from django.db import OperationalError, connection, transaction
 
+from executions.bell import ring
 from executions.states import FINAL, Status
 from executions.store.base import Store
 from executions.store.claims import CLAIM_COLUMNS, DUE, STARTING, SUSPECTS
-from executions.store.dialect import Row
+from executions.store.dialect import REPLY_CHANNEL, WORK_CHANNEL, Row
 from executions.store.leases import STALE_AFTER_S
 from executions.store.rows import Claimed, Move
+
+LOCK_NAP_S = 0.0004  # between two tries for the write lock; SQLite's own naps grow to 100 ms, and are not fair
+LONGEST_LOCK_S = 20.0
 
 
 class SQLiteStore(Store):
@@ -24,6 +31,25 @@ class SQLiteStore(Store):
     lock_schedules = ""
     this_minute = "strftime('%%Y-%%m-%%d %%H:%%M:00.000000', 'now')"
     is_stale = f"beat_at < strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now', '-{STALE_AFTER_S} seconds')"
+
+    def tune(self) -> None:
+        """Have this thread's tries for the write lock fail at once: `SQLiteStore.transaction` repeats them."""
+        with connection.cursor() as cursor:
+            cursor.execute("PRAGMA busy_timeout=0")
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        deadline = time.monotonic() + LONGEST_LOCK_S
+        with ExitStack() as stack:
+            while True:
+                try:
+                    stack.enter_context(transaction.atomic())
+                    break
+                except OperationalError as error:
+                    if "locked" not in str(error) or time.monotonic() > deadline:
+                        raise
+                    time.sleep(LOCK_NAP_S)
+            yield
 
     def seconds_since(self, moment: str) -> str:
         return f"(julianday('now') - julianday({moment})) * 86400.0"
@@ -44,6 +70,16 @@ class SQLiteStore(Store):
     def among(self, column: str, ids: Iterable[uuid.UUID]) -> tuple[str, list[Any]]:
         values = [value.hex for value in ids]
         return f"{column} IN ({', '.join(['%s'] * len(values))})", values
+
+    def may_claim(self) -> bool:
+        """Look before taking the one write lock for nothing."""
+        with self.cursor() as cursor:
+            cursor.execute(
+                f"SELECT 1 FROM executions_execution WHERE {DUE} AND lane < 2 AND run_at <= {self.now} UNION ALL"
+                f" SELECT 1 FROM executions_execution WHERE status = 0 AND lane = 2 LIMIT 1",
+                [],
+            )
+            return cursor.fetchone() is not None
 
     def claim_rows(self, engine_id: uuid.UUID, limit: int) -> list[Row]:
         with connection.cursor() as cursor:
@@ -110,10 +146,10 @@ class SQLiteStore(Store):
         return moved
 
     def notify_work(self) -> None:
-        """Do nothing: the commit itself is noticed."""
+        transaction.on_commit(partial(ring, WORK_CHANNEL))
 
     def notify_reply(self) -> None:
-        """Do nothing: the commit itself is noticed."""
+        transaction.on_commit(partial(ring, REPLY_CHANNEL))
 
 
 def _chunks(values: list[uuid.UUID], size: int) -> Iterable[list[uuid.UUID]]:
