@@ -77,6 +77,10 @@ class InputForm(forms.Form):
         return [self[name] for name in self.fields if name in self.advanced_names]
 
     @property
+    def advanced_has_errors(self) -> bool:
+        return any(field.errors for field in self.advanced)
+
+    @property
     def value(self) -> dict[str, Any]:
         """Return what was typed, without what was left empty."""
         return {name: value for name, value in self.cleaned_data.items() if value not in ("", None, [], {})}
