@@ -1,6 +1,6 @@
 """Past executions for the demo's log: one in each status that a past execution can have, over the last days.
 
-Running is left out: nothing that is past is Running, and an engine would recover it.
+Pending and Running are left out: an engine would start the one and recover the other.
 """
 
 from __future__ import annotations
@@ -108,8 +108,6 @@ def story() -> list[Past]:
              reason="Waits in “Wait a second”.",
              steps=[Step(status=StepStatus.PAUSED, input={"amount": 20, "unit": "days"},
                          resume_in=timedelta(days=20))]),
-        Past(automation="chain", ago=2 * MINUTE, body=ORDER, status=Status.PENDING, steps=[], lane=Lane.THROTTLED,
-             reason_code="throttled", reason="Waits for its turn in the throttled lane."),
     ]  # fmt: skip
 
 
