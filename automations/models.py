@@ -15,7 +15,7 @@ from django.utils import timezone
 from automations import timing
 from automations.definition import Definition
 from automations.fields import OrderedJSONField
-from connectors.schedule import next_slot
+from connectors.fire_times import next_slot
 from projects import secrets
 from projects.ids import new_id
 from projects.models import Asker, Organization, Project

@@ -10,8 +10,9 @@ from pydantic import ValidationError
 
 from automations.definition import Definition, TriggerPart
 from connectors.check import Problem, check_config
+from connectors.fire_times import next_slot, next_slots
 from connectors.registry import CONNECTORS
-from connectors.schedule import Rule, next_slot, next_slots
+from connectors.schedule import Rule
 
 if TYPE_CHECKING:
     from automations.models import Automation

@@ -10,7 +10,8 @@ from pydantic import ValidationError
 
 from automations.timing import rule_of
 from connectors import conditions
-from connectors.schedule import CATCH_UP_LIMIT, ON_TIME, Rule, due_slots, next_slot, output
+from connectors.fire_times import ON_TIME, due_slots, next_slot, output
+from connectors.schedule import CATCH_UP_LIMIT, Rule
 from executions.intake import Stale, about, write
 from executions.live import LiveTrigger, new_execution, read_trigger
 from executions.models import Outcome

@@ -17,7 +17,7 @@ from automations.pages.builder import address, own_automation
 from automations.pages.steps import save_step
 from automations.pages.trigger import show_trigger
 from automations.timing import rule_of
-from connectors.schedule import next_slot, output
+from connectors.fire_times import next_slot, output
 from executions import trial
 from executions.content import Refused
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from connectors.check import check_config
-from connectors.schedule import CONNECTOR, Rule, due_slots, next_slot, next_slots, output
+from connectors.fire_times import due_slots, next_slot, next_slots, output
+from connectors.schedule import CONNECTOR, Rule
 
 EVENT = CONNECTOR.events[0]
 FIVE = "exactly 5 fields"
