@@ -18,9 +18,9 @@ from connectors.call import JSON
 from executions.runner import Variables
 from executions.states import Status
 from executions.store import store
+from executions.store.claims import VariableRow
 from executions.store.rows import Claimed, Move, StepRecord
-from projects.models import Variable
-from projects.secrets import UnreadableSecret
+from projects.secrets import UnreadableSecret, decrypt
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +63,7 @@ class DatabaseThread(threading.Thread):
         self.on_claimed = on_claimed
         self.owned: dict[uuid.UUID, Claimed] = {}
         self.definitions: dict[uuid.UUID, Definition | None] = {}
+        self.variables: dict[uuid.UUID, tuple[list[VariableRow], Variables]] = {}
         self._next = Batch()
         self._has_work = threading.Condition()
         self._is_stopping = False
@@ -219,6 +220,8 @@ class DatabaseThread(threading.Thread):
     # --- what a runner needs besides its execution
 
     def _works(self, claimed: list[Claimed]) -> list[Work]:
+        if not claimed:
+            return []
         missing = {execution.version_id for execution in claimed} - self.definitions.keys()
         for version in Version.objects.filter(pk__in=missing):
             self.definitions[version.uid] = _readable(version)
@@ -229,10 +232,13 @@ class DatabaseThread(threading.Thread):
         ]
 
     def _variables(self, project_ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, Variables]:
-        rows: dict[uuid.UUID, list[Variable]] = {project_id: [] for project_id in project_ids}
-        for variable in Variable.objects.filter(project_id__in=list(rows)) if rows else ():
-            rows[variable.project_id].append(variable)
-        return {project_id: variables_of(variables) for project_id, variables in rows.items()}
+        """Return the projects' variables as they are now; what has not changed is not decrypted again."""
+        now = store().variables(project_ids)
+        for project_id, rows in now.items():
+            known = self.variables.get(project_id)
+            if known is None or known[0] != rows:
+                self.variables[project_id] = rows, variables_of(project_id, rows)
+        return {project_id: self.variables[project_id][1] for project_id in now}
 
 
 def _readable(version: Version) -> Definition | None:
@@ -243,16 +249,16 @@ def _readable(version: Version) -> Definition | None:
         return None
 
 
-def variables_of(rows: Iterable[Variable]) -> Variables:
+def variables_of(project_id: uuid.UUID, rows: Iterable[VariableRow]) -> Variables:
     """Return a project's variables; one whose key is lost is missing, and a step that uses it says so."""
     values: dict[str, JSON] = {}
     secret_keys = set()
-    for row in rows:
+    for key, encrypted, is_secret in rows:
         try:
-            values[row.key] = row.value
+            values[key] = decrypt(encrypted)
         except UnreadableSecret as error:
-            logger.error("variable %s of project %s: %s", row.key, row.project_id, error)
+            logger.error("variable %s of project %s: %s", key, project_id, error)
             continue
-        if row.is_secret:
-            secret_keys.add(row.key)
+        if is_secret:
+            secret_keys.add(key)
     return Variables(values=values, secret_keys=frozenset(secret_keys))

@@ -12,6 +12,7 @@ import threading
 import time
 from bisect import bisect_left
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 
 from django.db import connection
@@ -99,13 +100,18 @@ def _start_saver() -> None:
         if _saver is None:
             _saver = threading.Thread(target=_save_again_and_again, name="metrics", daemon=True)
             _saver.start()
-            atexit.register(_save_and_close)
+            atexit.register(_save_at_the_end)
 
 
 def _save_again_and_again() -> None:
     while True:
         time.sleep(SAVE_EVERY_S)
         _save_and_close()
+
+
+def _save_at_the_end() -> None:
+    with suppress(Exception):  # there is no next time, and perhaps nowhere left to say so
+        save()
 
 
 def _save_and_close() -> None:

@@ -97,7 +97,7 @@ def keep_trigger(automation: Automation, payload: JSON, sample: str = "") -> Ste
     scope = {TRIGGER: payload}
     starts = holds(conditions, scope)
     words = "This would start an execution." if starts else f"This would start nothing. {explain(conditions, scope)}"
-    variables = variables_of(automation.project.variables.all())
+    variables = _variables_of(automation)
     return _keep(automation, TRIGGER, Outcome(output=payload, words=words), variables, input_text=sample, started=None)
 
 
@@ -115,7 +115,7 @@ def test_step(automation: Automation, key: str) -> StepTest:
     samples = Samples(automation, automation.definition)
     step = samples.definition.find(key)
     assert isinstance(step, ActionStep)
-    variables = variables_of(automation.project.variables.all())
+    variables = _variables_of(automation)
     started = time.monotonic()
     scope = {**samples.scope_of(key), "vars": dict(variables.values)}
     outcome = _outcome(automation, samples, step, scope)
@@ -231,3 +231,8 @@ def _first_problem(error: ValidationError) -> str:
     first = error.errors(include_url=False, include_input=False)[0]
     place = ".".join(str(part) for part in first["loc"]) or "input"
     return f"{place}: {first['msg'].removeprefix('Value error, ')}"
+
+
+def _variables_of(automation: Automation) -> Variables:
+    rows = automation.project.variables.values_list("key", "encrypted", "is_secret")
+    return variables_of(automation.project_id, rows)

@@ -1,9 +1,11 @@
+from typing import Any
+
 from django.db import migrations
 
 from executions.store import space
 
 
-def prepare(apps, schema_editor):
+def prepare(apps: Any, schema_editor: Any) -> None:
     if schema_editor.connection.vendor == "sqlite":
         space.prepare()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from abc import abstractmethod
+from collections.abc import Iterable
 
 from executions import encoding
 from executions.states import Lane, StepStatus
@@ -15,6 +16,8 @@ CLAIM_COLUMNS = (
     "id, organization_id, project_id, automation_id, version_id, lane, attempt, claim, deaths, suspicion,"
     " time_limit_s, ran_ms, is_counted"
 )
+type VariableRow = tuple[str, str, bool]
+
 # What a claim takes, in the words of the partial index execution_due; suspects have one of their own.
 DUE = "status IN (0, 2) AND suspicion < 2"
 SUSPECTS = "status = 0 AND suspicion >= 2"
@@ -89,6 +92,19 @@ class Claims(Throttle):
                 status=StepStatus(status), tries=tries, output=output_text, error_code=error_code,
                 resume_at=self.to_time(resume_at),
             )  # fmt: skip
+
+    def variables(self, project_ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, list[VariableRow]]:
+        """Return each project's variables as (key, encrypted value, is secret), by key."""
+        found: dict[uuid.UUID, list[VariableRow]] = {project_id: [] for project_id in project_ids}
+        where, parameters = self.among("project_id", found)
+        with self.cursor() as cursor:
+            cursor.execute(
+                f"SELECT project_id, key, encrypted, is_secret FROM projects_variable WHERE {where} ORDER BY key",
+                parameters,
+            )
+            for project_id, key, encrypted, is_secret in cursor.fetchall():
+                found[self.to_uuid(project_id)].append((key, encrypted, bool(is_secret)))
+        return found
 
     def next_due(self) -> float | None:
         """Return the seconds until the earliest that waits for a time or for its turn may be claimed."""

@@ -22,7 +22,10 @@ from executions.store.rows import Claimed, Move
 
 PREPARE_AFTER = 3  # executions of a statement
 # A plan is kept while the tables grow from nothing, so it must be the one for large tables from the start.
-FOR_KEPT_PLANS = ("enable_seqscan", "enable_hashjoin", "enable_mergejoin", "jit")
+FOR_KEPT_PLANS = (
+    "plan_cache_mode = force_generic_plan", "enable_seqscan = off", "enable_hashjoin = off", "enable_mergejoin = off",
+    "jit = off",
+)  # fmt: skip
 
 
 @cache
@@ -45,10 +48,10 @@ class PostgreSQLStore(Store):
     is_stale = f"beat_at < now() - interval '{STALE_AFTER_S} seconds'"
 
     def tune(self) -> None:
-        """Prepare this connection's statements and keep their plans: for threads that repeat the same few for ever."""
+        """Prepare this connection's statements and keep their plans: with partitions, planning costs most."""
         connection.connection.prepare_threshold = PREPARE_AFTER
         with connection.cursor() as cursor:
-            cursor.execute("; ".join(f"SET {name} = off" for name in FOR_KEPT_PLANS))
+            cursor.execute("; ".join(f"SET {setting}" for setting in FOR_KEPT_PLANS))
 
     @contextmanager
     def cursor(self) -> Iterator[Any]:
@@ -78,37 +81,28 @@ class PostgreSQLStore(Store):
         )
 
     def among(self, column: str, ids: Iterable[uuid.UUID]) -> tuple[str, list[Any]]:
-        return f"{column} = ANY(%s)", [list(ids)]
+        # Not `= ANY(%s)`: a join prunes partitions row by row, whatever the kept plan.
+        return f"{column} IN (SELECT unnest(%s::uuid[]))", [list(ids)]
 
     def claim_rows(self, engine_id: uuid.UUID, limit: int) -> list[Row]:
-        with self.cursor() as cursor:
-            cursor.execute(
-                f"UPDATE executions_execution SET {STARTING}, started_at = COALESCE(started_at, now())"
-                f" WHERE id = ANY(ARRAY(SELECT id FROM executions_execution WHERE {DUE} AND lane < 2"
-                " AND run_at <= now() ORDER BY lane, run_at, id LIMIT %s FOR UPDATE SKIP LOCKED))"
-                f" RETURNING {CLAIM_COLUMNS}",
-                [engine_id, limit],
-            )
-            return list(cursor.fetchall())
+        due = f"{DUE} AND lane < 2 AND run_at <= now() ORDER BY lane, run_at, id LIMIT %s FOR UPDATE SKIP LOCKED"
+        return self._start(engine_id, due, [limit])
 
     def claim_suspect_rows(self, engine_id: uuid.UUID) -> list[Row]:
-        with self.cursor() as cursor:
-            cursor.execute(
-                f"UPDATE executions_execution SET {STARTING}, started_at = COALESCE(started_at, now())"
-                f" WHERE id = ANY(ARRAY(SELECT id FROM executions_execution WHERE {SUSPECTS}"
-                f" ORDER BY run_at LIMIT 1 FOR UPDATE SKIP LOCKED)) RETURNING {CLAIM_COLUMNS}",
-                [engine_id],
-            )
-            return list(cursor.fetchall())
+        return self._start(engine_id, f"{SUSPECTS} ORDER BY run_at LIMIT 1 FOR UPDATE SKIP LOCKED", [])
 
     def claim_next_throttled(self, engine_id: uuid.UUID, organization_id: Any, limit: int) -> list[Row]:
+        line = "organization_id = %s AND status = 0 AND lane = 2 ORDER BY run_at, id LIMIT %s FOR UPDATE"
+        return self._start(engine_id, line, [organization_id, limit], "lane = 1, ")
+
+    def _start(self, engine_id: uuid.UUID, which: str, parameters: list[Any], changes: str = "") -> list[Row]:
+        """Start the executions that a condition, an order and a lock choose; a join prunes partitions row by row."""
         with self.cursor() as cursor:
             cursor.execute(
-                f"UPDATE executions_execution SET lane = 1, {STARTING}, started_at = now()"
-                " WHERE id = ANY(ARRAY(SELECT id FROM executions_execution WHERE organization_id = %s AND status = 0"
-                " AND lane = 2 ORDER BY run_at, id LIMIT %s FOR UPDATE))"
-                f" RETURNING {CLAIM_COLUMNS}",
-                [engine_id, organization_id, limit],
+                f"WITH due AS MATERIALIZED (SELECT id AS due_id FROM executions_execution WHERE {which})"
+                f" UPDATE executions_execution SET {changes}{STARTING}, started_at = COALESCE(started_at, now())"
+                f" FROM due WHERE id = due_id RETURNING {CLAIM_COLUMNS}",
+                [*parameters, engine_id],
             )
             return list(cursor.fetchall())
 
@@ -118,8 +112,8 @@ class PostgreSQLStore(Store):
         claims = {execution.id: execution.claim for execution in executions}
         with self.cursor() as cursor:
             cursor.execute(
-                "SELECT id, claim FROM executions_execution WHERE id = ANY(%s) AND status = 1 AND engine_id = %s"
-                " ORDER BY id FOR UPDATE",
+                "SELECT id, claim FROM unnest(%s::uuid[]) AS ours(our_id) JOIN executions_execution ON id = our_id"
+                " WHERE status = 1 AND engine_id = %s ORDER BY id FOR UPDATE OF executions_execution",
                 [list(claims), engine_id],
             )
             return {row[0] for row in cursor.fetchall() if claims[row[0]] == row[1]}
