@@ -2,7 +2,7 @@
 PYTHON_FOR_VENV = $$(PYTHON="$(PYTHON)" sh tools/python.sh)
 PY = .venv/bin/python
 .DEFAULT_GOAL = help
-.PHONY: help run test test-fast lint format bench screenshots clean venv venv-dev
+.PHONY: help run test test-fast lint format bench chaos screenshots clean venv venv-dev
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -24,6 +24,9 @@ format: venv-dev ## Format the code
 
 bench: venv-dev ## Measure accept and execution rates on SQLite and PostgreSQL
 	@exec $(PY) -m bench
+
+chaos: venv-dev ## Kill and stop everything at random under traffic, and check that nothing is lost or done twice
+	@exec $(PY) -m chaos
 
 screenshots: venv-dev ## Take the screenshots of the README
 	@exec $(PY) tools/screenshots.py

@@ -50,31 +50,57 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@contextmanager
-def postgresql(*, port: int | None = None, is_durable: bool = True) -> Iterator[str]:
-    """Run a new, empty server on loopback with its stock settings and yield its URL; raise Missing.
+class Server:
+    """A new, empty server on loopback with its stock settings; it may be stopped hard and started again.
 
     One that is not durable answers before the disk has it, which saves minutes where each test empties all tables.
     """
-    programs, user = binaries(), owner()
+
+    def __init__(self, directory: Path, *, port: int | None = None, is_durable: bool = True) -> None:
+        self.programs, self.user = binaries(), owner()
+        self.directory, self.data = directory, directory / "data"
+        if self.user:
+            shutil.chown(directory, self.user)
+        self._run("initdb", "-U", "agentos", "-A", "trust", "-E", "UTF8", "--locale=C")
+        self.port = port or free_port()
+        place = f"-p {self.port} -h 127.0.0.1 -k {directory}"
+        self.options = f"{place} -c max_connections=200 -c fsync={'on' if is_durable else 'off'}"
+
+    @property
+    def url(self) -> str:
+        return f"postgresql://agentos@127.0.0.1:{self.port}/postgres"
+
+    def start(self) -> None:
+        self._run("pg_ctl", "-l", self.directory / "log", "-t", START_S, "-w", "-o", self.options, "start")
+
+    def stop(self) -> None:
+        """Stop as a crash would: what it had not written, it recovers from its log."""
+        self._run("pg_ctl", "-t", START_S, "-m", "immediate", "-w", "stop")
+
+    def _run(self, program: str, *arguments: object) -> None:
+        _run(self.programs / program, "-D", self.data, *arguments, user=self.user)
+
+
+@contextmanager
+def server(*, port: int | None = None, is_durable: bool = True) -> Iterator[Server]:
+    """Run a server of our own; raise Missing."""
     directory = Path(tempfile.mkdtemp(prefix="agentos-postgresql-"))
     try:
-        if user:
-            shutil.chown(directory, user)
-        data = directory / "data"
-        _run(programs / "initdb", "-D", data, "-U", "agentos", "-A", "trust", "-E", "UTF8", "--locale=C", user=user)
-        port = port or free_port()
-        options = (
-            f"-p {port} -h 127.0.0.1 -k {directory} -c max_connections=200 -c fsync={'on' if is_durable else 'off'}"
-        )
-        log = directory / "log"
-        _run(programs / "pg_ctl", "-D", data, "-l", log, "-t", START_S, "-w", "-o", options, "start", user=user)
+        made = Server(directory, port=port, is_durable=is_durable)
+        made.start()
         try:
-            yield f"postgresql://agentos@127.0.0.1:{port}/postgres"
+            yield made
         finally:
-            _run(programs / "pg_ctl", "-D", data, "-t", START_S, "-m", "immediate", "-w", "stop", user=user)
+            made.stop()
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+
+
+@contextmanager
+def postgresql(*, port: int | None = None, is_durable: bool = True) -> Iterator[str]:
+    """Run a server of our own and yield its URL; raise Missing."""
+    with server(port=port, is_durable=is_durable) as made:
+        yield made.url
 
 
 def _run(*command: object, user: str | None) -> None:

@@ -1,0 +1,53 @@
+"""`python -m chaos`: traffic, faults, and a comparison of what was promised with what is there (docs/chaos.md)."""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+import signal
+import sys
+
+from chaos.trial import Trial, run
+from tools.postgresql import Missing, binaries
+
+QUICK = Trial(accepted=400, faults=8)
+DATABASES = ("sqlite", "postgresql")
+
+
+def main() -> int:
+    options = _options()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    trial = Trial(options.accepted, options.faults, options.seed)
+    return 1 if [name for name in _databases(options.database) if not run(name, trial, say=_say)] else 0
+
+
+def _databases(chosen: str) -> list[str]:
+    if chosen != "both":
+        return [chosen]
+    try:
+        binaries()
+    except Missing as reason:
+        _say(f"SQLite only: {reason}")
+        return ["sqlite"]
+    return list(DATABASES)
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m chaos", description=__doc__)
+    parser.add_argument("--database", choices=[*DATABASES, "both"], default="both")
+    parser.add_argument("--accepted", type=int, default=10_000, help="requests, on each database")
+    parser.add_argument("--faults", type=int, default=40)
+    parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6), help="of the faults' order and moments")
+    parser.add_argument("--quick", action="store_true", help=f"{QUICK.accepted} accepted, {QUICK.faults} faults")
+    options = parser.parse_args()
+    if options.quick:
+        options.accepted, options.faults = QUICK.accepted, QUICK.faults
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())

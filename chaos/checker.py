@@ -1,0 +1,233 @@
+"""Compares the Execution Log with what was posted and with what the outside world saw: I1 to I8."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from chaos import plan
+from chaos.driver import Driver
+from chaos.nemesis import Nemesis, Window
+from chaos.scene import Scene
+from executions.states import FINAL, Status
+
+AFTERMATH_S = 10.0  # for which a fault excuses an error of the web server
+SHOWN = 20  # of the violations of one rule
+
+type Row = dict[str, Any]
+
+
+@dataclass
+class Findings:
+    """What broke which promise; `figures` is for the table."""
+
+    violations: dict[str, list[str]] = field(default_factory=dict)
+    figures: dict[str, int] = field(default_factory=dict)
+
+    def add(self, rule: str, what: Iterable[str]) -> int:
+        found = list(what)
+        if found:
+            self.violations.setdefault(rule, []).extend(found)
+        return len(found)
+
+    def lines(self) -> list[str]:
+        shown = []
+        for rule, whats in self.violations.items():
+            shown += [f"  {rule}: {what}" for what in whats[:SHOWN]]
+            shown += [f"  {rule}: and {len(whats) - SHOWN} more"] if len(whats) > SHOWN else []
+        return shown
+
+
+@dataclass
+class Ended:
+    """One execution as the database holds it, with its steps and with the effects that it had outside."""
+
+    row: Row
+    number: int
+    kind: str
+    payload: Any
+    steps: list[Row] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list)  # Idempotency-Keys, one for each effect
+
+    @property
+    def plan(self) -> plan.Kind:
+        return plan.KINDS[self.kind]
+
+    @property
+    def name(self) -> str:
+        return f"number {self.number} ({self.kind}, {self.row['id']})"
+
+
+class Checker:
+    def __init__(self, scene: Scene, driver: Driver, nemesis: Nemesis) -> None:
+        self.scene = scene
+        self.posts = driver.posts
+        self.nemesis = nemesis
+        self.found = Findings()
+        self.effects = [json.loads(line) for line in scene.effects.read_text().splitlines()]
+        self.ended = self._read()
+
+    def _read(self) -> list[Ended]:
+        query = self.scene.installation.query
+        of: dict[str, Ended] = {}
+        payloads = {plain(row["execution_id"]): row for row in query(
+            "SELECT execution_id, input FROM executions_steprun WHERE attempt = 0")}  # fmt: skip
+        for row in query("SELECT * FROM executions_execution ORDER BY id"):
+            body = json.loads(payloads[plain(row["id"])]["input"])["body"]
+            of[plain(row["id"])] = Ended(row, body["number"], body["kind"], body)
+        for step in query("SELECT * FROM executions_steprun WHERE attempt > 0 ORDER BY attempt, position"):
+            of[plain(step["execution_id"])].steps.append(step)
+        for effect in self.effects:
+            owner = of.get(owner_of(effect["key"]))
+            if owner and owner.number == effect["number"]:
+                owner.keys.append(effect["key"])
+            else:
+                self.found.add("I4 effect of no execution", [json.dumps(effect)])
+        return list(of.values())
+
+    def check(self) -> Findings:
+        for part in (self.accepted, self.ends, self.acts, self.usage, self.order, self.retries, self.answers):
+            part()
+        return self.found
+
+    # --- I1, I2: each answer is true
+
+    def accepted(self) -> None:
+        stored = Counter(one.number for one in self.ended)
+        ids = {one.number: plain(one.row["id"]) for one in self.ended}
+        figures = self.found.figures
+        figures |= Counter(post.outcome for post in self.posts)
+        lost = [post for post in self.posts if post.outcome == "ok" and not stored[post.number]]
+        figures["lost"] = self.found.add("I1 lost", (f"number {post.number} ({post.kind})" for post in lost))
+        twice = [number for number, count in stored.items() if count > 1]
+        figures["recorded twice"] = self.found.add("I1 recorded twice", (f"number {number}" for number in twice))
+        self.found.add("I1 answered with another execution's id", (
+            f"number {post.number}: {reply}" for post in self.posts for reply in post.replies
+            if reply.is_ok and stored[post.number] == 1 and plain(reply.execution_id) != ids[post.number]
+        ))  # fmt: skip
+        self.found.add("I2 refused, and stored all the same", (
+            f"number {post.number}: {post.replies}" for post in self.posts
+            if post.outcome == "refused" and stored[post.number]
+        ))  # fmt: skip
+
+    # --- I3: each comes to its right end
+
+    def ends(self) -> None:
+        stuck = [one for one in self.ended if one.row["status"] not in FINAL]
+        self.found.figures["stuck"] = self.found.add(
+            "I3 stuck", (f"{one.name} is {Status(one.row['status']).label}" for one in stuck)
+        )
+        self.found.figures["wrong end"] = self.found.add("I3 ended otherwise than it must", (
+            f"{one.name} ended {Status(one.row['status']).label} {one.row['reason_code']}: {one.row['reason']}"
+            for one in self.ended if one not in stuck
+            and (Status(one.row["status"]), one.row["reason_code"]) not in one.plan.ends
+        ))  # fmt: skip
+        interrupted = [one for one in self.ended if one.row["reason_code"] == "interrupted"]
+        self.found.figures["ended “interrupted, outcome unknown”"] = len(interrupted)
+
+    # --- I4: what happened outside
+
+    def acts(self) -> None:
+        figures = self.found.figures
+        figures["outside calls"] = len(self.effects)
+        figures["calls repeated, same key"] = sum(len(one.keys) - len(set(one.keys)) for one in self.ended)
+        figures["never-repeat repeated"] = self.found.add("I4 a never-repeat step was repeated", (
+            f"{one.name}: {one.keys}" for one in self.ended
+            if one.plan.never_repeats and len(one.keys) > len(set(one.keys))
+        ))  # fmt: skip
+        self.found.add("I4 Success without its effect", (
+            f"{one.name}: {one.keys}" for one in self.ended
+            if one.row["status"] == Status.SUCCESS and {step_of(key) for key in one.keys} < set(one.plan.calls)
+        ))  # fmt: skip
+        self.found.add("I4 another key than the step's", (
+            f"{one.name}: {key}" for one in self.ended for key in set(one.keys) - keys_of(one)
+        ))  # fmt: skip
+
+    # --- I5: what is counted
+
+    def usage(self) -> None:
+        query = self.scene.installation.query
+        counted = int(query("SELECT COALESCE(SUM(count), 0) AS n FROM projects_usageday")[0]["n"])
+        reserved = int(query("SELECT COALESCE(SUM(reserved), 0) AS n FROM projects_usagemonth")[0]["n"])
+        ended = sum(one.row["status"] in FINAL or one.row["attempt"] > 1 for one in self.ended)
+        self.found.figures["usage − executions ended"] = counted - ended
+        self.found.figures["reserved − accepted"] = reserved - len(self.ended)
+        if counted != ended:
+            self.found.add("I5 usage", [f"{counted} counted, {ended} ended"])
+        if reserved != len(self.ended):
+            self.found.add("I5 reservation", [f"{reserved} reserved, {len(self.ended)} accepted"])
+        self.found.add("I5 counted flag", (
+            f"{one.name}: {one.row['status']}" for one in self.ended
+            if bool(one.row["is_counted"]) != (one.row["status"] in FINAL or one.row["attempt"] > 1)
+        ))  # fmt: skip
+
+    # --- I6: what is written down
+
+    def order(self) -> None:
+        self.found.add("I6 payload changed", (
+            one.name for one in self.ended
+            if one.payload != plan.body_of(one.number, one.kind, self.scene.echo_url)
+        ))  # fmt: skip
+        self.found.add("I6 steps out of order or missing", (
+            f"{one.name}: {keys}" for one in self.ended
+            if (keys := last_attempt(one)) != one.plan.keys[: len(keys)]
+            or (one.row["status"] == Status.SUCCESS and len(keys) < len(one.plan.keys))
+        ))  # fmt: skip
+
+    def retries(self) -> None:
+        """R31: one press of Retry counts, and attempts are numbered without a gap."""
+        attempts = {plain(one.row["id"]): one.row["attempt"] for one in self.ended}
+        for execution_id, statuses in self.nemesis.pressed.items():
+            known = statuses.count(202)
+            if not 1 + known <= attempts[plain(execution_id)] <= 1 + known + statuses.count(0):
+                what = f"{execution_id}: answers {statuses}, attempt {attempts[plain(execution_id)]}"
+                self.found.add("R31 another number of retries than was answered", [what])
+            if known > 1:
+                self.found.add("R31 more than one retry at once", [f"{execution_id}: {statuses}"])
+
+    # --- I7: the web server
+
+    def answers(self) -> None:
+        bad = [(post, reply) for post in self.posts for reply in post.replies
+               if reply.status == 0 or reply.status >= 500]  # fmt: skip
+        self.found.figures["no answer or 5xx during faults"] = len(bad)
+        self.found.add("I7 5xx without a fault", (
+            f"number {post.number} ({post.kind}): {reply.status or 'no answer'} at {clock(reply.at)}"
+            for post, reply in bad if not excused(reply.at, self.nemesis.windows)
+        ))  # fmt: skip
+
+
+def last_attempt(one: Ended) -> list[str]:
+    return [step["key"] for step in one.steps if step["attempt"] == one.row["attempt"]]
+
+
+def keys_of(one: Ended) -> set[str]:
+    """Return the Idempotency-Keys that its calls may carry: one for each step and attempt."""
+    attempts = range(1, one.row["attempt"] + 1)
+    return {f"{uuid.UUID(plain(one.row['id']))}-{attempt}-{step}-0" for attempt in attempts for step in one.plan.calls}
+
+
+def owner_of(key: str) -> str:
+    """Return the execution that a call's Idempotency-Key names."""
+    return plain(key.rsplit("-", 3)[0])
+
+
+def step_of(key: str) -> str:
+    return key.rsplit("-", 2)[1]
+
+
+def excused(at: float, windows: list[Window]) -> bool:
+    return any(window.start <= at <= window.end + AFTERMATH_S for window in windows)
+
+
+def plain(id: object) -> str:
+    return str(id).replace("-", "")
+
+
+def clock(at: float) -> str:
+    return time.strftime("%H:%M:%S", time.localtime(at))

@@ -1,0 +1,164 @@
+"""The world that posts: numbered requests from several threads, each answer written down as it came."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from chaos import plan
+from chaos.scene import Scene
+
+THREADS = 12
+PATIENCE_S = 120.0  # for one keyed request that is posted again and again
+AGAIN_S = 0.25
+
+
+class _AnyStatus(urllib.request.HTTPErrorProcessor):
+    """Take an error status for the answer that it is."""
+
+    def http_response(self, request: Any, response: Any) -> Any:
+        return response
+
+
+OPENER = urllib.request.build_opener(_AnyStatus)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One answer; status 0 says that none came, and so that nobody knows what became of the request."""
+
+    status: int
+    execution_id: str
+    at: float
+
+    @property
+    def is_ok(self) -> bool:
+        return self.status in (200, 202, 504)  # 504: accepted, only its Response step was too slow
+
+
+@dataclass(slots=True)
+class Post:
+    """What became of one number."""
+
+    number: int
+    kind: str
+    key: str
+    replies: list[Reply] = field(default_factory=list)
+
+    @property
+    def outcome(self) -> str:
+        if any(reply.is_ok for reply in self.replies):
+            return "ok"
+        return "unknown" if any(reply.status == 0 for reply in self.replies) else "refused"
+
+
+class Driver:
+    """Posts until `accepted` requests were; `reach` holds it back, so that faults meet traffic all along."""
+
+    def __init__(self, scene: Scene, accepted: int) -> None:
+        self.scene = scene
+        self.wanted = accepted
+        self.posts: list[Post] = []
+        self.accepted = 0
+        self._allowed = 0
+        self._under_way = 0
+        self._next = 0
+        self._change = threading.Condition()
+        self._threads = [threading.Thread(target=self._post_all, daemon=True) for _ in range(THREADS)]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def reach(self, accepted: int, *, within: float = 300) -> None:
+        """Let so many be accepted, and wait until they are."""
+        with self._change:
+            self._allowed = min(accepted, self.wanted)
+            self._change.notify_all()
+            if not self._change.wait_for(lambda: self.accepted >= self._allowed, within):
+                raise RuntimeError(f"only {self.accepted} of {self._allowed} accepted within {within:g} s")
+
+    def allow(self, accepted: int) -> None:
+        with self._change:
+            self._allowed = min(accepted, self.wanted)
+            self._change.notify_all()
+
+    def post(self, kind: str, *, key: str = "", times: int = 1) -> Post:
+        """Post one number more, `times` at once, and write down every answer."""
+        with self._change:
+            number, self._next = self._next, self._next + 1
+        post = Post(number, kind, key)
+        with ThreadPoolExecutor(times) as pool:
+            for _ in range(times):
+                pool.submit(self._deliver, post)
+        self._note(post)
+        return post
+
+    def _post_all(self) -> None:
+        for number in self._numbers():
+            post = Post(number, plan.kind_of(number), f"number-{number}" if plan.is_keyed(number) else "")
+            self._deliver(post)
+            self._note(post, is_counted=True)
+
+    def _numbers(self) -> Iterator[int]:
+        while True:
+            with self._change:
+                self._change.wait_for(lambda: self.accepted + self._under_way < self._allowed)
+                self._under_way += 1
+                number, self._next = self._next, self._next + 1
+            yield number
+
+    def _note(self, post: Post, *, is_counted: bool = False) -> None:
+        with self._change:
+            self.posts.append(post)
+            if is_counted:
+                self._under_way -= 1
+                self.accepted += post.outcome == "ok"
+            self._change.notify_all()
+
+    def _deliver(self, post: Post) -> None:
+        """Post it; with a key again until the answer is known, without one never again."""
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            reply = self._ask(post)
+            post.replies.append(reply)
+            if reply.is_ok or not post.key or time.monotonic() > deadline:
+                break
+            time.sleep(AGAIN_S)
+        if not reply.is_ok:
+            time.sleep(AGAIN_S)  # a server that is away is not to be flooded
+
+    def _ask(self, post: Post) -> Reply:
+        body = plan.body_of(post.number, post.kind, self.scene.echo_url)
+        headers = {"Content-Type": "application/json"} | ({"Idempotency-Key": post.key} if post.key else {})
+        url = f"{self.scene.installation.url}/automations-api/run/{self.scene.made.triggers[post.kind]}"
+        request = urllib.request.Request(url, json.dumps(body).encode(), headers)
+        try:
+            with OPENER.open(request, timeout=60) as answer:
+                found = answer.headers.get("X-Execution-Id") or _execution_id(answer.read())
+                return Reply(answer.status, found, time.time())
+        except (OSError, http.client.HTTPException):
+            return Reply(0, "", time.time())
+
+    def write(self, file: Path) -> None:
+        """Leave the history as evidence: a line for each number."""
+        with file.open("w") as out:
+            for post in sorted(self.posts, key=lambda post: post.number):
+                replies = [[reply.status, reply.execution_id, round(reply.at, 3)] for reply in post.replies]
+                line = {"number": post.number, "kind": post.kind, "key": post.key, "outcome": post.outcome}
+                out.write(json.dumps(line | {"replies": replies}) + "\n")
+
+
+def _execution_id(text: bytes) -> str:
+    try:
+        return str(json.loads(text).get("execution_id", ""))
+    except (ValueError, AttributeError):
+        return ""

@@ -1,0 +1,64 @@
+"""The outside world: `python -m chaos.echo PORT FILE` writes down each call, on the disk, before it answers.
+
+What it wrote down did happen, whoever was killed meanwhile: the checker compares the Execution Log with it. It answers
+with what it was sent, secrets included, after `?ms=` milliseconds; paths that begin with /fail answer 500.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+KEY = "Idempotency-Key"
+
+
+class Echo:
+    def __init__(self, file: Path) -> None:
+        self.file = file.open("ab", buffering=0)
+        self.doomed: list[int] = []  # the processes that the next effect kills
+
+    async def effect(self, request: web.Request) -> web.Response:
+        self.record(request, await request.json())
+        for pid in self.doomed:
+            kill(pid)
+        self.doomed.clear()
+        await asyncio.sleep(int(request.query.get("ms", "0")) / 1000)
+        return web.json_response(dict(request.headers), status=500 if request.path.startswith("/fail") else 200)
+
+    def record(self, request: web.Request, body: Any) -> None:
+        line = {"at": time.time(), "key": request.headers.get(KEY, ""), "number": body["number"]}
+        self.file.write(json.dumps(line).encode() + b"\n")
+        os.fsync(self.file.fileno())
+
+    async def arm(self, request: web.Request) -> web.Response:
+        self.doomed = await request.json()
+        return web.json_response({})
+
+
+def kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+async def main(port: int, file: Path) -> None:
+    echo, application = Echo(file), web.Application()
+    application.router.add_post("/-/arm", echo.arm)
+    application.router.add_post("/{path:.*}", echo.effect)
+    runner = web.AppRunner(application, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port, backlog=2048).start()
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(int(sys.argv[1]), Path(sys.argv[2])))

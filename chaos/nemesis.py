@@ -1,0 +1,210 @@
+"""The faults: one function each, shuffled by a seed; all are over when it returns, and the next one may come."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sqlite3
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from chaos.driver import Driver
+from chaos.scene import Scene
+from executions.states import Status
+from tests.support.databases import SqliteDatabase
+from tests.support.processes import Process, group_is_alive, until
+
+LEASE_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """When a fault was at work: errors of the web server are no surprise then, nor for ten seconds after."""
+
+    fault: str
+    start: float
+    end: float
+
+
+class Nemesis:
+    def __init__(self, scene: Scene, driver: Driver, seed: int, say: Callable[[str], None]) -> None:
+        self.scene = scene
+        self.driver = driver
+        self.random = random.Random(seed)
+        self.say = say
+        self.windows: list[Window] = []
+        self.pressed: dict[str, list[int]] = {}  # execution to what five presses of Retry were answered
+        self._deck = self._shuffled()
+
+    @property
+    def cluster(self) -> Process:
+        cluster = self.scene.installation.cluster
+        assert cluster is not None
+        return cluster
+
+    def strike(self, name: str = "") -> None:
+        """Do one fault: the next of the deck unless told."""
+        name = name or next(self._deck)
+        start = time.time()
+        self.say(f"{time.strftime('%H:%M:%S')} {name}")
+        FAULTS[name](self)
+        self.windows.append(Window(name, start, time.time()))
+
+    def _shuffled(self) -> Iterator[str]:
+        """Yield each fault once before any comes again."""
+        while True:
+            names = [name for name in FAULTS if name not in OF_ANOTHER[self.scene.installation.backend]]
+            self.random.shuffle(names)
+            yield from names
+
+    def a_worker(self) -> int:
+        return self.random.choice(until(self.scene.workers, within=30, what="a worker"))
+
+    # --- the workers and their cluster
+
+    def kill_worker(self) -> None:
+        kill(self.a_worker())
+
+    def kill_after_effect(self) -> None:
+        """Kill the workers once an effect is written down and before its result can be: what now, repeat or not?"""
+        workers = until(self.scene.workers, within=30, what="a worker")
+        self.scene.arm(workers)
+        until(lambda: not is_running(workers[0]), within=30, what="the next effect has killed the workers")
+
+    def pause_worker(self) -> None:
+        """Stop a worker for twice its lease: a peer buries it, and its late writes must change nothing."""
+        worker = self.a_worker()
+        os.kill(worker, signal.SIGSTOP)
+        time.sleep(2 * LEASE_S)
+        os.kill(worker, signal.SIGCONT)
+
+    def kill_pusher(self) -> None:
+        """Kill a child of the sentinel that is no worker: django-q2's pusher or monitor."""
+        sentinel = children(self.cluster.pid)[0]
+        others = [pid for pid in children(sentinel) if pid not in self.scene.workers()]
+        kill(self.random.choice(others))
+
+    def kill_sentinel(self) -> None:
+        old = self.cluster
+        kill(children(old.pid)[0])
+        until(lambda: not group_is_alive(old.pid), within=15, what="nothing is left of the cluster")
+        old.popen.wait(5)
+        self.scene.installation.start_cluster()
+
+    def kill_cluster(self) -> None:
+        self.cluster.kill()
+        time.sleep(self.random.uniform(0, 2))
+        self.scene.installation.start_cluster()
+
+    def deploy(self) -> None:
+        """Start the new beside the old, then end the old as an operator does."""
+        old = self.cluster
+        self.scene.installation.start_cluster()
+        assert old.terminate(within=30) == 0, "the old cluster ended with an error"
+        assert not group_is_alive(old.pid), "the old cluster left a process behind"
+
+    def race_clusters(self) -> None:
+        """Let two clusters race for a while; the second one then dies at once."""
+        second = self.scene.installation.start_another_cluster()
+        time.sleep(self.random.uniform(1, 4))
+        second.kill()
+
+    # --- the web server and what it is asked
+
+    def kill_web(self) -> None:
+        """Kill it in the middle of its posts: before the commit of some, after that of others."""
+        time.sleep(self.random.uniform(0, 0.5))
+        web = self.scene.installation.web
+        assert web is not None
+        web.kill()
+        self.scene.installation.start_web()
+
+    def deliver_fifty_times(self) -> None:
+        self.driver.post("chain", key=f"fifty-{self.random.getrandbits(64):x}", times=50)
+
+    def poison(self) -> None:
+        """Start an execution whose step kills its worker, each time."""
+        self.driver.post("poison", key=f"poison-{self.random.getrandbits(64):x}")
+
+    def press_retry(self) -> None:
+        """Let five press Retry Execution of one failed execution at once."""
+        post = self.driver.post("fail", key=f"retry-{self.random.getrandbits(64):x}")
+        execution_id = post.replies[-1].execution_id
+        scene = self.scene
+        scene.made.wait(uuid.UUID(execution_id), Status.FAILED, within=90)
+        with ThreadPoolExecutor(5) as pool:
+            self.pressed[execution_id] = list(pool.map(lambda _: scene.press_retry(execution_id), range(5)))
+
+    # --- the database
+
+    def restart_database(self) -> None:
+        assert self.scene.server is not None
+        self.scene.server.stop()
+        time.sleep(self.random.uniform(0, 2))
+        self.scene.server.start()
+
+    def cut_connections(self) -> None:
+        for _ in range(3):
+            self.scene.installation.query(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+            time.sleep(1)
+
+    def hold_the_lock(self) -> None:
+        """Be a second writer of the file, and a slow one."""
+        database = self.scene.installation.database
+        assert isinstance(database, SqliteDatabase)
+        connection = sqlite3.connect(database.path, timeout=20, isolation_level=None)
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            time.sleep(self.random.uniform(2, 6))
+            connection.execute("ROLLBACK")
+        finally:
+            connection.close()
+
+
+FAULTS: dict[str, Callable[[Nemesis], None]] = {
+    "kill -9 a worker (R1)": Nemesis.kill_worker,
+    "kill -9 between effect and result (R2)": Nemesis.kill_after_effect,
+    "kill -9 the cluster (R3)": Nemesis.kill_cluster,
+    "deploy, old beside new (R4)": Nemesis.deploy,
+    "kill -9 the web server (R5, R6)": Nemesis.kill_web,
+    "PostgreSQL crashes (R7)": Nemesis.restart_database,
+    "all connections cut (R8)": Nemesis.cut_connections,
+    "a worker stands still for 2 leases (R13)": Nemesis.pause_worker,
+    "50 deliveries of one id (R14)": Nemesis.deliver_fifty_times,
+    "a step kills its worker (R16)": Nemesis.poison,
+    "two clusters race (R18)": Nemesis.race_clusters,
+    "another writer holds the file (R28)": Nemesis.hold_the_lock,
+    "Retry pressed by five (R31)": Nemesis.press_retry,
+    "kill -9 pusher or monitor": Nemesis.kill_pusher,
+    "kill -9 the sentinel": Nemesis.kill_sentinel,
+}
+OF_ANOTHER = {
+    "sqlite": {"PostgreSQL crashes (R7)", "all connections cut (R8)"},
+    "postgresql": {"another writer holds the file (R28)"},
+}
+
+
+def kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]

@@ -1,0 +1,72 @@
+"""What is posted, and how each of it has to end: a pure function of a number."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from executions.states import Status
+from tests.support.automations import RESPOND, TRANSFORM, WAIT, call
+
+CANARY = "canary-5d1f7c9e-sings-nowhere"  # the secret that no log and no row may hold in the clear
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """An automation under test: its steps, and the ends that are right for it, with their reason codes."""
+
+    steps: list[dict[str, Any]]
+    ends: frozenset[tuple[Status, str]]
+    path: str = "/"
+    replies: bool = False  # its caller waits for the end
+
+    @property
+    def keys(self) -> list[str]:
+        return [step["key"] for step in self.steps]
+
+    @property
+    def calls(self) -> list[str]:
+        return [step["key"] for step in self.steps if step["connector"] == "http"]
+
+    @property
+    def never_repeats(self) -> bool:
+        return any(step.get("if_interrupted") == "never_repeat" for step in self.steps)
+
+
+def outside(key: str, **fields: Any) -> dict[str, Any]:
+    """Return a step that posts to the echo server and hands it the secret."""
+    step = call(key, **fields)
+    step["input"]["headers"] = [{"name": "X-Canary", "value": "{{ vars.CANARY }}"}]
+    return step
+
+
+POISON = {"key": "hurt", "title": "Hurt", "connector": "faulty", "action": "hurt",
+          "input": {"fault": "die", "wait_s": 0.2}}  # fmt: skip
+SUCCESS = frozenset({(Status.SUCCESS, "")})
+
+KINDS: dict[str, Kind] = {
+    "transform": Kind([TRANSFORM], SUCCESS),
+    "chain": Kind([TRANSFORM, outside("first"), outside("second")], SUCCESS),
+    "once": Kind([outside("call", if_interrupted="never_repeat")], SUCCESS | {(Status.FAILED, "interrupted")}),
+    "wait": Kind([WAIT, TRANSFORM, outside("after")], SUCCESS),
+    "respond": Kind([TRANSFORM, RESPOND], SUCCESS, replies=True),
+    "fail": Kind([TRANSFORM, outside("call")], frozenset({(Status.FAILED, "http_status")}), path="/fail"),
+    "poison": Kind([POISON], frozenset({(Status.REJECTED, "worker_died")})),
+}
+TURNS = ("transform", "chain", "once", "chain", "wait", "once", "respond", "transform", "chain", "once")
+
+
+def kind_of(number: int) -> str:
+    return TURNS[number % len(TURNS)]
+
+
+def body_of(number: int, kind: str, echo: str) -> dict[str, Any]:
+    """Return what is posted: the same, byte for byte, whenever it is posted again."""
+    delay_ms = (20, 80, 300)[number % 3]
+    url = f"{echo}{KINDS[kind].path}?ms={delay_ms}"
+    return {"number": number, "kind": kind, "name": f"ada {number}", "url": url, "text": "ü" * (number % 50)}
+
+
+def is_keyed(number: int) -> bool:
+    """Say whether it is posted with an Idempotency-Key, and so again until the answer is known."""
+    return number // len(TURNS) % 2 == 0

@@ -1,0 +1,133 @@
+"""The installation under attack: database, web server, cluster and the echo server that outlives them all."""
+
+from __future__ import annotations
+
+import json
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from chaos import plan
+from tests.support.automations import Made, make
+from tests.support.databases import Database, PostgresqlDatabase, SqliteDatabase
+from tests.support.installation import Installation
+from tests.support.processes import Process, descendants, free_port, until
+from tools import postgresql
+
+SETUP = """
+import json
+from django.contrib.auth.models import User
+from projects.models import ApiToken, Membership, Organization, Project, Variable
+organization = Organization.objects.get(name="Tested")
+organization.direct_limit = None
+organization.save()
+project = Project.objects.get(name="Tested")
+variable = Variable(project=project, key="CANARY", is_secret=True)
+variable.value = %r
+variable.save()
+user = User.objects.create_user("chaos")
+Membership.objects.create(organization=organization, user=user, role=Membership.Role.OWNER)
+_, token = ApiToken.objects.make(user, "Chaos")
+print(json.dumps({"token": token, "organization": str(organization.pk), "project": str(project.pk)}))
+"""
+
+
+@dataclass
+class Scene:
+    directory: Path
+    installation: Installation
+    echo: Process
+    echo_port: int
+    server: postgresql.Server | None = None  # of PostgreSQL
+    made: Made = field(init=False)
+    about: dict[str, str] = field(init=False)
+
+    @property
+    def effects(self) -> Path:
+        return self.directory / "effects.jsonl"
+
+    @property
+    def echo_url(self) -> str:
+        return f"http://127.0.0.1:{self.echo_port}"
+
+    def arm(self, pids: list[int]) -> None:
+        """Have these processes killed as soon as the next effect is written down, before it is answered."""
+        request = urllib.request.Request(f"{self.echo_url}/-/arm", json.dumps(pids).encode())
+        urllib.request.urlopen(request, timeout=5).close()
+
+    def workers(self) -> list[int]:
+        """Return the processes whose engines this machine runs."""
+        rows = self.installation.query("SELECT pid FROM executions_engine ORDER BY pid")
+        return [row["pid"] for row in rows if Path(f"/proc/{row['pid']}").exists()]
+
+    def rss_mb(self) -> float:
+        pids = {process.pid for process in (self.installation.web, self.installation.cluster) if process}
+        pids |= {child for pid in pids for child in descendants(pid)}
+        return sum(map(_rss_mb, pids))
+
+    def connections(self) -> int:
+        if self.server is None:
+            return 0
+        sql = (
+            "SELECT COUNT(*) AS n FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        return int(self.installation.query(sql)[0]["n"])
+
+    def start(self) -> None:
+        self.installation.prepare()
+        self.installation.start_web()
+        self.installation.start_cluster()
+        self.made = make(self.installation, {name: kind.steps for name, kind in plan.KINDS.items()})
+        self.about = json.loads(self.installation.shell(SETUP % plan.CANARY))
+
+    def press_retry(self, execution_id: str) -> int:
+        """Press Retry Execution as a machine would; return the status of the answer, 0 when there was none."""
+        url = f"{self.installation.url}/v1/projects/{self.about['project']}/executions/{execution_id}/retry"
+        headers = {"authtoken": self.about["token"], "organization_uid": self.about["organization"]}
+        try:
+            with urllib.request.urlopen(urllib.request.Request(url, b"", headers), timeout=20) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            return error.code
+        except OSError:
+            return 0
+
+
+def _rss_mb(pid: int) -> float:
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096 / 2**20
+    except OSError:
+        return 0.0
+
+
+@contextmanager
+def scene(database: str, directory: Path) -> Iterator[Scene]:
+    """Build everything in the directory, and leave no process behind."""
+    with ExitStack() as stack:
+        server = stack.enter_context(postgresql.server()) if database == "postgresql" else None
+        made: Database = PostgresqlDatabase(server.url) if server else SqliteDatabase(directory)
+        settings = {"WORKERS": "2", "EXTRA_CONNECTORS": "tests.support.faulty"}
+        installation = Installation(directory, made, **settings)
+        stack.callback(installation.stop)
+        port = free_port()
+        echo = Process(
+            [sys.executable, "-m", "chaos.echo", str(port), str(directory / "effects.jsonl")],
+            environment=installation.environment, log=directory / "echo.log",
+        )  # fmt: skip
+        stack.callback(echo.kill)
+        built = Scene(directory, installation, echo, port, server)
+        until(lambda: _listens(built), what="the echo server listens")
+        built.start()
+        yield built
+
+
+def _listens(built: Scene) -> bool:
+    try:
+        built.arm([])
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,87 @@
+"""One run: traffic, faults spread over it, a calm end, time to settle, and the verdict."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from chaos import leaks
+from chaos.checker import AFTERMATH_S, Checker, Findings
+from chaos.driver import Driver
+from chaos.nemesis import Nemesis
+from chaos.scene import Scene, scene
+from executions.states import FINAL
+from tests.support.processes import until
+
+SETTLE_S = 90.0  # lease, sweep, longest step, and what the machine makes of them
+QUIET_SHARE = 10  # the first and the last tenth of the traffic meet no fault
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    accepted: int
+    faults: int
+    seed: int = 0
+    only: tuple[str, ...] = ()  # faults by name, instead of those that the seed gives
+
+
+def run(database: str, trial: Trial, *, say: Callable[[str], None]) -> bool:
+    """Run on one database; say what was found, and whether every promise was kept."""
+    directory = Path(tempfile.mkdtemp(prefix=f"agentos-chaos-{database}-"))
+    directory.chmod(0o755)
+    say(f"{database}: {trial.accepted} accepted, {trial.faults} faults, seed {trial.seed}, evidence in {directory}")
+    with scene(database, directory) as built:
+        findings = attack(built, trial, say)
+    say("\n".join(findings.lines()) or "  every promise was kept")
+    if not findings.violations:
+        shutil.rmtree(directory)
+    return not findings.violations
+
+
+def attack(built: Scene, trial: Trial, say: Callable[[str], None]) -> Findings:
+    driver = Driver(built, trial.accepted)
+    nemesis = Nemesis(built, driver, trial.seed, lambda text: say("  " + text))
+    driver.start()
+    quiet = trial.accepted // QUIET_SHARE
+    driver.reach(quiet)
+    before = leaks.Usage.of(built)
+    try:
+        for number in range(trial.faults):
+            driver.allow(quiet + (number + 1) * (trial.accepted - 2 * quiet) // trial.faults)
+            nemesis.strike(trial.only[number] if trial.only else "")
+            driver.reach(quiet + (number + 1) * (trial.accepted - 2 * quiet) // trial.faults)
+        time.sleep(AFTERMATH_S)
+        driver.reach(trial.accepted)
+        took = settle(built)
+    finally:
+        driver.write(built.directory / "posts.jsonl")
+    checker = Checker(built, driver, nemesis)
+    findings = checker.check()
+    leaks.check(built, before, findings)
+    table(findings, nemesis, took, say)
+    return findings
+
+
+def settle(built: Scene) -> float:
+    """Wait until nothing is open any more, or for as long as that may take; return the seconds."""
+    start = time.monotonic()
+    final = ", ".join(str(int(status)) for status in FINAL)
+    sql = f"SELECT COUNT(*) AS n FROM executions_execution WHERE status NOT IN ({final})"
+    try:
+        until(lambda: built.installation.query(sql)[0]["n"] == 0, within=SETTLE_S, every=0.2)
+    except AssertionError:
+        pass  # the checker names those that are stuck
+    return time.monotonic() - start
+
+
+def table(findings: Findings, nemesis: Nemesis, took: float, say: Callable[[str], None]) -> None:
+    faults = Counter(window.fault for window in nemesis.windows)
+    lines = [f"  {'settled after the last accept':44}{took:8.1f} s"]
+    lines += [f"  {name:44}{count:8}" for name, count in sorted(faults.items())]
+    lines += [f"  {name:44}{count:8}" for name, count in findings.figures.items()]
+    say("\n".join(lines))
