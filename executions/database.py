@@ -54,13 +54,20 @@ class Work:
 
 
 class DatabaseThread(threading.Thread):
-    """Claims, records and moves for one engine. `on_claimed` and the waiting callbacks are called in this thread."""
+    """Claims, records and moves for one engine. All callbacks are called in this thread."""
 
-    def __init__(self, engine_id: uuid.UUID, shard: int, on_claimed: Callable[[list[Work]], None]) -> None:
+    def __init__(
+        self,
+        engine_id: uuid.UUID,
+        shard: int,
+        on_claimed: Callable[[list[Work]], None],
+        on_lost: Callable[[list[uuid.UUID]], None],
+    ) -> None:
         super().__init__(name="engine-database", daemon=True)
         self.engine_id = engine_id
         self.shard = shard
         self.on_claimed = on_claimed
+        self.on_lost = on_lost
         self.owned: dict[uuid.UUID, Claimed] = {}
         self.definitions: dict[uuid.UUID, Definition | None] = {}
         self.variables: dict[uuid.UUID, tuple[list[VariableRow], Variables]] = {}
@@ -146,7 +153,7 @@ class DatabaseThread(threading.Thread):
         lost: set[uuid.UUID] = set()
         claims = batch.claims_suspect or (batch.claim and (records or batch.moves or store().may_claim()))
         if records or batch.moves or claims:
-            with store().transaction():
+            with store().transaction(is_durable=bool(records or batch.moves)):
                 if records or batch.moves:
                     lost = store().write(self.engine_id, self.shard, records, batch.moves)
                 if batch.claim:
@@ -200,10 +207,13 @@ class DatabaseThread(threading.Thread):
         self._commit_somehow(Batch(moves=[move]))
 
     def _reconcile(self) -> None:
-        """Give back what a commit whose answer was lost may have claimed for nobody."""
+        """After a lost answer or a crash of the database: agree with it on what this engine runs."""
         with store().transaction():
-            store().release(self.engine_id, self.owned)
+            held = store().fenced(self.engine_id, list(self.owned.values()))
+            store().release(self.engine_id, held)
         self._must_reconcile = False
+        lost = [self.owned.pop(execution_id) for execution_id in self.owned.keys() - held]
+        self.on_lost([execution.id for execution in lost])
 
     def _forget_connection(self) -> None:
         try:

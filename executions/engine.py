@@ -57,7 +57,7 @@ class Engine:
         self.must_restart = False
         self.crumb = Crumb(self.id)
         self.stopped = threading.Event()
-        self.database = DatabaseThread(self.id, self.id.int % SHARDS, self._claimed_in_thread)
+        self.database = DatabaseThread(self.id, self.id.int % SHARDS, self._claimed_in_thread, self._lost_in_thread)
         self.wake = wake_for_work(self._woken_in_thread)
         self.due: asyncio.TimerHandle | None = None
         self.schedule_in = LOOK_S
@@ -135,6 +135,15 @@ class Engine:
 
     def _claimed_in_thread(self, works: list[Work]) -> None:
         self._soon(self._begin, works)
+
+    def _lost_in_thread(self, execution_ids: list[uuid.UUID]) -> None:
+        self._soon(self._drop, execution_ids)
+
+    def _drop(self, execution_ids: list[uuid.UUID]) -> None:
+        """Stop running what is no longer ours; somebody else goes on, or we do after the next claim."""
+        for execution_id in execution_ids:
+            if task := self.running.get(execution_id):
+                task.cancel()
 
     def _soon(self, function: object, *arguments: object) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: the engine has ended

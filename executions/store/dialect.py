@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import connection
 
 type Row = tuple[Any, ...]
 
@@ -60,9 +60,13 @@ class Dialect(ABC):
     def tune(self) -> None:
         """Make this thread's new connection the store's: it repeats the same few statements for ever."""
 
-    def transaction(self) -> AbstractContextManager[None]:
-        """Open a transaction that writes, for one of the threads that do nothing else."""
-        return transaction.atomic()
+    @abstractmethod
+    def transaction(self, *, is_durable: bool = True) -> AbstractContextManager[None]:
+        """Open a transaction that writes, for one of the threads that do nothing else.
+
+        One that is not durable survives the death of any process of ours, but perhaps not a power cut or a crash of the
+        database. A claim may be lost then: nothing that hangs on it is kept without a durable commit after it.
+        """
 
     def cursor(self) -> AbstractContextManager[Any]:
         """Return a cursor of this thread's connection."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 import psycopg
-from django.db import connection
+from django.db import connection, transaction
 
 from executions.states import FINAL, Status
 from executions.store.base import Store
@@ -52,6 +52,13 @@ class PostgreSQLStore(Store):
         connection.connection.prepare_threshold = PREPARE_AFTER
         with connection.cursor() as cursor:
             cursor.execute("; ".join(f"SET {setting}" for setting in FOR_KEPT_PLANS))
+
+    @contextmanager
+    def transaction(self, *, is_durable: bool = True) -> Iterator[None]:
+        with transaction.atomic():
+            if not is_durable:
+                self._run("SET LOCAL synchronous_commit = off", [])
+            yield
 
     @contextmanager
     def cursor(self) -> Iterator[Any]:

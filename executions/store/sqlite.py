@@ -38,7 +38,24 @@ class SQLiteStore(Store):
             cursor.execute("PRAGMA busy_timeout=0")
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self, *, is_durable: bool = True) -> Iterator[None]:
+        if is_durable:
+            with self._locked():
+                yield
+            return
+        try:
+            self._synchronize("NORMAL")
+            with self._locked():
+                yield
+        finally:
+            self._synchronize("FULL")
+
+    def _synchronize(self, how: str) -> None:
+        with self.cursor() as cursor:
+            cursor.execute(f"PRAGMA synchronous={how}")
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
         deadline = time.monotonic() + LONGEST_LOCK_S
         with ExitStack() as stack:
             while True:
