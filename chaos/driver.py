@@ -61,13 +61,14 @@ class Post:
 
 
 class Driver:
-    """Posts until `accepted` requests were; `reach` holds it back, so that faults meet traffic all along."""
+    """Posts until `accepted` requests were; `reach` and `rate` hold it back, so that faults meet traffic all along."""
 
     def __init__(self, scene: Scene, accepted: int) -> None:
         self.scene = scene
         self.wanted = accepted
         self.posts: list[Post] = []
         self.accepted = 0
+        self.rate = 0.0  # posts a second; 0 for as fast as they go
         self._allowed = 0
         self._under_way = 0
         self._next = 0
@@ -107,6 +108,8 @@ class Driver:
             post = Post(number, plan.kind_of(number), f"number-{number}" if plan.is_keyed(number) else "")
             self._deliver(post)
             self._note(post, is_counted=True)
+            if self.rate:
+                time.sleep(THREADS / self.rate)
 
     def _numbers(self) -> Iterator[int]:
         while True:

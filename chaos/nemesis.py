@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chaos.driver import Driver
-from chaos.scene import Scene
+from chaos.scene import Scene, is_running
 from executions.states import Status
 from tests.support.databases import SqliteDatabase
 from tests.support.processes import Process, group_is_alive, until
@@ -50,6 +50,7 @@ class Nemesis:
     def strike(self, name: str = "") -> None:
         """Do one fault: the next of the deck unless told."""
         name = name or next(self._deck)
+        time.sleep(self.random.uniform(0, 1))
         start = time.time()
         self.say(f"{time.strftime('%H:%M:%S')} {name}")
         FAULTS[name](self)
@@ -118,11 +119,14 @@ class Nemesis:
 
     def kill_web(self) -> None:
         """Kill it in the middle of its posts: before the commit of some, after that of others."""
-        time.sleep(self.random.uniform(0, 0.5))
+        self.driver.rate, rate = 0.0, self.driver.rate
         web = self.scene.installation.web
         assert web is not None
+        before = self.driver.accepted
+        until(lambda: self.driver.accepted > before + self.random.randrange(10), every=0.005, what="posts come in")
         web.kill()
         self.scene.installation.start_web()
+        self.driver.rate = rate
 
     def deliver_fifty_times(self) -> None:
         self.driver.post("chain", key=f"fifty-{self.random.getrandbits(64):x}", times=50)
@@ -197,13 +201,6 @@ def kill(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:
         pass
-
-
-def is_running(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def children(pid: int) -> list[int]:

@@ -50,7 +50,7 @@ KINDS: dict[str, Kind] = {
     "once": Kind([outside("call", if_interrupted="never_repeat")], SUCCESS | {(Status.FAILED, "interrupted")}),
     "wait": Kind([WAIT, TRANSFORM, outside("after")], SUCCESS),
     "respond": Kind([TRANSFORM, RESPOND], SUCCESS, replies=True),
-    "fail": Kind([TRANSFORM, outside("call")], frozenset({(Status.FAILED, "http_status")}), path="/fail"),
+    "fail": Kind([TRANSFORM, outside("call")], frozenset({(Status.FAILED, "http_500")}), path="/fail"),
     "poison": Kind([POISON], frozenset({(Status.REJECTED, "worker_died")})),
 }
 TURNS = ("transform", "chain", "once", "chain", "wait", "once", "respond", "transform", "chain", "once")
@@ -62,7 +62,7 @@ def kind_of(number: int) -> str:
 
 def body_of(number: int, kind: str, echo: str) -> dict[str, Any]:
     """Return what is posted: the same, byte for byte, whenever it is posted again."""
-    delay_ms = (20, 80, 300)[number % 3]
+    delay_ms = (20, 200, 800)[number % 3]
     url = f"{echo}{KINDS[kind].path}?ms={delay_ms}"
     return {"number": number, "kind": kind, "name": f"ada {number}", "url": url, "text": "ü" * (number % 50)}
 

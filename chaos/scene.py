@@ -62,7 +62,7 @@ class Scene:
     def workers(self) -> list[int]:
         """Return the processes whose engines this machine runs."""
         rows = self.installation.query("SELECT pid FROM executions_engine ORDER BY pid")
-        return [row["pid"] for row in rows if Path(f"/proc/{row['pid']}").exists()]
+        return [row["pid"] for row in rows if is_running(row["pid"])]
 
     def rss_mb(self) -> float:
         pids = {process.pid for process in (self.installation.web, self.installation.cluster) if process}
@@ -95,6 +95,14 @@ class Scene:
             return error.code
         except OSError:
             return 0
+
+
+def is_running(pid: int) -> bool:
+    """Say whether the process is there and not merely unburied."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def _rss_mb(pid: int) -> float:

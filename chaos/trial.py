@@ -19,6 +19,7 @@ from executions.states import FINAL
 from tests.support.processes import until
 
 SETTLE_S = 90.0  # lease, sweep, longest step, and what the machine makes of them
+FAULT_S = 4.0  # for which the traffic of one fault lasts
 QUIET_SHARE = 10  # the first and the last tenth of the traffic meet no fault
 
 
@@ -50,11 +51,13 @@ def attack(built: Scene, trial: Trial, say: Callable[[str], None]) -> Findings:
     quiet = trial.accepted // QUIET_SHARE
     driver.reach(quiet)
     before = leaks.Usage.of(built)
+    share = (trial.accepted - 2 * quiet) / trial.faults
+    driver.rate = share / FAULT_S
     try:
-        for number in range(trial.faults):
-            driver.allow(quiet + (number + 1) * (trial.accepted - 2 * quiet) // trial.faults)
-            nemesis.strike(trial.only[number] if trial.only else "")
-            driver.reach(quiet + (number + 1) * (trial.accepted - 2 * quiet) // trial.faults)
+        for number in range(1, trial.faults + 1):
+            driver.allow(quiet + int(number * share))
+            nemesis.strike(trial.only[number - 1] if trial.only else "")
+            driver.reach(quiet + int(number * share))
         time.sleep(AFTERMATH_S)
         driver.reach(trial.accepted)
         took = settle(built)
