@@ -29,37 +29,37 @@ class Bell:
         self.path = folder / str(new_id())
         self.socket.bind(_short(self.path))
 
-    def wait(self, seconds: float) -> bool:
-        """Return whether somebody has rung before the time is over."""
+    def wait(self, seconds: float) -> int | None:
+        """Return the number that somebody has rung with, or None when the time is over."""
         self.socket.settimeout(seconds)
         try:
-            self.socket.recv(1)
+            number = self.socket.recv(1)[0]
         except TimeoutError:
-            return False
+            return None
         self.socket.setblocking(False)
         with suppress(BlockingIOError):
             while self.socket.recv(1):  # one look answers all who rang
                 pass
-        return True
+        return number
 
     def close(self) -> None:
         self.socket.close()
         self.path.unlink(missing_ok=True)
 
 
-def ring(kind: str) -> None:
+def ring(kind: str, number: int) -> None:
     folder = _folder(kind)
     try:
         names = os.listdir(folder)
     except FileNotFoundError:
         return
     for name in names:
-        _ring(folder / name)
+        _ring(folder / name, bytes([number]))
 
 
-def _ring(path: Path) -> None:
+def _ring(path: Path, message: bytes) -> None:
     try:
-        _socket().sendto(b"!", _short(path))
+        _socket().sendto(message, _short(path))
     except ConnectionRefusedError:
         path.unlink(missing_ok=True)
     except OSError:

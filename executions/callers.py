@@ -20,7 +20,7 @@ class Callers:
     def __init__(self) -> None:
         self._waiting: dict[uuid.UUID, Future[ReplyRow]] = {}
         self._mutex = threading.Lock()
-        wake_for_replies(self.look).start()
+        wake_for_replies(lambda number: self.look()).start()
 
     def wait(self, execution_id: uuid.UUID, accept: Callable[[], object], limit_s: float) -> ReplyRow | None:
         """Accept the request and return its reply, or None when the limit passes first."""

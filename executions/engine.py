@@ -16,7 +16,7 @@ from django.conf import settings
 from connectors.outbound import Outbound, parse_allow
 from executions import crumb, metrics
 from executions.crumb import Crumb, Holder, held
-from executions.database import CLAIM_AT_ONCE, DatabaseThread, Work
+from executions.database import DatabaseThread, Work
 from executions.machine import boot_id, host_name
 from executions.mail import DjangoMail
 from executions.recovery import recover
@@ -25,16 +25,14 @@ from executions.schedules import start_due
 from executions.states import Status, StepStatus
 from executions.store import store
 from executions.store.rows import Claimed, Move, StepRecord
+from executions.turns import Turns
 from executions.wake import wake_for_work
 from projects.ids import new_id
 
 logger = logging.getLogger(__name__)
 
 BEAT_S = 2.0
-GATHER_S = 0.003  # between two claims: what comes meanwhile shares the next one
-LOOK_AHEAD_S = 0.01
 STALL_S = 5.0  # that one execution may hold the loop
-LONGEST_DRAIN_S = 10.0  # that a suspect waits for the others to end
 ABANDONED_LIMIT = 8  # threads that nobody waits for any more
 LOOK_S = 1.0  # after which a schedule that was made or changed meanwhile is seen
 SHARDS = 16  # of the usage counters: engines do not wait for each other's rows
@@ -47,23 +45,13 @@ class Engine:
         self.id = new_id()
         self.slots: int = settings.ENGINE_SLOTS
         self.running: dict[uuid.UUID, asyncio.Task[None]] = {}
-        self.is_claiming = False
         self.is_stopping = False
-        self.is_claiming_suspect = False
-        self.may_have_more = False
-        self.suspects_wait = False
-        self.drained_by = 0.0  # when a waiting suspect runs although others still do
-        self.solo: uuid.UUID | None = None  # the suspect that has the engine to itself
         self.must_restart = False
         self.crumb = Crumb(self.id)
         self.stopped = threading.Event()
         self.database = DatabaseThread(self.id, self.id.int % SHARDS, self._claimed_in_thread, self._lost_in_thread)
         self.wake = wake_for_work(self._woken_in_thread)
-        self.due: asyncio.TimerHandle | None = None
         self.schedule_in = LOOK_S
-        self.later: asyncio.TimerHandle | None = None
-        self.look: asyncio.TimerHandle | None = None
-        self.next_claim_at = 0.0
         self.ended: list[Move] = []
 
     def start(self) -> None:
@@ -98,6 +86,7 @@ class Engine:
         self.stop_requested = asyncio.Event()
         self.outbound = Outbound(parse_allow(settings.OUTBOUND_ALLOW))
         self.mail = DjangoMail()
+        self.turns = Turns(self.slots, self.running, self.database)
         self.database.start()
         await self._in_database(self._register)
         self.wake.start()
@@ -117,7 +106,7 @@ class Engine:
         logger.info("engine %s stopped", self.id)
 
     def _stop_claiming(self) -> None:
-        self.is_stopping = True
+        self.is_stopping = self.turns.is_over = True
         self.stop_requested.set()
 
     async def _drain(self) -> None:
@@ -130,8 +119,8 @@ class Engine:
 
     # --- claiming
 
-    def _woken_in_thread(self) -> None:
-        self._soon(self._ask)
+    def _woken_in_thread(self, number: int | None) -> None:
+        self._soon(self.turns.rung, number)
 
     def _claimed_in_thread(self, works: list[Work]) -> None:
         self._soon(self._begin, works)
@@ -149,72 +138,13 @@ class Engine:
         with contextlib.suppress(RuntimeError):  # the loop is closed: the engine has ended
             self.loop.call_soon_threadsafe(function, *arguments)  # type: ignore[arg-type]
 
-    def _ask(self) -> None:
-        """Ask for as many executions as there are free slots, or for a suspect, which gets the engine to itself."""
-        now, free = self.loop.time(), self.slots - len(self.running)
-        if now < self.next_claim_at and not self.is_claiming:
-            self._ask_at(self.next_claim_at)
-            return
-        is_draining = self.suspects_wait and bool(self.running) and now < self.drained_by
-        if self.is_stopping or self.is_claiming or self.solo or free <= 0 or is_draining:
-            self.may_have_more = True
-            return
-        self.is_claiming, self.next_claim_at = True, now + GATHER_S
-        self.is_claiming_suspect = self.suspects_wait
-        self.may_have_more = False
-        if self.suspects_wait:
-            self.database.claim_suspect()
-        else:
-            self.database.claim(free)
-
     def _begin(self, works: list[Work]) -> None:
-        self.is_claiming = False
-        if self.is_claiming_suspect:
-            self.suspects_wait, self.is_claiming_suspect = bool(works), False
-            self.solo = works[0].execution.id if works else None
-            self.may_have_more = True
         self._run_all(works)
-        if self.may_have_more or len(works) >= CLAIM_AT_ONCE:
-            self._ask()  # fewer than asked for were all there were: the next ones ring
-        elif not self.is_stopping and self.look is None:
-            self.look = self.loop.call_later(LOOK_AHEAD_S, self._look)
-
-    def _ask_at(self, moment: float) -> None:
-        if self.later is None:
-            self.later = self.loop.call_at(moment, self._ask_later)
-
-    def _ask_later(self) -> None:
-        self.later = None
-        self._ask()
-
-    def _look(self) -> None:
-        self.look = None
-        self.database.call(self._look_ahead)
+        self.turns.claimed(works)
 
     def _run_all(self, works: list[Work]) -> None:
         for work in works:
             self.running[work.execution.id] = asyncio.create_task(self._execute(work))
-
-    def _release_solo(self, execution: Claimed) -> None:
-        if self.solo == execution.id:
-            self.solo = None
-            self._ask()
-
-    def _suspects_may_wait(self, do_wait: bool) -> None:
-        if do_wait and not self.suspects_wait:
-            self.suspects_wait, self.drained_by = True, self.loop.time() + LONGEST_DRAIN_S
-
-    def _look_ahead(self) -> None:
-        """In the database thread: sleep no longer than until the next paused or throttled execution is due."""
-        due_in = store().next_due()
-        if due_in is not None:
-            self._soon(self._wake_in, max(0.0, due_in))
-
-    def _wake_in(self, seconds: float) -> None:
-        if self.due is not None:
-            self.due.cancel()
-        if seconds < 60:  # later ones are looked up again by then
-            self.due = self.loop.call_later(seconds + 0.001, self._ask)
 
     # --- schedules
 
@@ -240,9 +170,7 @@ class Engine:
                 self._hand_over(move)
         finally:
             self.running.pop(execution.id, None)
-            self._release_solo(execution)
-            if self.may_have_more and len(self.running) <= self.slots // 2:
-                self._ask()
+            self.turns.freed(execution.id)
 
     async def _move_of(self, work: Work, holder: Holder) -> Move | None:
         """Return how the execution leaves Running, or None when it is no longer ours or the engine stops."""
@@ -300,7 +228,7 @@ class Engine:
             record.status is not StepStatus.RUNNING for record in records
         ):
             execution.acquit()
-            self._release_solo(execution)
+            self.turns.freed(execution.id)
 
     # --- the lease
 
@@ -327,7 +255,7 @@ class Engine:
             self.database.call(self._renew)
             self.database.call(metrics.save_when_due)
             await asyncio.sleep(BEAT_S)
-            self._ask()
+            self.turns.ask()
             if self.mail.abandoned >= ABANDONED_LIMIT:
                 logger.error("%s threads hang in a mail server: this worker starts anew", self.mail.abandoned)
                 self.must_restart = True
@@ -347,9 +275,12 @@ class Engine:
             if not kept:
                 logger.error("engine %s lost its lease: this worker ends", self.id)
                 os._exit(1)
-            condemned = recover(self.id)
+            peers = store().peers(self.id)
+            condemned = recover(self.id, peers)
             store().join_direct()
-            self._soon(self._suspects_may_wait, store().has_suspects())
+            self._soon(self.turns.suspects_may_wait, store().has_suspects())
+        alive = sorted([self.id, *(peer.id for peer in peers if not peer.is_stale)])
+        self.turns.rank, self.turns.engines = alive.index(self.id), len(alive)
         if condemned:
             self._soon(self._run_all, self.database.adopt(condemned))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import uuid
+from collections.abc import Sequence
 from functools import partial
 
 from django.db import transaction
@@ -12,22 +13,23 @@ from executions import crumb
 from executions.crumb import Evidence
 from executions.machine import boot_id, host_name, is_alive
 from executions.store import store
-from executions.store.rows import Claimed
+from executions.store.rows import Claimed, Peer
 from executions.suspects import judge
 
 logger = logging.getLogger(__name__)
 
 
-def recover(engine_id: uuid.UUID) -> list[tuple[Claimed, str, str]]:
+def recover(engine_id: uuid.UUID, peers: Sequence[Peer]) -> list[tuple[Claimed, str, str]]:
     """Give back what dead engines held; return those that are over now, this engine's own, with code and step.
 
     Runs in the caller's transaction.
     """
     condemned = []
-    for peer_id, host, boot, pid, is_stale in store().peers(engine_id):
-        is_ours = host == host_name() and boot == boot_id()
-        if is_stale or (is_ours and not is_alive(pid)):  # of this machine without waiting for its lease to end
-            condemned += bury(peer_id, engine_id, crumb.evidence_of(peer_id) if is_ours else Evidence())
+    for peer in peers:
+        is_ours = peer.host == host_name() and peer.boot_id == boot_id()
+        # Of this machine a dead process is known before its lease ends.
+        if peer.is_stale or (is_ours and not is_alive(peer.pid)):
+            condemned += bury(peer.id, engine_id, crumb.evidence_of(peer.id) if is_ours else Evidence())
     return condemned
 
 

@@ -25,9 +25,12 @@ RECONNECT_S = 0.5
 
 
 class Wake(threading.Thread):
-    """Calls `on_wake` from its own thread after every relevant commit, and at least once a second."""
+    """Calls `on_wake` from its own thread after every relevant commit, and at least once a second.
 
-    def __init__(self, channel: str, on_wake: Callable[[], None]) -> None:
+    It gets the number that the commit has rung with, by which several who wait share what comes; None means everybody.
+    """
+
+    def __init__(self, channel: str, on_wake: Callable[[int | None], None]) -> None:
         super().__init__(name=f"wake-{channel}", daemon=True)
         self.channel = channel
         self.on_wake = on_wake
@@ -41,7 +44,7 @@ class Wake(threading.Thread):
             except Exception as error:
                 logger.warning("wake-up lost its connection: %s", error)
                 self._close()
-                self.on_wake()
+                self.on_wake(None)
                 self.stopping.wait(RECONNECT_S)
         self._close()
 
@@ -53,11 +56,10 @@ class Wake(threading.Thread):
         raw = connection.connection
         raw.autocommit = True
         raw.execute(f"LISTEN {self.channel}")
-        self.on_wake()
+        self.on_wake(None)
         while not self.stopping.is_set():
-            for _ in raw.notifies(timeout=LONGEST_SLEEP_S, stop_after=1):
-                pass
-            self.on_wake()
+            numbers = [_number(found.payload) for found in raw.notifies(timeout=LONGEST_SLEEP_S, stop_after=1)]
+            self.on_wake(numbers[0] if len(numbers) == 1 else None)
 
     def _watch_data_version(self) -> None:
         connection.ensure_connection()
@@ -66,12 +68,12 @@ class Wake(threading.Thread):
         seen, woken_at = None, 0.0
         try:
             while not self.stopping.is_set():
-                has_rung = bell.wait(DATA_VERSION_POLL_S)
+                number = bell.wait(DATA_VERSION_POLL_S)
                 version = cursor.execute("PRAGMA data_version").fetchone()[0]
                 now = time.monotonic()
-                if has_rung or version != seen or now - woken_at > LONGEST_SLEEP_S:
+                if number is not None or version != seen or now - woken_at > LONGEST_SLEEP_S:
                     seen, woken_at = version, now
-                    self.on_wake()
+                    self.on_wake(number)
         finally:
             bell.close()
 
@@ -82,9 +84,13 @@ class Wake(threading.Thread):
             connection.connection = None
 
 
-def wake_for_work(on_wake: Callable[[], None]) -> Wake:
+def _number(payload: str) -> int | None:
+    return int(payload) if payload.isdigit() else None
+
+
+def wake_for_work(on_wake: Callable[[int | None], None]) -> Wake:
     return Wake(WORK_CHANNEL, on_wake)
 
 
-def wake_for_replies(on_wake: Callable[[], None]) -> Wake:
+def wake_for_replies(on_wake: Callable[[int | None], None]) -> Wake:
     return Wake(REPLY_CHANNEL, on_wake)

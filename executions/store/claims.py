@@ -31,8 +31,14 @@ class Claims(Throttle):
         """Take the executions whose turn it is, sync lane first, then by due time; return CLAIM_COLUMNS."""
 
     def may_claim(self) -> bool:
-        """Return False when a look is cheaper than a claim and shows nothing to claim."""
-        return True
+        """Look whether anything is due: cheaper than a transaction that claims nothing."""
+        due = f"SELECT 1 FROM executions_execution WHERE {DUE} AND lane < 2 AND run_at <= {self.now}"
+        with self.cursor() as cursor:
+            cursor.execute(
+                f"SELECT EXISTS ({due}) OR EXISTS (SELECT 1 FROM executions_execution WHERE status = 0 AND lane = 2)",
+                [],
+            )
+            return bool(cursor.fetchone()[0])
 
     def claim(self, engine_id: uuid.UUID, limit: int) -> list[Claimed]:
         rows = self.claim_rows(engine_id, limit)

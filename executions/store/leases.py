@@ -8,7 +8,7 @@ from typing import Any
 
 from executions.store.claims import CLAIM_COLUMNS
 from executions.store.dialect import Dialect, Row
-from executions.store.rows import Held
+from executions.store.rows import Held, Peer
 
 STALE_AFTER_S = 10  # an engine that has not beaten for so long has lost its lease
 
@@ -31,14 +31,13 @@ class Leases(Dialect):
             )
         )
 
-    def peers(self, engine_id: uuid.UUID) -> list[tuple[uuid.UUID, str, str, int, bool]]:
-        """Return the other engines as (id, host, boot id, pid, is stale)."""
+    def peers(self, engine_id: uuid.UUID) -> list[Peer]:
         with self.cursor() as cursor:
             cursor.execute(
                 f"SELECT id, host, boot_id, pid, {self.is_stale} FROM executions_engine WHERE id <> %s",
                 [self.uid(engine_id)],
             )
-            return [(self.to_uuid(row[0]), row[1], row[2], row[3], bool(row[4])) for row in cursor.fetchall()]
+            return [Peer(self.to_uuid(row[0]), row[1], row[2], row[3], bool(row[4])) for row in cursor.fetchall()]
 
     is_stale: str
 

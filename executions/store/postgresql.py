@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from functools import cache
+from random import getrandbits
 from typing import Any
 
 import orjson
@@ -142,7 +143,7 @@ class PostgreSQLStore(Store):
             return {row[0] for row in cursor.fetchall()}
 
     def notify_work(self) -> None:
-        self._run("SELECT pg_notify(%s, '')", [WORK_CHANNEL])
+        self._run("SELECT pg_notify(%s, %s)", [WORK_CHANNEL, str(getrandbits(8))])
 
     def notify_reply(self) -> None:
         self._run("SELECT pg_notify(%s, '')", [REPLY_CHANNEL])

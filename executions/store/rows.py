@@ -123,6 +123,17 @@ class Claimed:
 
 
 @dataclass(frozen=True, slots=True)
+class Peer:
+    """Another engine."""
+
+    id: uuid.UUID
+    host: str
+    boot_id: str
+    pid: int
+    is_stale: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Held:
     """What a dead engine held."""
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from functools import partial
+from random import getrandbits
 from typing import Any
 
 from django.db import OperationalError, connection, transaction
@@ -88,16 +89,6 @@ class SQLiteStore(Store):
         values = [value.hex for value in ids]
         return f"{column} IN ({', '.join(['%s'] * len(values))})", values
 
-    def may_claim(self) -> bool:
-        """Look before taking the one write lock for nothing."""
-        with self.cursor() as cursor:
-            cursor.execute(
-                f"SELECT 1 FROM executions_execution WHERE {DUE} AND lane < 2 AND run_at <= {self.now} UNION ALL"
-                f" SELECT 1 FROM executions_execution WHERE status = 0 AND lane = 2 LIMIT 1",
-                [],
-            )
-            return cursor.fetchone() is not None
-
     def claim_rows(self, engine_id: uuid.UUID, limit: int) -> list[Row]:
         with connection.cursor() as cursor:
             cursor.execute(
@@ -163,10 +154,10 @@ class SQLiteStore(Store):
         return moved
 
     def notify_work(self) -> None:
-        transaction.on_commit(partial(ring, WORK_CHANNEL))
+        transaction.on_commit(partial(ring, WORK_CHANNEL, getrandbits(8)))
 
     def notify_reply(self) -> None:
-        transaction.on_commit(partial(ring, REPLY_CHANNEL))
+        transaction.on_commit(partial(ring, REPLY_CHANNEL, 0))
 
 
 def _chunks(values: list[uuid.UUID], size: int) -> Iterable[list[uuid.UUID]]:

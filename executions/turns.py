@@ -1,0 +1,112 @@
+"""When an engine asks for more executions, and for what: the rules of claiming, in the loop's thread."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Collection, Sequence
+
+from executions.database import CLAIM_AT_ONCE, DatabaseThread, Work
+from executions.store import store
+
+GATHER_S = 0.003  # between two claims: what comes meanwhile shares the next one
+OTHERS_TURN_S = 0.02  # until an engine looks at what was another one's to claim
+LOOK_AHEAD_S = 0.05  # after a claim, to see when the next one is due
+LONGEST_DRAIN_S = 10.0  # that a suspect waits for the others to end
+
+
+class Turns:
+    """Asks the database thread, at most one claim at a time; a suspect gets the engine to itself."""
+
+    def __init__(self, slots: int, running: Collection[uuid.UUID], database: DatabaseThread) -> None:
+        self.slots = slots
+        self.running = running
+        self.database = database
+        self.loop = asyncio.get_running_loop()
+        self.rank, self.engines = 0, 1  # this engine among those that live
+        self.is_over = False
+        self._asked = 0  # of a claim under way
+        self._is_for_suspect = False
+        self._may_have_more = False
+        self._next_claim_at = 0.0
+        self._suspects_wait = False
+        self._drained_by = 0.0  # when a waiting suspect runs although others still do
+        self._solo: uuid.UUID | None = None
+        self._later: asyncio.TimerHandle | None = None
+        self._look: asyncio.TimerHandle | None = None
+        self._due: asyncio.TimerHandle | None = None
+
+    def rung(self, number: int | None) -> None:
+        """Ask when it is this engine's turn to claim what has come; else a little later, in case it is still there."""
+        if number is None or number % self.engines == self.rank:
+            self.ask()
+        else:
+            self._ask_at(self.loop.time() + OTHERS_TURN_S)
+
+    def ask(self) -> None:
+        """Ask for as many executions as there are free slots, or for a suspect."""
+        now, free = self.loop.time(), self.slots - len(self.running)
+        if now < self._next_claim_at and not self._asked:
+            self._ask_at(self._next_claim_at)
+            return
+        is_draining = self._suspects_wait and bool(self.running) and now < self._drained_by
+        if self.is_over or self._asked or self._solo or free <= 0 or is_draining:
+            self._may_have_more = True
+            return
+        self._may_have_more, self._next_claim_at = False, now + GATHER_S
+        self._is_for_suspect = self._suspects_wait
+        self._asked = 1 if self._is_for_suspect else min(free, CLAIM_AT_ONCE)
+        if self._is_for_suspect:
+            self.database.claim_suspect()
+        else:
+            self.database.claim(self._asked)
+
+    def claimed(self, works: Sequence[Work]) -> None:
+        """Take note of what a claim brought; the engine runs it already."""
+        is_all = len(works) < self._asked  # fewer than asked for were all there were: the next ones ring
+        self._asked = 0
+        if self._is_for_suspect:
+            self._suspects_wait, self._is_for_suspect, is_all = bool(works), False, False
+            self._solo = works[0].execution.id if works else None
+        if self._may_have_more or not is_all:
+            self.ask()
+        elif self._look is None:
+            self._look = self.loop.call_later(LOOK_AHEAD_S, self._look_ahead)
+
+    def freed(self, execution_id: uuid.UUID) -> None:
+        """Take note that a slot is free, or that a suspect is one no longer."""
+        if self._solo == execution_id:
+            self._solo = None
+            self.ask()
+        elif self._may_have_more and len(self.running) <= self.slots // 2:
+            self.ask()
+
+    def suspects_may_wait(self, do_wait: bool) -> None:
+        if do_wait and not self._suspects_wait:
+            self._suspects_wait, self._drained_by = True, self.loop.time() + LONGEST_DRAIN_S
+
+    def _ask_at(self, moment: float) -> None:
+        if self._later is not None and self._later.when() <= moment:
+            return
+        if self._later is not None:
+            self._later.cancel()
+        self._later = self.loop.call_at(moment, self._ask_later)
+
+    def _ask_later(self) -> None:
+        self._later = None
+        self.ask()
+
+    def _look_ahead(self) -> None:
+        self._look = None
+        self.database.call(self._find_due)
+
+    def _find_due(self) -> None:
+        """In the database thread: sleep no longer than until the next paused or throttled execution is due."""
+        due_in = store().next_due()
+        if due_in is not None and due_in < 60:  # later ones are looked up again by then
+            self.loop.call_soon_threadsafe(self._wake_in, max(0.0, due_in))
+
+    def _wake_in(self, seconds: float) -> None:
+        if self._due is not None:
+            self._due.cancel()
+        self._due = self.loop.call_later(seconds + 0.001, self.ask)
