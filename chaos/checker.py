@@ -8,6 +8,8 @@ import uuid
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 from chaos import plan
@@ -16,6 +18,7 @@ from chaos.nemesis import Nemesis, Window
 from chaos.scene import Scene
 from executions.states import FINAL, Status
 
+MINUTE = timedelta(minutes=1)
 AFTERMATH_S = 10.0  # for which a fault excuses an error of the web server
 SHOWN = 20  # of the violations of one rule
 
@@ -70,6 +73,7 @@ class Checker:
         self.nemesis = nemesis
         self.found = Findings()
         self.effects = [json.loads(line) for line in scene.effects.read_text().splitlines()]
+        self.fired: list[tuple[datetime, Row]] = []  # fire times of the schedule, and what they started
         self.ended = self._read()
 
     def _read(self) -> list[Ended]:
@@ -78,10 +82,15 @@ class Checker:
         payloads = {plain(row["execution_id"]): row for row in query(
             "SELECT execution_id, input FROM executions_steprun WHERE attempt = 0")}  # fmt: skip
         for row in query("SELECT * FROM executions_execution ORDER BY id"):
-            body = json.loads(payloads[plain(row["id"])]["input"])["body"]
+            payload = json.loads(payloads[plain(row["id"])]["input"])
+            if "scheduled_at" in payload:
+                self.fired.append((datetime.fromisoformat(payload["scheduled_at"]), row))
+                continue
+            body = payload["body"]
             of[plain(row["id"])] = Ended(row, body["number"], body["kind"], body)
         for step in query("SELECT * FROM executions_steprun WHERE attempt > 0 ORDER BY attempt, position"):
-            of[plain(step["execution_id"])].steps.append(step)
+            if owner := of.get(plain(step["execution_id"])):
+                owner.steps.append(step)
         for effect in self.effects:
             owner = of.get(owner_of(effect["key"]))
             if owner and owner.number == effect["number"]:
@@ -91,7 +100,16 @@ class Checker:
         return list(of.values())
 
     def check(self) -> Findings:
-        for part in (self.accepted, self.ends, self.acts, self.usage, self.order, self.retries, self.answers):
+        for part in (
+            self.accepted,
+            self.ends,
+            self.acts,
+            self.usage,
+            self.order,
+            self.retries,
+            self.schedule,
+            self.answers,
+        ):
             part()
         return self.found
 
@@ -154,13 +172,14 @@ class Checker:
         query = self.scene.installation.query
         counted = int(query("SELECT COALESCE(SUM(count), 0) AS n FROM projects_usageday")[0]["n"])
         reserved = int(query("SELECT COALESCE(SUM(reserved), 0) AS n FROM projects_usagemonth")[0]["n"])
-        ended = sum(one.row["status"] in FINAL or one.row["attempt"] > 1 for one in self.ended)
+        rows = [one.row for one in self.ended] + [row for _, row in self.fired]
+        ended = sum(row["status"] in FINAL or row["attempt"] > 1 for row in rows)
         self.found.figures["usage − executions ended"] = counted - ended
-        self.found.figures["reserved − accepted"] = reserved - len(self.ended)
+        self.found.figures["reserved − accepted"] = reserved - len(rows)
         if counted != ended:
             self.found.add("I5 usage", [f"{counted} counted, {ended} ended"])
-        if reserved != len(self.ended):
-            self.found.add("I5 reservation", [f"{reserved} reserved, {len(self.ended)} accepted"])
+        if reserved != len(rows):
+            self.found.add("I5 reservation", [f"{reserved} reserved, {len(rows)} accepted"])
         self.found.add("I5 counted flag", (
             f"{one.name}: {one.row['status']}" for one in self.ended
             if bool(one.row["is_counted"]) != (one.row["status"] in FINAL or one.row["attempt"] > 1)
@@ -189,6 +208,19 @@ class Checker:
                 self.found.add("R31 another number of retries than was answered", [what])
             if known > 1:
                 self.found.add("R31 more than one retry at once", [f"{execution_id}: {statuses}"])
+
+    def schedule(self) -> None:
+        """R19, R20: every minute has started one execution, whichever engine was alive; all have ended."""
+        times = sorted(at for at, _ in self.fired)
+        self.found.figures["started by the schedule"] = len(times)
+        self.found.add("R19 fired twice", (str(at) for at, count in Counter(times).items() if count > 1))
+        self.found.add("R20 a minute is missing", (
+            f"between {one} and {two}" for one, two in pairwise(times) if two - one > MINUTE
+        ))  # fmt: skip
+        self.found.add("R20 a scheduled execution has not ended well", (
+            f"{row['id']}: {row['status']} {row['reason_code']}" for _, row in self.fired
+            if row["status"] != Status.SUCCESS
+        ))  # fmt: skip
 
     # --- I7: the web server
 

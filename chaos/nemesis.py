@@ -122,8 +122,8 @@ class Nemesis:
         self.driver.rate, rate = 0.0, self.driver.rate
         web = self.scene.installation.web
         assert web is not None
-        before = self.driver.accepted
-        until(lambda: self.driver.accepted > before + self.random.randrange(10), every=0.005, what="posts come in")
+        enough = self.driver.accepted + self.random.randrange(1, 10)
+        until(lambda: self.driver.accepted >= enough, every=0.005, what="posts come in")
         web.kill()
         self.scene.installation.start_web()
         self.driver.rate = rate

@@ -20,6 +20,8 @@ from tools import postgresql
 
 SETUP = """
 import json
+from automations.definition import Definition
+from automations.models import Automation
 from django.contrib.auth.models import User
 from projects.models import ApiToken, Membership, Organization, Project, Variable
 organization = Organization.objects.get(name="Tested")
@@ -29,6 +31,12 @@ project = Project.objects.get(name="Tested")
 variable = Variable(project=project, key="CANARY", is_secret=True)
 variable.value = %r
 variable.save()
+timed = Automation.objects.create(name="Timed", project=project, organization=organization)
+trigger, _ = timed.make_trigger("schedule", "fires")
+part = {"uid": trigger.uid, "connector": "schedule", "event": "fires", "config": {"unit": "minutes", "interval": 1}}
+steps = [{"key": "shape", "connector": "transform", "action": "fields", "input": {"fields": {"a": 1}}}]
+timed.save_draft(Definition.model_validate({"trigger": part, "steps": steps}), rev=timed.draft_rev)
+timed.activate(None)
 user = User.objects.create_user("chaos")
 Membership.objects.create(organization=organization, user=user, role=Membership.Role.OWNER)
 _, token = ApiToken.objects.make(user, "Chaos")

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import uuid
+from pathlib import Path
+
 import pytest
 
 from chaos import trial
+from chaos.checker import Checker
+from chaos.driver import Driver
+from chaos.nemesis import Nemesis
+from chaos.scene import Scene, scene
 from tools.postgresql import Missing, binaries
 
 ACCEPTED = 300
@@ -17,8 +25,9 @@ FAULTS = (
 )
 OF = {"sqlite": "another writer holds the file (R28)", "postgresql": "PostgreSQL crashes (R7)"}
 
+pytestmark = pytest.mark.cluster
 
-@pytest.mark.cluster
+
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 def test_every_promise_is_kept_when_everything_is_killed(database: str) -> None:
     if database == "postgresql":
@@ -29,3 +38,38 @@ def test_every_promise_is_kept_when_everything_is_killed(database: str) -> None:
     faults = (*FAULTS, OF[database])
 
     assert trial.run(database, trial.Trial(ACCEPTED, len(faults), seed=1, only=faults), say=print)
+
+
+def tamper(built: Scene) -> None:
+    """Break one promise of each kind behind the product's back."""
+    query = built.installation.query
+    ids = [row["id"] for row in query("SELECT id FROM executions_execution ORDER BY id")]
+    query("UPDATE executions_execution SET status = 1 WHERE id = %s", [ids[1]])
+    query("UPDATE executions_steprun SET input = replace(input, 'ada', 'eve') WHERE execution_id = %s", [ids[2]])
+    query("UPDATE projects_usageday SET count = count + 1")
+    query("UPDATE executions_steprun SET position = -position")
+    query("UPDATE executions_steprun SET error = 'canary-5d1f7c9e-sings-nowhere' WHERE execution_id = %s", [ids[3]])
+    lines = [json.loads(line) for line in built.effects.read_text().splitlines()]
+    lost = next(line["key"] for line in lines if "-first-" in line["key"]).rsplit("-", 3)[0]
+    query("DELETE FROM executions_execution WHERE id = %s", [uuid.UUID(lost)])
+    again = next(line for line in lines if "-call-" in line["key"])  # of a never-repeat step
+    with built.effects.open("a") as effects:
+        effects.write(json.dumps(again) + "\n")
+
+
+def test_the_checker_sees_each_broken_promise(tmp_path: Path) -> None:
+    with scene("sqlite", tmp_path) as built:
+        driver = Driver(built, 40)
+        driver.start()
+        driver.reach(40)
+        trial.settle(built)
+        tamper(built)
+
+        checker = Checker(built, driver, Nemesis(built, driver, 1, print))
+        found = checker.check()
+        trial.leaks.check(built, trial.leaks.Usage.of(built), found)
+
+    assert set(found.violations) >= {
+        "I1 lost", "I3 stuck", "I4 effect of no execution", "I4 a never-repeat step was repeated", "I5 usage",
+        "I5 reservation", "I6 payload changed", "I6 steps out of order or missing", "I8 a secret in the clear",
+    }  # fmt: skip
