@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from chaos import trial
+from chaos import leaks, trial
 from chaos.checker import Checker
 from chaos.driver import Driver
 from chaos.nemesis import Nemesis
@@ -67,7 +67,7 @@ def test_the_checker_sees_each_broken_promise(tmp_path: Path) -> None:
 
         checker = Checker(built, driver, Nemesis(built, driver, 1, print))
         found = checker.check()
-        trial.leaks.check(built, trial.leaks.Usage.of(built), found)
+        leaks.check(built, leaks.Usage.of(built), found)
 
     assert set(found.violations) >= {
         "I1 lost", "I3 stuck", "I4 effect of no execution", "I4 a never-repeat step was repeated", "I5 usage",
