@@ -101,15 +101,8 @@ class Checker:
 
     def check(self) -> Findings:
         for part in (
-            self.accepted,
-            self.ends,
-            self.acts,
-            self.usage,
-            self.order,
-            self.retries,
-            self.schedule,
-            self.answers,
-        ):
+            self.accepted, self.ends, self.acts, self.usage, self.order, self.retries, self.schedule, self.answers,
+        ):  # fmt: skip
             part()
         return self.found
 

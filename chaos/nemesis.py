@@ -147,10 +147,15 @@ class Nemesis:
     # --- the database
 
     def restart_database(self) -> None:
+        """Crash it while callers wait for a Response step, whose replies must come afterwards."""
         assert self.scene.server is not None
-        self.scene.server.stop()
-        time.sleep(self.random.uniform(0, 2))
-        self.scene.server.start()
+        with ThreadPoolExecutor(3) as pool:
+            for _ in range(3):
+                pool.submit(self.driver.post, "respond", key=f"crash-{self.random.getrandbits(64):x}")
+            time.sleep(0.3)
+            self.scene.server.stop()
+            time.sleep(self.random.uniform(0, 2))
+            self.scene.server.start()
 
     def cut_connections(self) -> None:
         for _ in range(3):

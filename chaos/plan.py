@@ -18,7 +18,6 @@ class Kind:
     steps: list[dict[str, Any]]
     ends: frozenset[tuple[Status, str]]
     path: str = "/"
-    replies: bool = False  # its caller waits for the end
 
     @property
     def keys(self) -> list[str]:
@@ -49,11 +48,11 @@ KINDS: dict[str, Kind] = {
     "chain": Kind([TRANSFORM, outside("first"), outside("second")], SUCCESS),
     "once": Kind([outside("call", if_interrupted="never_repeat")], SUCCESS | {(Status.FAILED, "interrupted")}),
     "wait": Kind([WAIT, TRANSFORM, outside("after")], SUCCESS),
-    "respond": Kind([TRANSFORM, RESPOND], SUCCESS, replies=True),
+    "respond": Kind([TRANSFORM, outside("ask"), RESPOND], SUCCESS),
     "fail": Kind([TRANSFORM, outside("call")], frozenset({(Status.FAILED, "http_500")}), path="/fail"),
     "poison": Kind([POISON], frozenset({(Status.REJECTED, "worker_died")})),
 }
-TURNS = ("transform", "chain", "once", "chain", "wait", "once", "respond", "transform", "chain", "once")
+TURNS = ("transform", "chain", "once", "chain", "wait", "once", "respond", "respond", "chain", "once")
 
 
 def kind_of(number: int) -> str:
