@@ -13,11 +13,11 @@ from django.utils import timezone
 from executions.models import Execution, ExecutionQuerySet
 from executions.models.pace import Pace
 from executions.states import Lane, Status
+from executions.store.rows import SUSPECT
 from projects.models import Organization
 
 PLACES = 10_000  # a place in line is counted up to here
 PLACES_IN_LOG = 1000  # and up to here for all rows of a page at once
-SUSPECT = 2  # deaths in common from which on an execution runs alone
 
 
 @dataclass(frozen=True, slots=True)

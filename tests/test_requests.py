@@ -145,7 +145,7 @@ def test_sum_comes_out_even_and_counts_no_rows(
     count(automation, Outcome.CONDITIONS_NOT_MET, 20, days_ago=1)
     count(automation, Outcome.DUPLICATE, 3)
 
-    with django_assert_num_queries(7) as asked:
+    with django_assert_num_queries(8) as asked:
         shown = text_of(visitor, automation)
 
     assert sum_of(shown) == [

@@ -67,10 +67,12 @@ def _search(automation: Automation, filters: RequestFilters) -> Search:
 
 
 def _context(automation: Automation, filters: RequestFilters) -> dict[str, Any]:
+    trigger = automation.trigger
     return {
         "project": automation.project,
         "nav": "automations",
         "automation": automation,
+        "is_timed": trigger is not None and trigger.is_timed,
         "filters": filters,
         "balance": balance(automation, filters.days),
     }
