@@ -43,8 +43,7 @@ class Wake(threading.Thread):
                 watch()
             except Exception as error:
                 logger.warning("wake-up lost its connection: %s", error)
-                self._close()
-                self.on_wake(None)
+                self._close()  # and once it is back everybody is woken, for what came meanwhile
                 self.stopping.wait(RECONNECT_S)
         self._close()
 
