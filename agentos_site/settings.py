@@ -126,7 +126,7 @@ CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"
 Q_CLUSTER = {
     "name": "agentos",
     "orm": "default",
-    "workers": int(text("WORKERS", "1" if DATABASES["default"]["ENGINE"].endswith("sqlite3") else "2")),
+    "workers": int(text("WORKERS", "1")),
     "timeout": 60,
     "retry": 120,  # above timeout, or a running task is delivered twice
     "poll": 1,
@@ -138,7 +138,7 @@ Q_CLUSTER = {
     "guard_cycle": 0.5,
     "label": "Housekeeping",
 }
-ENGINE_SLOTS = int(text("ENGINE_SLOTS", "500"))  # executions that one engine runs at once
+ENGINE_SLOTS = int(text("ENGINE_SLOTS", "1000"))  # executions that one engine runs at once
 ENGINE_DRAIN_S = 15  # how long SIGTERM waits for steps to end; everything is over within 20 s (tools/run.py)
 REPLY_LIMIT_S = float(text("REPLY_LIMIT_S", "30"))  # how long a caller waits for a Response step, then 504
 BODY_LIMIT = int(text("BODY_LIMIT", str(3 * 1024 * 1024)))

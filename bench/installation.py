@@ -76,10 +76,9 @@ class Installation:
         return group
 
     def start_web(self) -> None:
-        workers, threads = (1, 64) if self.database == "sqlite" else (2, 32)
         self.web = self.group(
             "web", "-m", "granian", "--interface", "wsgi", "agentos_site.wsgi:application", "--host", "127.0.0.1",
-            "--port", str(self.port), "--workers", str(workers), "--blocking-threads", str(threads), "--no-ws",
+            "--port", str(self.port), "--workers", "1", "--blocking-threads", "64", "--no-ws",
             "--log-level", "warning",
         )  # fmt: skip
         unknown = f"http://127.0.0.1:{self.port}/automations-api/run/{'0' * 32}"

@@ -135,13 +135,10 @@ def manage(*arguments: str) -> list[str]:
 
 
 def web() -> list[str]:
-    is_postgresql = os.environ.get("DATABASE_URL", "").startswith("postgres")
-    workers, threads = (
-        ("2", "32") if is_postgresql else ("1", "64")
-    )  # SQLite has one writer: group commit likes company
+    # One process: group commit likes company, and a second one would share the same cores with the cluster.
     return [
         sys.executable, "-m", "granian", "--interface", "wsgi", "--host", HOST, "--port", str(PORT), "--http", "1",
-        "--no-ws", "--workers", workers, "--blocking-threads", threads, "--backlog", "2048", "--respawn-failed-workers",
+        "--no-ws", "--workers", "1", "--blocking-threads", "64", "--backlog", "2048", "--respawn-failed-workers",
         "--workers-kill-timeout", str(int(DRAIN_S) - 4), "--http1-header-read-timeout", "10000", "--log-level", "error",
         "agentos_site.wsgi:application",
     ]  # fmt: skip
