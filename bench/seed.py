@@ -39,14 +39,20 @@ def seed() -> dict[str, Target]:
     """Make one organization without limits, and the automations of `STEPS`, active."""
     organization = Organization.objects.create(name="Bench", direct_limit=None)
     project = Project.objects.create(organization=organization, name="Bench")
-    return {name: _activate(project, name, steps) for name, steps in STEPS.items()}
+    made = {name: activate(project, name, steps) for name, steps in STEPS.items()}
+    return {
+        name: Target(automation.trigger.url, secret)
+        for name, (automation, secret) in made.items()
+        if automation.trigger
+    }
 
 
-def _activate(project: Project, name: str, steps: list[dict[str, Any]]) -> Target:
+def activate(project: Project, name: str, steps: list[dict[str, Any]]) -> tuple[Automation, str]:
+    """Return a new active automation and its trigger's secret."""
     automation = Automation.objects.create(organization=project.organization, project=project, name=name)
     trigger, secret = automation.make_trigger("http", "request")
     part = {"uid": trigger.uid, "connector": "http", "event": "request"}
     definition = Definition.model_validate({"trigger": part, "steps": steps})
     automation.save_draft(definition, rev=automation.draft_rev)
     automation.activate(None)
-    return Target(trigger.url, secret)
+    return automation, secret

@@ -1,0 +1,167 @@
+"""`python -m bench.log`: what the pages that list executions cost as they grow in number (docs/benchmarks.md)."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from bench import machine
+from bench.installation import ROOT, Installation
+
+if TYPE_CHECKING:
+    from bench.fill import Cast
+
+PORTS = {"sqlite": 9610, "postgresql": 9612}
+POSTGRESQL_PORT = 9620
+WARM_UPS = 3
+GOAL_MS, GOAL_RATIO = 50, 1.3
+
+type Figures = dict[str, tuple[float, float]]  # page → milliseconds of the view, and of its statements
+
+
+def main() -> int:
+    options = _options()
+    os.chdir(ROOT)
+    if options.child:
+        Path(options.child).write_text(json.dumps(_measure(options)))
+        return 0
+    print(machine.line(machine.describe()), flush=True)
+    for database in [options.database] if options.database else list(PORTS):
+        print(_table(database, _in_child(database, options)), flush=True)
+    return 0
+
+
+def _in_child(database: str, options: argparse.Namespace) -> dict[str, Figures]:
+    """Measure in a process of its own: Django is set up for one database."""
+    with tempfile.NamedTemporaryFile(suffix=".json") as file:
+        command = [sys.executable, "-m", "bench.log", "--child", file.name, "--database", database]
+        command += ["--rows", ",".join(map(str, options.rows)), "--requests", str(options.requests)]
+        subprocess.run([*command, *(["--explain"] if options.explain else [])], check=True)
+        found: dict[str, Figures] = json.load(file)
+        return found
+
+
+def _measure(options: argparse.Namespace) -> dict[str, Figures]:
+    with Installation(options.database, PORTS[options.database], POSTGRESQL_PORT):
+        import django
+
+        django.setup()
+        from django.core.management import call_command
+
+        from bench import fill
+
+        call_command("collectstatic", interactive=False, verbosity=0)
+        actors, found = fill.cast(), {}
+        fill.make_past_weeks()
+        for rows in options.rows:
+            started = time.monotonic()
+            fill.fill(actors, rows)
+            _say(f"{options.database}: {rows:,} executions in {time.monotonic() - started:.0f} s")
+            found[str(rows)] = _figures(actors, options)
+        return found
+
+
+def _figures(actors: Cast, options: argparse.Namespace) -> Figures:
+    """Ask for the pages in turns, so that what else the machine does falls on all of them."""
+    from bench.pages import Visitor
+
+    visitor = Visitor(actors)
+    pages = visitor.pages()
+    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in pages}
+    for turn in range(WARM_UPS + options.requests):
+        for name, get in pages.items():
+            cost = _cost(get)
+            if turn >= WARM_UPS:
+                taken[name].append(cost)
+    if options.explain:
+        for name, get in pages.items():
+            _explain(name, get)
+    return {
+        name: (median(cost[0] for cost in costs), median(cost[1] for cost in costs)) for name, costs in taken.items()
+    }
+
+
+def _cost(get: Callable[[], Any]) -> tuple[float, float]:
+    with _statements() as statements:
+        started = time.perf_counter()
+        answer = get()
+        took = time.perf_counter() - started
+    if answer.status_code not in (200, 204):
+        raise RuntimeError(f"{answer.request['PATH_INFO']} answered {answer.status_code}")
+    return 1000 * took, 1000 * sum(seconds for _, _, seconds in statements)
+
+
+@contextmanager
+def _statements():  # type: ignore[no-untyped-def]
+    """Yield what is executed meanwhile, with its seconds."""
+    from django.db import connection
+
+    seen: list[tuple[str, Any, float]] = []
+
+    def note(execute: Any, sql: str, parameters: Any, many: bool, context: Any) -> Any:
+        started = time.perf_counter()
+        try:
+            return execute(sql, parameters, many, context)
+        finally:
+            seen.append((sql, parameters, time.perf_counter() - started))
+
+    with connection.execute_wrapper(note):
+        yield seen
+
+
+def _explain(name: str, get: Callable[[], Any]) -> None:
+    """Print the plan of the page's slowest statement."""
+    from django.db import connection
+
+    with _statements() as statements:
+        get()
+    sql, parameters, _ = max(statements, key=lambda statement: statement[2])
+    word = "EXPLAIN (ANALYZE, BUFFERS)" if connection.vendor == "postgresql" else "EXPLAIN QUERY PLAN"
+    with connection.cursor() as cursor:
+        cursor.execute(f"{word} {sql}", parameters)
+        _say(f"\n{name}: {sql}\n" + "\n".join(str(row[-1]) for row in cursor.fetchall()))
+
+
+def _table(database: str, found: dict[str, Figures]) -> str:
+    """Return a line a page: milliseconds of the view and of its statements at each size, and the last by the first."""
+    sizes = list(found)
+    head = [f"{int(size):,}: ms (SQL)" for size in sizes]
+    lines = [f"\n| {database} | " + " | ".join(head) + " | ratio |", "| --- |" + " ---: |" * (len(sizes) + 1)]
+    for name, (first, _) in found[sizes[0]].items():
+        cells = [f"{found[size][name][0]:.1f} ({found[size][name][1]:.1f})" for size in sizes]
+        ratio = found[sizes[-1]][name][0] / first
+        fault = " misses" if ratio > GOAL_RATIO or found[sizes[-1]][name][0] > GOAL_MS else ""
+        lines.append(f"| {name} | " + " | ".join(cells) + f" | {ratio:.2f}{fault} |")
+    return "\n".join(lines)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench.log", description=__doc__)
+    parser.add_argument("--database", choices=list(PORTS), help="one of the two")
+    parser.add_argument("--rows", type=_sizes, default=[10_000, 1_000_000], help="sizes, such as 10000,1000000")
+    parser.add_argument("--requests", type=int, default=25, help="of each page; the median is shown")
+    parser.add_argument("--explain", action="store_true", help="print the plan of each page's slowest statement too")
+    parser.add_argument("--child", metavar="FILE", default="", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def _sizes(text: str) -> list[int]:
+    return [int(part) for part in text.split(",")]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
