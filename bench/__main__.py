@@ -25,7 +25,7 @@ POSTGRESQL_PORT = 5560
 def main() -> int:
     options = _options()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _end)
+        signal.signal(number, end)
     os.chdir(ROOT)
     if options.child:
         Path(options.json).write_text(json.dumps(measure(options)))
@@ -39,7 +39,7 @@ def main() -> int:
     return 1 if any(result["totals"][fault] for result in results.values() for fault in ("lost", "stuck")) else 0
 
 
-def _end(number: int, _: object) -> None:
+def end(number: int, _: object) -> None:
     """Leave through the exits that stop everything started, once: a second signal must not interrupt those."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

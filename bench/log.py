@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -16,6 +17,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from bench import machine
+from bench.__main__ import end
 from bench.installation import ROOT, Installation
 
 if TYPE_CHECKING:
@@ -31,6 +33,8 @@ type Figures = dict[str, tuple[float, float]]  # page → milliseconds of the vi
 
 def main() -> int:
     options = _options()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, end)
     os.chdir(ROOT)
     if options.child:
         Path(options.child).write_text(json.dumps(_measure(options)))
@@ -46,7 +50,14 @@ def _in_child(database: str, options: argparse.Namespace) -> dict[str, Figures]:
     with tempfile.NamedTemporaryFile(suffix=".json") as file:
         command = [sys.executable, "-m", "bench.log", "--child", file.name, "--database", database]
         command += ["--rows", ",".join(map(str, options.rows)), "--requests", str(options.requests)]
-        subprocess.run([*command, *(["--explain"] if options.explain else [])], check=True)
+        child = subprocess.Popen([*command, *(["--explain"] if options.explain else [])])
+        try:
+            if child.wait():
+                sys.exit(f"the run on {database} failed")
+        finally:
+            if child.poll() is None:
+                child.terminate()
+                child.wait(60)
         found: dict[str, Figures] = json.load(file)
         return found
 
