@@ -86,7 +86,10 @@ def time_limit() -> Iterator[None]:
 def bounded(value: Any) -> Any:
     """Return a value unless it is one that could eat memory or time, or the template's time is over."""
     _check_time()
-    if issubclass(type(value), Undefined):  # isinstance() would raise its error, which `default` is there to prevent
+    kind = type(value)
+    if kind is str and len(value) <= VALUE_LIMIT:  # by far the usual case
+        return value
+    if issubclass(kind, Undefined):  # isinstance() would raise its error, which `default` is there to prevent
         return value
     if isinstance(value, range) and value.stop - value.start > ITEMS_LIMIT:
         raise MappingError(f"The range has more than {ITEMS_LIMIT} items.")

@@ -7,11 +7,13 @@ limits are in `connectors.language`.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, cast
 
 from liquid import BoundTemplate, RenderContext
+from liquid.builtin.expressions import Filter, FilteredExpression, Literal, Path, PositionalArgument
 from liquid.builtin.output import OutputNode
 from liquid.exceptions import LiquidError, UndefinedError
 from liquid.undefined import is_undefined
@@ -102,24 +104,82 @@ def mentions(value: JSON, root: str) -> bool:
 
 
 def _render_text(text: str, scope: Mapping[str, JSON]) -> JSON:
-    lone = LONE_PATH.fullmatch(text)
-    if lone:
-        found = _walk(_parts(lone[1]), scope)
+    simple = _simple(text)
+    if simple is not None:
+        found = simple.value(scope)
         if not isinstance(found, Missing):
             return found
     template = _compiled(text)
     try:
         with time_limit():
-            if len(template.nodes) == 1 and isinstance(template.nodes[0], OutputNode):
+            if _is_expression(template):
                 return _evaluated(template, scope)
             return template.render(scope)
     except UndefinedError as error:
+        lone = LONE_PATH.fullmatch(text)
         path = lone[1] if lone else _first_line(error).removesuffix(" is undefined").strip("'")
         raise MappingError(f"“{path}” is missing.", path) from None
     except LiquidError as error:
         raise MappingError(_first_line(error)) from None
     except (RecursionError, OverflowError, ValueError, ArithmeticError) as error:
         raise MappingError(f"The template cannot be rendered: {type(error).__name__}.") from None
+
+
+@dataclass(frozen=True, slots=True)
+class _Simple:
+    """A field that is a path, or a path and filters with literal arguments: needs nothing of a template's machinery.
+
+    What it cannot give a value for is left to the template, which says why.
+    """
+
+    parts: tuple[str | int, ...]
+    filters: tuple[tuple[Callable[..., Any], tuple[Any, ...]], ...] = ()
+
+    def value(self, scope: Mapping[str, JSON]) -> JSON | Missing:
+        value: Any = _walk(self.parts, scope)
+        if not self.filters or isinstance(value, Missing):
+            return cast(JSON | Missing, value)
+        try:
+            with time_limit():
+                for function, arguments in self.filters:
+                    value = function(value, *arguments)
+                return plain(value)
+        except (LiquidError, RecursionError, OverflowError, ValueError, ArithmeticError, TypeError):
+            return MISSING
+
+
+@lru_cache(maxsize=4096)
+def _simple(text: str) -> _Simple | None:
+    if lone := LONE_PATH.fullmatch(text):
+        return _Simple(_parts(lone[1]))
+    template = _compiled(text)
+    expression = cast(OutputNode, template.nodes[0]).expression if _is_expression(template) else None
+    if not isinstance(expression, FilteredExpression) or not isinstance(expression.left, Path):
+        return None
+    parts = tuple(part for part in expression.left.path if isinstance(part, str | int))
+    filters = [_literal(filter_) for filter_ in expression.filters or ()]
+    if len(parts) < len(expression.left.path) or None in filters:
+        return None
+    return _Simple(parts, tuple(filter_ for filter_ in filters if filter_))
+
+
+def _literal(filter_: Filter) -> tuple[Callable[..., Any], tuple[Any, ...]] | None:
+    """Return a filter's function with its arguments, when those are known before any value is."""
+    function = ENVIRONMENT.filters.get(filter_.name)
+    values = [argument.value for argument in filter_.args if isinstance(argument, PositionalArgument)]
+    are_literal = len(values) == len(filter_.args) and all(isinstance(value, Literal) for value in values)
+    if (
+        function is None
+        or not are_literal
+        or hasattr(function, "with_context")
+        or hasattr(function, "with_environment")
+    ):
+        return None
+    return function, tuple(cast(Any, value).value for value in values)
+
+
+def _is_expression(template: BoundTemplate) -> bool:
+    return len(template.nodes) == 1 and isinstance(template.nodes[0], OutputNode)
 
 
 def _evaluated(template: BoundTemplate, scope: Mapping[str, JSON]) -> JSON:

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 import orjson
 
 from connectors.call import JSON
-from connectors.payload import LONGEST_EXACT
+from connectors.payload import has_long_number
 from executions import encoding
 
 FIELD_LIMIT = 1000
@@ -111,7 +111,7 @@ def _json(raw: bytes) -> JSON:
         value = orjson.loads(raw)  # strict, also where the digits need the exact reader
     except orjson.JSONDecodeError as error:
         raise _json_refusal(raw, error) from None
-    if LONGEST_EXACT.search(raw):
+    if has_long_number(raw):
         value = _exact(raw)
     if raw.count(b"[") + raw.count(b"{") > DEPTH_LIMIT or raw.count(b":") > KEY_LIMIT:
         _check_size(value)
