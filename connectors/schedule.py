@@ -41,7 +41,7 @@ EPOCH = date(2024, 1, 1)  # a Monday: what intervals of days, weeks and months c
 
 
 def of(name: str, **more: Any) -> dict[str, Any]:
-    return {"units": OF_UNITS[name], **more}
+    return {"units": OF_UNITS[name], "widget": "text", **more}
 
 
 class Rule(Input):
@@ -111,7 +111,7 @@ class Rule(Input):
         ge=date(2000, 1, 1),
         le=date(2099, 12, 31),
         description="As yyyy-mm-dd, in the time zone; longer intervals are counted from it.",
-        json_schema_extra={"advanced": True},
+        json_schema_extra={"advanced": True, "widget": "text"},
     )
     last_day: date | None = Field(
         None,
@@ -119,7 +119,7 @@ class Rule(Input):
         ge=date(2000, 1, 1),
         le=date(2099, 12, 31),
         description="As yyyy-mm-dd, in the time zone.",
-        json_schema_extra={"advanced": True},
+        json_schema_extra={"advanced": True, "widget": "text"},
     )
     metadata: dict[str, Any] = Field(
         {},
