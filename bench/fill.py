@@ -10,6 +10,7 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from typing import Any
 
 from django.core.management.color import no_style
@@ -25,7 +26,6 @@ from projects.models import Organization, Project
 
 WEEKS = 10
 PAGES = 60  # rows of what is rare: more than a page of the log
-CHUNK = 200_000
 SHARE = {Status.SUCCESS: 92, Status.FAILED: 5, Status.REJECTED: 1.5, Status.PARTIALLY_EXECUTED: 1.5}
 REASONS = {
     Status.FAILED: ("http_503", "Step “Call the API” failed: The server answered with status 503."),
@@ -53,6 +53,10 @@ class Cast:
     steady: Automation
     rare: Automation
     other: Automation
+
+    @property
+    def all(self) -> tuple[Automation, ...]:
+        return self.busy, self.steady, self.rare, self.other
 
     @property
     def project(self) -> Project:
@@ -109,13 +113,12 @@ def _executions(actors: Cast, count: int, now: datetime) -> Iterator[Row]:
     automations = drawn.choices([actors.busy, actors.steady, actors.other], [45, 15, 40], k=9973)
     statuses = drawn.choices(list(SHARE), list(SHARE.values()), k=10_007)
     special = _special(actors, count)
-    ends: dict[tuple[Automation, Status], Row] = {}
+    ends = {(actor, status): _end(actor, status) for actor in actors.all for status in Status}
     for number, (identifier, at) in enumerate(_ids(count, now)):
         actor, status = special.get(number) or (automations[number % 9973], statuses[number % 10_007])
-        end = ends.get((actor, status)) or ends.setdefault((actor, status), _end(actor, status))
         accepted, started, finished = _time(at), _time(at + 6), _time(at + 6 + number % 900)
         is_final, is_new = status in FINAL, status is Status.PENDING
-        yield (identifier, accepted, None if is_new else started, finished if is_final else None, *end)
+        yield (identifier, accepted, None if is_new else started, finished if is_final else None, *ends[actor, status])
 
 
 def _special(actors: Cast, count: int) -> dict[int, tuple[Automation, Status]]:
@@ -132,19 +135,15 @@ def _special(actors: Cast, count: int) -> dict[int, tuple[Automation, Status]]:
 
 
 def _end(actor: Automation, status: Status) -> Row:
-    assert actor.live_version is not None
+    """Return what all executions of an automation in one status have alike."""
+    assert actor.trigger is not None and actor.live_version is not None
     code, reason = REASONS.get(status, ("", ""))
-    is_new = int(status is not Status.PENDING)
+    is_begun = int(status is not Status.PENDING)
     return (
-        actor.organization_id.hex, actor.project_id.hex, actor.pk.hex, actor.live_version.pk.hex, _trigger(actor), 0,
-        int(status), int(Lane.DIRECT), code, reason, 1, is_new, 0, 0, 300, 0, 2 * is_new, "transform,http" * is_new,
-        int(status in FINAL), 1 + is_new,
+        actor.organization_id.hex, actor.project_id.hex, actor.pk.hex, actor.live_version.pk.hex, actor.trigger.uid, 0,
+        int(status), int(Lane.DIRECT), code, reason, 1, is_begun, 0, 0, 300, 0, 2 * is_begun,
+        "transform,http" * is_begun, int(status in FINAL), 1 + is_begun,
     )  # fmt: skip
-
-
-def _trigger(actor: Automation) -> str:
-    assert actor.trigger is not None
-    return actor.trigger.uid
 
 
 def _receipts(actors: Cast, count: int, now: datetime) -> Iterator[Row]:
@@ -157,7 +156,8 @@ def _receipts(actors: Cast, count: int, now: datetime) -> Iterator[Row]:
 
 
 def _owner(actor: Automation) -> Row:
-    return actor.organization_id.hex, actor.project_id.hex, actor.pk.hex, _trigger(actor)
+    assert actor.trigger is not None
+    return actor.organization_id.hex, actor.project_id.hex, actor.pk.hex, actor.trigger.uid
 
 
 def _days(actors: Cast, now: datetime) -> None:
@@ -179,6 +179,8 @@ def _time(milliseconds: int) -> str:
 
 def _store(table: str, columns: Sequence[str], rows: Iterator[Row]) -> None:
     names = ", ".join(columns)
+    first = next(rows)  # whatever it has to look up is looked up before COPY holds the connection
+    rows = chain([first], rows)
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             with cursor.copy(f"COPY {table} ({names}) FROM STDIN") as copy:
