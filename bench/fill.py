@@ -91,7 +91,11 @@ def fill(actors: Cast, count: int) -> None:
     _store(Receipt._meta.db_table, RECEIPT_COLUMNS, _receipts(actors, count // 4, now))
     _days(actors, now)
     with connection.cursor() as cursor:
-        cursor.execute("VACUUM ANALYZE" if connection.vendor == "postgresql" else "ANALYZE")
+        if connection.vendor == "postgresql":
+            cursor.execute("VACUUM ANALYZE")
+        else:
+            cursor.execute("ANALYZE")
+            cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
 
 def _ids(count: int, now: datetime) -> Iterator[tuple[str, int]]:

@@ -32,7 +32,10 @@ class Receipt(models.Model):
     execution_id = models.UUIDField(null=True)  # of a duplicate: the first delivery's
 
     class Meta:
-        indexes = [models.Index(fields=["automation", "-id"], name="receipt_log")]
+        indexes = [
+            models.Index(fields=["automation", "-id"], name="receipt_log"),
+            models.Index(fields=["automation", "outcome", "-id"], name="receipt_outcome"),
+        ]
 
 
 class ReceiptDay(models.Model):
