@@ -90,7 +90,8 @@ class Engine:
         self.database.start()
         await self._in_database(self._register)
         self.wake.start()
-        beats = [asyncio.create_task(beat()) for beat in (self._beat, self._watch, self._keep_schedules)]
+        watch = asyncio.create_task(self._watch())
+        beats = [asyncio.create_task(beat()) for beat in (self._beat, self._keep_schedules)]
         logger.info("engine %s runs, %s slots", self.id, self.slots)
         await self.stop_requested.wait()
         await self._drain()
@@ -103,6 +104,7 @@ class Engine:
         self.database.stop()
         self.wake.stop()
         await asyncio.to_thread(self.database.join, 5)
+        watch.cancel()
         logger.info("engine %s stopped", self.id)
 
     def _stop_claiming(self) -> None:
@@ -169,7 +171,8 @@ class Engine:
             if move is not None:
                 self._hand_over(move)
         finally:
-            self.running.pop(execution.id, None)
+            if self.running.get(execution.id) is asyncio.current_task():  # not the task of a later claim of the same
+                del self.running[execution.id]
             self.turns.freed(execution.id)
 
     async def _move_of(self, work: Work, holder: Holder) -> Move | None:
