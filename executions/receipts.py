@@ -64,6 +64,8 @@ class Search:
     @property
     def receipts(self) -> QuerySet[Receipt]:
         found = self._within(Receipt.objects.filter(automation=self.automation))
+        if self.outcome is Outcome.EXECUTED:
+            return found.none()  # an execution is its own receipt
         return found if self.outcome is None else found.filter(outcome=self.outcome)
 
     def _within[Q: QuerySet[Any]](self, rows: Q) -> Q:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from functools import lru_cache
 from typing import Any
 
 from django import template
@@ -20,6 +21,7 @@ register = template.Library()
 
 
 @register.simple_tag
+@lru_cache(maxsize=256, typed=True)
 def connector_mark(key: str) -> SafeString:
     """Draw a connector as its icon; its name is read out and shown on hover."""
     connector = CONNECTORS.get(key)

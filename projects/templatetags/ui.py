@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 from django import template
 from django.templatetags.static import static
@@ -25,6 +26,7 @@ STATUS_ICONS = {
 
 
 @register.simple_tag
+@lru_cache(maxsize=512, typed=True)  # the log draws the same few hundreds of times; typed: safe text is not text
 def icon(name: str, classes: str = "") -> SafeString:
     """Draw one icon of the sprite; it says nothing to a screen reader, the words beside it do."""
     return format_html(
@@ -41,6 +43,7 @@ def status_icon(status: str) -> SafeString:
 
 
 @register.simple_tag
+@lru_cache(maxsize=64, typed=True)
 def badge(status: str, label: str) -> SafeString:
     """Draw a status as icon, word and colour: never by colour alone."""
     return format_html(
@@ -67,13 +70,14 @@ def relative_time(moment: datetime | None, classes: str = "", *, tense: str = "p
     """Draw "3 minutes ago", or "in 3 minutes", which the browser keeps fresh; without scripts the absolute time."""
     if moment is None:
         return format_html('<span class="muted">{}</span>', "–")
+    told = absolute(moment)
     return format_html(
         '<relative-time class="{}" datetime="{}" threshold="P7D" tense="{}" no-title title="{}">{}</relative-time>',
         classes,
         moment.isoformat(timespec="seconds"),
         tense,
-        absolute(moment),
-        absolute(moment),
+        told,
+        told,
     )
 
 
