@@ -28,7 +28,8 @@ POSTGRESQL_PORT = 9620
 WARM_UPS = 3
 GOAL_MS, GOAL_RATIO = 50, 1.3
 
-type Figures = dict[str, tuple[float, float]]  # page → milliseconds of the view, and of its statements
+type Cost = tuple[float, float, float]  # milliseconds of the view, of its statements, and of CPU in this process
+type Figures = dict[str, Cost]
 
 
 def main() -> int:
@@ -88,7 +89,7 @@ def _figures(actors: Cast, options: argparse.Namespace) -> Figures:
 
     visitor = Visitor(actors)
     pages = visitor.pages()
-    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in pages}
+    taken: dict[str, list[Cost]] = {name: [] for name in pages}
     for turn in range(WARM_UPS + options.requests):
         for name, get in pages.items():
             cost = _cost(get)
@@ -97,19 +98,22 @@ def _figures(actors: Cast, options: argparse.Namespace) -> Figures:
     if options.explain:
         for name, get in pages.items():
             _explain(name, get)
-    return {
-        name: (median(cost[0] for cost in costs), median(cost[1] for cost in costs)) for name, costs in taken.items()
-    }
+    return {name: _medians(costs) for name, costs in taken.items()}
 
 
-def _cost(get: Callable[[], Any]) -> tuple[float, float]:
+def _medians(costs: list[Cost]) -> Cost:
+    took, sql, cpu = zip(*costs, strict=True)
+    return median(took), median(sql), median(cpu)
+
+
+def _cost(get: Callable[[], Any]) -> Cost:
     with _statements() as statements:
-        started = time.perf_counter()
+        started, cpu = time.perf_counter(), time.process_time()
         answer = get()
-        took = time.perf_counter() - started
+        took, cpu = time.perf_counter() - started, time.process_time() - cpu
     if answer.status_code not in (200, 204):
         raise RuntimeError(f"{answer.request['PATH_INFO']} answered {answer.status_code}")
-    return 1000 * took, 1000 * sum(seconds for _, _, seconds in statements)
+    return 1000 * took, 1000 * sum(seconds for _, _, seconds in statements), 1000 * cpu
 
 
 @contextmanager
@@ -146,10 +150,10 @@ def _explain(name: str, get: Callable[[], Any]) -> None:
 def _table(database: str, found: dict[str, Figures]) -> str:
     """Return a line a page: milliseconds of the view and of its statements at each size, and the last by the first."""
     sizes = list(found)
-    head = [f"{int(size):,}: ms (SQL)" for size in sizes]
+    head = [f"{int(size):,}: ms (SQL, CPU)" for size in sizes]
     lines = [f"\n| {database} | " + " | ".join(head) + " | ratio |", "| --- |" + " ---: |" * (len(sizes) + 1)]
-    for name, (first, _) in found[sizes[0]].items():
-        cells = [f"{found[size][name][0]:.1f} ({found[size][name][1]:.1f})" for size in sizes]
+    for name, (first, *_) in found[sizes[0]].items():
+        cells = ["{:.1f} ({:.1f}, {:.1f})".format(*found[size][name]) for size in sizes]
         ratio = found[sizes[-1]][name][0] / first
         fault = " misses" if ratio > GOAL_RATIO or found[sizes[-1]][name][0] > GOAL_MS else ""
         lines.append(f"| {name} | " + " | ".join(cells) + f" | {ratio:.2f}{fault} |")
