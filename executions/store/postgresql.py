@@ -126,9 +126,9 @@ class PostgreSQLStore(Store):
             )
             return {row[0] for row in cursor.fetchall() if claims[row[0]] == row[1]}
 
-    def apply_moves(self, engine_id: uuid.UUID, moves: list[Move]) -> set[uuid.UUID]:
+    def apply_moves(self, engine_id: uuid.UUID, moves: list[Move]) -> None:
         if not moves:
-            return set()
+            return
         with self.cursor() as cursor:
             cursor.execute(
                 "UPDATE executions_execution e SET status = r.status, reason_code = r.reason_code, reason = r.reason,"
@@ -137,10 +137,9 @@ class PostgreSQLStore(Store):
                 " engine_id = NULL, rev = e.rev + 1 FROM json_to_recordset(%s::json) AS r(id uuid, claim int,"
                 " status smallint, reason_code text, reason text, ran_ms int, run_at timestamptz, steps smallint,"
                 " connectors text, is_final boolean)"
-                " WHERE e.id = r.id AND e.status = 1 AND e.engine_id = %s AND e.claim = r.claim RETURNING e.id",
+                " WHERE e.id = r.id AND e.status = 1 AND e.engine_id = %s AND e.claim = r.claim",
                 [_json([_move_row(move) for move in moves]), engine_id],
             )
-            return {row[0] for row in cursor.fetchall()}
 
     def notify_work(self) -> None:
         self._run("SELECT pg_notify(%s, %s)", [WORK_CHANNEL, str(getrandbits(8))])

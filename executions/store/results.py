@@ -20,8 +20,8 @@ class Results(Dialect):
         """Lock the executions and return those that are still this engine's, with this claim."""
 
     @abstractmethod
-    def apply_moves(self, engine_id: uuid.UUID, moves: list[Move]) -> set[uuid.UUID]:
-        """Do each move by compare-and-set; return the executions that it was still allowed for."""
+    def apply_moves(self, engine_id: uuid.UUID, moves: list[Move]) -> None:
+        """Do each move by compare-and-set; `fenced` has locked them, so all are still allowed."""
 
     def record(self, records: list[StepRecord]) -> None:
         """Store step runs; a repeated one overwrites itself."""

@@ -133,25 +133,23 @@ class SQLiteStore(Store):
                 mine |= {id for id, claim in found if claims[id] == claim}
         return mine
 
-    def apply_moves(self, engine_id: uuid.UUID, moves: list[Move]) -> set[uuid.UUID]:
-        moved = set()
-        with connection.cursor() as cursor:
-            for move in moves:
-                is_final = move.target in FINAL
-                cursor.execute(
-                    "UPDATE executions_execution SET status = %s, reason_code = %s, reason = %s, ran_ms = %s,"
-                    " run_at = COALESCE(%s, run_at), steps = %s, connectors = %s,"
-                    f" finished_at = CASE WHEN %s THEN {self.now} END, is_counted = is_counted OR %s,"
-                    " engine_id = NULL, rev = rev + 1 WHERE id = %s AND status = 1 AND engine_id = %s AND claim = %s",
-                    [
-                        move.target.value, move.reason_code, move.reason, move.ran_ms,
-                        self.at(move.resume_at) if move.target is Status.PAUSED else None, move.steps, move.connectors,
-                        is_final, is_final, move.execution.id.hex, engine_id.hex, move.execution.claim,
-                    ],
-                )  # fmt: skip
-                if cursor.rowcount:
-                    moved.add(move.execution.id)
-        return moved
+    def apply_moves(self, engine_id: uuid.UUID, moves: list[Move]) -> None:
+        rows = [
+            (
+                move.target.value, move.reason_code, move.reason, move.ran_ms,
+                self.at(move.resume_at) if move.target is Status.PAUSED else None, move.steps, move.connectors,
+                move.target in FINAL, move.target in FINAL, move.execution.id.hex, engine_id.hex, move.execution.claim,
+            )
+            for move in moves
+        ]  # fmt: skip
+        with self.cursor() as cursor:
+            cursor.executemany(
+                "UPDATE executions_execution SET status = %s, reason_code = %s, reason = %s, ran_ms = %s,"
+                " run_at = COALESCE(%s, run_at), steps = %s, connectors = %s,"
+                f" finished_at = CASE WHEN %s THEN {self.now} END, is_counted = is_counted OR %s,"
+                " engine_id = NULL, rev = rev + 1 WHERE id = %s AND status = 1 AND engine_id = %s AND claim = %s",
+                rows,
+            )
 
     def notify_work(self) -> None:
         transaction.on_commit(partial(ring, WORK_CHANNEL, getrandbits(8)))
