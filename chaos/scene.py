@@ -92,6 +92,11 @@ class Scene:
         self.made = make(self.installation, {name: kind.steps for name, kind in plan.KINDS.items()})
         self.about = json.loads(self.installation.shell(SETUP % plan.CANARY))
 
+    def stop_schedule(self) -> None:
+        """Deactivate what the clock starts, so that nothing new comes while the checker reads."""
+        code = 'from automations.models import Automation; Automation.objects.get(name="Timed").deactivate()'
+        self.installation.shell(code)
+
     def press_retry(self, execution_id: str) -> int:
         """Press Retry Execution as a machine would; return the status of the answer, 0 when there was none."""
         url = f"{self.installation.url}/v1/projects/{self.about['project']}/executions/{execution_id}/retry"

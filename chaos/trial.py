@@ -60,6 +60,7 @@ def attack(built: Scene, trial: Trial, say: Callable[[str], None]) -> Findings:
             driver.reach(quiet + int(number * share))
         time.sleep(AFTERMATH_S)
         driver.reach(trial.accepted)
+        built.stop_schedule()
         took = settle(built)
     finally:
         driver.write(built.directory / "posts.jsonl")
