@@ -62,6 +62,17 @@ def test_a_reply_that_is_late_answers_504_and_the_execution_goes_on(made: Made) 
     assert made.wait(uuid.UUID(answer["execution_id"]))["status"] == Status.SUCCESS
 
 
+def test_a_caller_that_repeats_its_request_gets_the_first_ones_reply(made: Made) -> None:
+    made.installation.start_cluster()
+    key = {"Idempotency-Key": "order-17"}
+
+    first, second = (made.post("respond", {"name": "ada"}, key) for _ in range(2))
+
+    assert first == second == (201, "ADA")
+    assert executions(made) == 1
+    assert made.post("respond", {"name": "bob"}, key)[0] == 422
+
+
 def test_nothing_is_stored_while_the_database_is_away(made: Made) -> None:
     made.start("transform")
 

@@ -83,16 +83,17 @@ class Made:
     installation: Installation
     triggers: dict[str, str]
 
-    def post(self, name: str, body: Any = None) -> tuple[int, Any]:
-        """Post to an automation's trigger URL; return the status and the JSON that it answered."""
+    def post(self, name: str, body: Any = None, headers: dict[str, str] | None = None) -> tuple[int, Any]:
+        """Post to an automation's trigger URL; return the status and what it answered."""
         request = urllib.request.Request(
             f"{self.installation.url}/automations-api/run/{self.triggers[name]}",
             json.dumps(body if body is not None else {"name": "ada"}).encode(),
-            {"Content-Type": "application/json"},
+            {"Content-Type": "application/json", **(headers or {})},
         )
         try:
             with urllib.request.urlopen(request, timeout=40) as answer:
-                return answer.status, json.loads(answer.read())
+                is_json = "json" in answer.headers["Content-Type"]
+                return answer.status, json.loads(answer.read()) if is_json else answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, json.loads(error.read())
 

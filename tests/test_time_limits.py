@@ -1,0 +1,66 @@
+"""Allotted time, whatever the time is spent in."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from executions.states import Status
+from tests.support.automations import EMAIL, WAIT, Made, call, make
+from tests.support.installation import Installation
+from tests.support.processes import until
+from tests.support.stub import Stub
+
+
+@pytest.fixture
+def silent_port() -> Iterator[int]:
+    """Yield the port of a mail server that takes connections and never says a word."""
+    with closing(socket.create_server(("127.0.0.1", 0), backlog=64)) as server:
+        yield server.getsockname()[1]
+
+
+@pytest.fixture
+def made(installation: Installation, silent_port: int) -> Made:
+    installation.settings["EMAIL_URL"] = f"smtp://127.0.0.1:{silent_port}"
+    installation.start_web()
+    installation.start_cluster()
+    made = make(installation, {"call": [call()], "email": [EMAIL], "wait": [WAIT]})
+    for name in made.triggers:
+        made.change(name, "time_limit_s", 1)
+    return made
+
+
+def engines(made: Made) -> set[str]:
+    return {str(row["id"]) for row in made.installation.query("SELECT id FROM executions_engine")}
+
+
+def test_a_call_that_takes_longer_is_rejected_and_its_neighbours_are_not(made: Made, stub: Stub) -> None:
+    stub.answer(path="/slow", delay=4)
+
+    slow = made.start("call", {"url": stub.url + "/slow"})
+    quick = made.start("call", {"url": stub.url + "/"})
+
+    execution = made.wait(slow, within=8)
+    assert (execution["status"], execution["reason_code"]) == (Status.REJECTED, "time_limit")
+    assert made.wait(quick)["status"] == Status.SUCCESS
+
+
+def test_time_in_paused_costs_none(made: Made) -> None:
+    execution = made.wait(made.start("wait"))
+
+    assert execution["status"] == Status.SUCCESS
+    assert execution["ran_ms"] < 1000
+
+
+def test_a_thread_that_hangs_is_left_alone_and_eight_of_them_end_the_worker(made: Made) -> None:
+    before = engines(made)
+    ids = [made.start("email") for _ in range(9)]
+
+    ended = [made.wait(id, within=15) for id in ids]
+
+    assert {(one["status"], one["reason_code"]) for one in ended} == {(Status.REJECTED, "time_limit")}
+    until(lambda: engines(made) - before and not engines(made) & before, within=20, what="another worker")
+    assert made.wait(made.start("wait"))["status"] == Status.SUCCESS
