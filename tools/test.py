@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -30,6 +31,7 @@ UNIT = ["-m", "not cluster and not browser"]
 BESIDE = ["-n", "2", "--dist", "loadfile"]  # half of their time is waiting for processes
 LONGEST_PART_S = 1200
 LAST_WORDS_S = 30
+CLOSING = re.compile(r"\d+ (passed|failed|errors?|deselected)\b|no tests ran")  # pytest's last line
 
 
 class Unavailable(Exception):
@@ -191,7 +193,8 @@ def pass_on(child: subprocess.Popen[str], out: TextIO) -> str:
     for line in child.stdout:
         out.write(line)
         out.flush()
-        last = line.strip(" =\n") or last
+        if CLOSING.search(line):  # a thread of the product may have a later word
+            last = line.strip(" =\n")
     return last
 
 
