@@ -18,8 +18,7 @@ from connectors.call import JSON
 from executions.runner import Variables
 from executions.states import Status
 from executions.store import store
-from executions.store.claims import VariableRow
-from executions.store.rows import Claimed, Move, StepRecord
+from executions.store.rows import Claimed, Move, StepRecord, VariableRow
 from projects.secrets import UnreadableSecret, decrypt
 
 logger = logging.getLogger(__name__)
@@ -149,18 +148,18 @@ class DatabaseThread(threading.Thread):
 
     def _commit(self, batch: Batch) -> None:
         records = [record for group in batch.records for record in group]
-        claimed: list[Work] = []
+        claimed: list[Claimed] = []
         lost: set[uuid.UUID] = set()
         claims = batch.claims_suspect or (batch.claim and (records or batch.moves or store().may_claim()))
         if records or batch.moves or claims:
-            with store().transaction(is_durable=bool(records or batch.moves)):
+            with store().pipeline(is_durable=bool(records or batch.moves)):
                 if records or batch.moves:
                     lost = store().write(self.engine_id, self.shard, records, batch.moves)
                 if batch.claim:
-                    claimed = self._works(store().claim(self.engine_id, batch.claim))
+                    claimed = store().claim(self.engine_id, batch.claim)
                 if batch.claims_suspect:
-                    claimed += self._works(store().claim_suspect(self.engine_id))
-        self._after(batch, claimed, lost)
+                    claimed += store().claim_suspect(self.engine_id)
+        self._after(batch, self._works(claimed), lost)
 
     def _after(self, batch: Batch, claimed: list[Work], lost: set[uuid.UUID]) -> None:
         for move in batch.moves:
@@ -209,7 +208,7 @@ class DatabaseThread(threading.Thread):
     def _reconcile(self) -> None:
         """After a lost answer or a crash of the database: agree with it on what this engine runs."""
         with store().transaction():
-            held = store().fenced(self.engine_id, list(self.owned.values()))
+            held = store().fenced(self.engine_id, list(self.owned.values()))()
             store().release(self.engine_id, held)
         self._must_reconcile = False
         lost = [self.owned.pop(execution_id) for execution_id in self.owned.keys() - held]
@@ -232,23 +231,21 @@ class DatabaseThread(threading.Thread):
     def _works(self, claimed: list[Claimed]) -> list[Work]:
         if not claimed:
             return []
-        missing = {execution.version_id for execution in claimed} - self.definitions.keys()
-        for version in Version.objects.filter(pk__in=missing):
-            self.definitions[version.uid] = _readable(version)
-        variables = self._variables({execution.project_id for execution in claimed})
+        if missing := {execution.version_id for execution in claimed} - self.definitions.keys():
+            for version in Version.objects.filter(pk__in=missing):
+                self.definitions[version.uid] = _readable(version)
         return [
-            Work(execution, self.definitions.get(execution.version_id), variables[execution.project_id])
+            Work(execution, self.definitions.get(execution.version_id), self._variables(execution))
             for execution in claimed
         ]
 
-    def _variables(self, project_ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, Variables]:
-        """Return the projects' variables as they are now; what has not changed is not decrypted again."""
-        now = store().variables(project_ids)
-        for project_id, rows in now.items():
-            known = self.variables.get(project_id)
-            if known is None or known[0] != rows:
-                self.variables[project_id] = rows, variables_of(project_id, rows)
-        return {project_id: self.variables[project_id][1] for project_id in now}
+    def _variables(self, execution: Claimed) -> Variables:
+        """Return the variables of its project as they are now; what has not changed is not decrypted again."""
+        known = self.variables.get(execution.project_id)
+        if known is None or known[0] != execution.variables:
+            known = execution.variables, variables_of(execution.project_id, execution.variables)
+            self.variables[execution.project_id] = known
+        return known[1]
 
 
 def _readable(version: Version) -> Definition | None:

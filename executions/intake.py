@@ -155,7 +155,7 @@ def about(of: NewExecution | LiveTrigger, outcome: Outcome, status: int, code: s
 def write(items: Sequence[NewExecution | NewReceipt]) -> list[uuid.UUID | Exception]:
     """Store a batch in one transaction; return for each its id or why it is not stored."""
     acceptance = Acceptance([item for item in items if isinstance(item, NewExecution)])
-    with store().transaction():
+    with store().pipeline():
         if acceptance.executions:
             acceptance.store()
         receipts = [item for item in items if isinstance(item, NewReceipt)] + acceptance.receipts

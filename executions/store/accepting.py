@@ -29,13 +29,12 @@ EXECUTED = "executed"
 class Accepting(Limits):
     def live(self, automation_ids: set[uuid.UUID]) -> dict[uuid.UUID, LiveRow]:
         where, parameters = self.among("a.uid", automation_ids)
-        with self.cursor() as cursor:
-            cursor.execute(
-                "SELECT a.uid, a.live_rev, o.direct_limit, o.duplicates_h FROM automations_automation a"
-                f" JOIN projects_organization o ON o.uid = a.organization_id WHERE {where}",
-                parameters,
-            )
-            return {self.to_uuid(row[0]): LiveRow(*row[1:]) for row in cursor.fetchall()}
+        rows = self.ask(
+            "SELECT a.uid, a.live_rev, o.direct_limit, o.duplicates_h FROM automations_automation a"
+            f" JOIN projects_organization o ON o.uid = a.organization_id WHERE {where}",
+            parameters,
+        )
+        return {self.to_uuid(row[0]): LiveRow(*row[1:]) for row in rows()}
 
     # --- deliveries
 
@@ -52,21 +51,20 @@ class Accepting(Limits):
             for new in executions if new.delivery
         ]  # fmt: skip
         rows.sort()  # one order of locks
-        with self.cursor() as cursor:
-            cursor.execute(
-                "INSERT INTO executions_delivery"
-                " (trigger_id, key, organization_id, fingerprint, execution_id, expires_at)"
-                f" VALUES {', '.join(['(%s, %s, %s, %s, %s, %s)'] * len(rows))} ON CONFLICT (trigger_id, key)"
-                " DO UPDATE SET fingerprint = excluded.fingerprint, execution_id = excluded.execution_id,"
-                f" expires_at = excluded.expires_at WHERE executions_delivery.expires_at < {self.now}",
-                [value for row in rows for value in row],
-            )
-            cursor.execute(
-                "SELECT trigger_id, key, execution_id, fingerprint FROM executions_delivery"
-                f" WHERE (trigger_id, key) IN (VALUES {', '.join(['(%s, %s)'] * len(rows))})",
-                [value for row in rows for value in row[:2]],
-            )
-            return {(row[0], row[1]): (self.to_uuid(row[2]), row[3]) for row in cursor.fetchall()}
+        self._run(
+            "INSERT INTO executions_delivery"
+            " (trigger_id, key, organization_id, fingerprint, execution_id, expires_at)"
+            f" VALUES {', '.join(['(%s, %s, %s, %s, %s, %s)'] * len(rows))} ON CONFLICT (trigger_id, key)"
+            " DO UPDATE SET fingerprint = excluded.fingerprint, execution_id = excluded.execution_id,"
+            f" expires_at = excluded.expires_at WHERE executions_delivery.expires_at < {self.now}",
+            [value for row in rows for value in row],
+        )
+        known = self.ask(
+            "SELECT trigger_id, key, execution_id, fingerprint FROM executions_delivery"
+            f" WHERE (trigger_id, key) IN (VALUES {', '.join(['(%s, %s)'] * len(rows))})",
+            [value for row in rows for value in row[:2]],
+        )
+        return {(row[0], row[1]): (self.to_uuid(row[2]), row[3]) for row in known()}
 
     def forget_delivery(self, trigger_uid: str, key: str) -> None:
         self._run("DELETE FROM executions_delivery WHERE trigger_id = %s AND key = %s", [trigger_uid, key])

@@ -24,7 +24,7 @@ class Leases(Dialect):
     def beat(self, engine_id: uuid.UUID, *, running: int, rss_kb: int, is_stopping: bool) -> bool:
         """Renew the lease; return False when it was lost, and with it everything that the engine ran."""
         return bool(
-            self._run(
+            self._changed(
                 f"UPDATE executions_engine SET beat_at = {self.now}, running = %s, rss_kb = %s, is_stopping = %s"
                 " WHERE id = %s",
                 [running, rss_kb, is_stopping, self.uid(engine_id)],
@@ -32,26 +32,24 @@ class Leases(Dialect):
         )
 
     def peers(self, engine_id: uuid.UUID) -> list[Peer]:
-        with self.cursor() as cursor:
-            cursor.execute(
-                f"SELECT id, host, boot_id, pid, {self.is_stale} FROM executions_engine WHERE id <> %s",
-                [self.uid(engine_id)],
-            )
-            return [Peer(self.to_uuid(row[0]), row[1], row[2], row[3], bool(row[4])) for row in cursor.fetchall()]
+        rows = self.ask(
+            f"SELECT id, host, boot_id, pid, {self.is_stale} FROM executions_engine WHERE id <> %s",
+            [self.uid(engine_id)],
+        )
+        return [Peer(self.to_uuid(row[0]), row[1], row[2], row[3], bool(row[4])) for row in rows()]
 
     is_stale: str
 
     def end_lease(self, engine_id: uuid.UUID) -> bool:
         """End a dead engine's lease; return False when another engine was faster."""
-        return bool(self._run("DELETE FROM executions_engine WHERE id = %s", [self.uid(engine_id)]))
+        return bool(self._changed("DELETE FROM executions_engine WHERE id = %s", [self.uid(engine_id)]))
 
     def held_by(self, engine_id: uuid.UUID) -> list[Held]:
-        with self.cursor() as cursor:
-            cursor.execute(
-                "SELECT id, suspicion, deaths FROM executions_execution WHERE status = 1 AND engine_id = %s",
-                [self.uid(engine_id)],
-            )
-            return [Held(self.to_uuid(row[0]), row[1], row[2]) for row in cursor.fetchall()]
+        rows = self.ask(
+            "SELECT id, suspicion, deaths FROM executions_execution WHERE status = 1 AND engine_id = %s",
+            [self.uid(engine_id)],
+        )
+        return [Held(self.to_uuid(row[0]), row[1], row[2]) for row in rows()]
 
     def accuse(self, execution_id: uuid.UUID, *, counts: bool) -> None:
         """Make an execution run alone until its next durable step, and count a death against it."""
@@ -62,13 +60,11 @@ class Leases(Dialect):
 
     def take_over(self, execution_id: uuid.UUID, engine_id: uuid.UUID) -> list[Row]:
         """Make a dead engine's execution another one's, still Running; return CLAIM_COLUMNS."""
-        with self.cursor() as cursor:
-            cursor.execute(
-                "UPDATE executions_execution SET engine_id = %s, claim = claim + 1, rev = rev + 1"
-                f" WHERE id = %s AND status = 1 RETURNING {CLAIM_COLUMNS}",
-                [self.uid(engine_id), self.uid(execution_id)],
-            )
-            return list(cursor.fetchall())
+        return self.ask(
+            "UPDATE executions_execution SET engine_id = %s, claim = claim + 1, rev = rev + 1"
+            f" WHERE id = %s AND status = 1 RETURNING {CLAIM_COLUMNS}",
+            [self.uid(engine_id), self.uid(execution_id)],
+        )()
 
     def inherit(self, engine_id: uuid.UUID, *, all_suspected: bool) -> int:
         """Give back all that a dead engine held; return how many executions that were."""
@@ -86,7 +82,7 @@ class Leases(Dialect):
     def _give_back(
         self, engine_id: uuid.UUID, changes: str, condition: str = "", parameters: Sequence[Any] = ()
     ) -> int:
-        given = self._run(
+        given = self._changed(
             f"UPDATE executions_execution SET {changes}status = 0, engine_id = NULL, run_at = {self.now},"
             f" rev = rev + 1 WHERE status = 1 AND engine_id = %s{condition}",
             [self.uid(engine_id), *parameters],

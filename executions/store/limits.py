@@ -5,7 +5,6 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
 
 from executions.store.dialect import Dialect
 
@@ -15,48 +14,46 @@ NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 class Limits(Dialect):
     def reserve(self, organization_id: uuid.UUID, month: date, wanted: int) -> int:
         """Return how many of the wanted executions the month's hard limit leaves, and reserve them."""
-        with self.cursor() as cursor:
-            if self._add_reserved(cursor, organization_id, month, wanted):
-                return wanted
-            left = min(wanted, self._left(cursor, organization_id, month))
-            return left if left > 0 and self._add_reserved(cursor, organization_id, month, left) else 0
+        if self._add_reserved(organization_id, month, wanted):
+            return wanted
+        left = min(wanted, self._left(organization_id, month))
+        return left if left > 0 and self._add_reserved(organization_id, month, left) else 0
 
-    def _add_reserved(self, cursor: Any, organization_id: uuid.UUID, month: date, amount: int) -> bool:
+    def _add_reserved(self, organization_id: uuid.UUID, month: date, amount: int) -> bool:
         """Reserve so many, or none where the limit is in the way or the month has no row yet."""
-        cursor.execute(
-            "UPDATE projects_usagemonth SET reserved = reserved + %s WHERE organization_id = %s AND month = %s"
-            " AND NOT EXISTS (SELECT 1 FROM projects_organization WHERE uid = %s AND hard_limit < reserved + %s)",
-            [amount, self.uid(organization_id), month, self.uid(organization_id), amount],
+        return bool(
+            self._changed(
+                "UPDATE projects_usagemonth SET reserved = reserved + %s WHERE organization_id = %s AND month = %s"
+                " AND NOT EXISTS (SELECT 1 FROM projects_organization WHERE uid = %s AND hard_limit < reserved + %s)",
+                [amount, self.uid(organization_id), month, self.uid(organization_id), amount],
+            )
         )
-        return bool(cursor.rowcount)
 
-    def _left(self, cursor: Any, organization_id: uuid.UUID, month: date) -> int:
+    def _left(self, organization_id: uuid.UUID, month: date) -> int:
         """Make the month's row where it is missing, lock it and return what is left (a large number: no limit)."""
-        cursor.execute(
+        self._run(
             "INSERT INTO projects_usagemonth (organization_id, month, reserved, emails) VALUES (%s, %s, 0, 0)"
             " ON CONFLICT DO NOTHING",
             [self.uid(organization_id), month],
         )
-        cursor.execute(
+        reserved = self.ask(
             "UPDATE projects_usagemonth SET reserved = reserved WHERE organization_id = %s AND month = %s"
             " RETURNING reserved",
             [self.uid(organization_id), month],
-        )
-        reserved = cursor.fetchone()[0]
-        cursor.execute("SELECT hard_limit FROM projects_organization WHERE uid = %s", [self.uid(organization_id)])
-        limit = cursor.fetchone()[0]
-        return 2**31 if limit is None else max(0, int(limit) - int(reserved))
+        )()[0][0]
+        limit = self.ask("SELECT hard_limit FROM projects_organization WHERE uid = %s", [self.uid(organization_id)])()
+        return 2**31 if limit[0][0] is None else max(0, int(limit[0][0]) - int(reserved))
 
     def take_email(self, organization_id: uuid.UUID, month: date) -> bool:
         """Count one e-mail of the month; return False when the organization's maximum is reached."""
-        with self.cursor() as cursor:
-            self._left(cursor, organization_id, month)
-            cursor.execute(
+        self._left(organization_id, month)
+        return bool(
+            self._changed(
                 "UPDATE projects_usagemonth SET emails = emails + 1 WHERE organization_id = %s AND month = %s"
                 " AND NOT EXISTS (SELECT 1 FROM projects_organization WHERE uid = %s AND email_limit <= emails)",
                 [self.uid(organization_id), month, self.uid(organization_id)],
             )
-            return bool(cursor.rowcount)
+        )
 
     def return_email(self, organization_id: uuid.UUID, month: date) -> None:
         """Give back one e-mail of the month that the mail server did not take."""
@@ -70,26 +67,24 @@ class Limits(Dialect):
 
     def place_direct(self, organization_id: uuid.UUID, wanted: int, limit: int) -> list[datetime | None]:
         """Take places in the organization's minutes; return for each its minute, or None for the one that runs now."""
-        with self.cursor() as cursor:
-            cursor.execute(
-                f"UPDATE executions_pace SET direct_used = CASE WHEN direct_minute < {self.this_minute} THEN %s"
-                " ELSE direct_used + %s END,"
-                f" direct_minute = CASE WHEN direct_minute < {self.this_minute} THEN {self.this_minute}"
-                f" ELSE direct_minute END WHERE organization_id = %s AND %s <= %s AND (direct_minute <"
-                f" {self.this_minute} OR direct_minute = {self.this_minute} AND direct_used + %s <= %s)",
-                [wanted, wanted, self.uid(organization_id), wanted, limit, wanted, limit],
-            )
-            return [None] * wanted if cursor.rowcount else self._place_later(cursor, organization_id, wanted, limit)
+        are_now = self._changed(
+            f"UPDATE executions_pace SET direct_used = CASE WHEN direct_minute < {self.this_minute} THEN %s"
+            " ELSE direct_used + %s END,"
+            f" direct_minute = CASE WHEN direct_minute < {self.this_minute} THEN {self.this_minute}"
+            f" ELSE direct_minute END WHERE organization_id = %s AND %s <= %s AND (direct_minute <"
+            f" {self.this_minute} OR direct_minute = {self.this_minute} AND direct_used + %s <= %s)",
+            [wanted, wanted, self.uid(organization_id), wanted, limit, wanted, limit],
+        )
+        return [None] * wanted if are_now else self._place_later(organization_id, wanted, limit)
 
-    def _place_later(self, cursor: Any, organization_id: uuid.UUID, wanted: int, limit: int) -> list[datetime | None]:
+    def _place_later(self, organization_id: uuid.UUID, wanted: int, limit: int) -> list[datetime | None]:
         """Fill this minute and then as many as it takes."""
         self.make_paces([organization_id])
-        cursor.execute(
+        row = self.ask(
             "UPDATE executions_pace SET direct_used = direct_used WHERE organization_id = %s"
             f" RETURNING direct_minute, direct_used, {self.this_minute}",
             [self.uid(organization_id)],
-        )
-        row = cursor.fetchone()
+        )()[0]
         filling, used, now = self.to_time(row[0]), row[1], self.to_time(row[2])
         assert filling is not None and now is not None
         places: list[datetime | None] = []
@@ -99,7 +94,7 @@ class Limits(Dialect):
                 filling, used = filling + timedelta(minutes=1), 0
             used += 1
             places.append(filling if filling > now else None)
-        cursor.execute(
+        self._run(
             "UPDATE executions_pace SET direct_minute = %s, direct_used = %s WHERE organization_id = %s",
             [self.at(filling), used, self.uid(organization_id)],
         )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from functools import cache
 from random import getrandbits
@@ -13,11 +13,12 @@ from typing import Any
 import orjson
 import psycopg
 from django.db import connection, transaction
+from psycopg.pq import TransactionStatus
 
 from executions.states import FINAL, Status
 from executions.store.base import Store
 from executions.store.claims import CLAIM_COLUMNS, DUE, STARTING, SUSPECTS
-from executions.store.dialect import REPLY_CHANNEL, WORK_CHANNEL, Row
+from executions.store.dialect import REPLY_CHANNEL, WORK_CHANNEL, Answer, Row
 from executions.store.leases import STALE_AFTER_S
 from executions.store.rows import Claimed, Move
 
@@ -25,8 +26,10 @@ PREPARE_AFTER = 3  # executions of a statement
 # A plan is kept while the tables grow from nothing, so it must be the one for large tables from the start.
 FOR_KEPT_PLANS = (
     "plan_cache_mode = force_generic_plan", "enable_seqscan = off", "enable_hashjoin = off", "enable_mergejoin = off",
-    "jit = off",
+    "enable_material = off", "jit = off",
 )  # fmt: skip
+# Not "status = 1": the planner would take the index of what runs, and read all of it for each row that is looked for.
+RUNS_HERE = "status + 0 = 1 AND engine_id = %s"
 
 
 @cache
@@ -54,19 +57,34 @@ class PostgreSQLStore(Store):
         with connection.cursor() as cursor:
             cursor.execute("; ".join(f"SET {setting}" for setting in FOR_KEPT_PLANS))
 
-    @contextmanager
-    def transaction(self, *, is_durable: bool = True) -> Iterator[None]:
-        with transaction.atomic():
-            if not is_durable:
-                self._run("SET LOCAL synchronous_commit = off", [])
-            yield
+    def transaction(self) -> AbstractContextManager[None]:
+        return transaction.atomic()
 
     @contextmanager
-    def cursor(self) -> Iterator[Any]:
-        """Yield a cursor that binds on the server, so that what is repeated is planned once (see `tune`)."""
+    def pipeline(self, *, is_durable: bool = True) -> Iterator[None]:
+        if connection.in_atomic_block:
+            yield  # a part of its caller's transaction
+            return
         connection.ensure_connection()
-        with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
-            yield cursor
+        with connection.wrap_database_errors:
+            try:
+                with connection.connection.pipeline():
+                    self._run("BEGIN")
+                    if not is_durable:
+                        self._run("SET LOCAL synchronous_commit = off")
+                    yield
+                    self._run("COMMIT")
+            finally:
+                if connection.connection.info.transaction_status != TransactionStatus.IDLE:
+                    connection.connection.rollback()
+
+    def ask(self, sql: str, parameters: Sequence[Any] = ()) -> Answer:
+        """Send a statement with a cursor that binds on the server: what is repeated is planned once (see `tune`)."""
+        connection.ensure_connection()
+        with connection.wrap_database_errors:
+            cursor = psycopg.Cursor(connection.connection)
+            cursor.execute(sql, parameters)
+        return connection.wrap_database_errors(cursor.fetchall)
 
     def seconds_since(self, moment: str) -> str:
         return f"EXTRACT(EPOCH FROM clock_timestamp() - {moment})::float8"
@@ -92,54 +110,51 @@ class PostgreSQLStore(Store):
         # Not `= ANY(%s)`: a join prunes partitions row by row, whatever the kept plan.
         return f"{column} IN (SELECT unnest(%s::uuid[]))", [list(ids)]
 
-    def claim_rows(self, engine_id: uuid.UUID, limit: int) -> list[Row]:
+    def start_due(self, engine_id: uuid.UUID, limit: int) -> Answer:
         due = f"{DUE} AND lane < 2 AND run_at <= now() ORDER BY lane, run_at, id LIMIT %s FOR UPDATE SKIP LOCKED"
         return self._start(engine_id, due, [limit])
 
-    def claim_suspect_rows(self, engine_id: uuid.UUID) -> list[Row]:
+    def start_suspect(self, engine_id: uuid.UUID) -> Answer:
         return self._start(engine_id, f"{SUSPECTS} ORDER BY run_at LIMIT 1 FOR UPDATE SKIP LOCKED", [])
 
-    def claim_next_throttled(self, engine_id: uuid.UUID, organization_id: Any, limit: int) -> list[Row]:
+    def claim_next_throttled(self, engine_id: uuid.UUID, organization_id: Any, limit: int) -> Answer:
         line = "organization_id = %s AND status = 0 AND lane = 2 ORDER BY run_at, id LIMIT %s FOR UPDATE"
         return self._start(engine_id, line, [organization_id, limit], "lane = 1, ")
 
-    def _start(self, engine_id: uuid.UUID, which: str, parameters: list[Any], changes: str = "") -> list[Row]:
+    def _start(self, engine_id: uuid.UUID, which: str, parameters: list[Any], changes: str = "") -> Answer:
         """Start the executions that a condition, an order and a lock choose; a join prunes partitions row by row."""
-        with self.cursor() as cursor:
-            cursor.execute(
-                f"WITH due AS MATERIALIZED (SELECT id AS due_id FROM executions_execution WHERE {which})"
-                f" UPDATE executions_execution SET {changes}{STARTING}, started_at = COALESCE(started_at, now())"
-                f" FROM due WHERE id = due_id RETURNING {CLAIM_COLUMNS}",
-                [*parameters, engine_id],
-            )
-            return list(cursor.fetchall())
+        return self.ask(
+            f"WITH due AS MATERIALIZED (SELECT id AS due_id FROM executions_execution WHERE {which})"
+            f" UPDATE executions_execution SET {changes}{STARTING}, started_at = COALESCE(started_at, now())"
+            f" FROM due WHERE id = due_id RETURNING {CLAIM_COLUMNS}",
+            [*parameters, engine_id],
+        )
 
-    def fenced(self, engine_id: uuid.UUID, executions: list[Claimed]) -> set[uuid.UUID]:
+    def fenced(self, engine_id: uuid.UUID, executions: list[Claimed]) -> Callable[[], set[uuid.UUID]]:
         if not executions:
-            return set()
+            return set
         claims = {execution.id: execution.claim for execution in executions}
-        with self.cursor() as cursor:
-            cursor.execute(
-                "SELECT id, claim FROM unnest(%s::uuid[]) AS ours(our_id) JOIN executions_execution ON id = our_id"
-                " WHERE status = 1 AND engine_id = %s ORDER BY id FOR UPDATE OF executions_execution",
-                [list(claims), engine_id],
-            )
-            return {row[0] for row in cursor.fetchall() if claims[row[0]] == row[1]}
+        held = self.ask(
+            "SELECT id, claim FROM unnest(%s::uuid[]) AS ours(our_id) JOIN executions_execution ON id = our_id"
+            f" WHERE {RUNS_HERE} ORDER BY id FOR UPDATE OF executions_execution",
+            [list(claims), engine_id],
+        )
+        return lambda: {row[0] for row in held() if claims[row[0]] == row[1]}
 
-    def apply_moves(self, engine_id: uuid.UUID, moves: list[Move]) -> None:
+    def apply_moves(self, engine_id: uuid.UUID, moves: list[Move]) -> Callable[[], set[uuid.UUID]]:
         if not moves:
-            return
-        with self.cursor() as cursor:
-            cursor.execute(
-                "UPDATE executions_execution e SET status = r.status, reason_code = r.reason_code, reason = r.reason,"
-                " ran_ms = r.ran_ms, run_at = COALESCE(r.run_at, e.run_at), steps = r.steps, connectors = r.connectors,"
-                " finished_at = CASE WHEN r.is_final THEN now() END, is_counted = e.is_counted OR r.is_final,"
-                " engine_id = NULL, rev = e.rev + 1 FROM json_to_recordset(%s::json) AS r(id uuid, claim int,"
-                " status smallint, reason_code text, reason text, ran_ms int, run_at timestamptz, steps smallint,"
-                " connectors text, is_final boolean)"
-                " WHERE e.id = r.id AND e.status = 1 AND e.engine_id = %s AND e.claim = r.claim",
-                [_json([_move_row(move) for move in moves]), engine_id],
-            )
+            return set
+        left = self.ask(
+            "UPDATE executions_execution e SET status = r.status, reason_code = r.reason_code, reason = r.reason,"
+            " ran_ms = r.ran_ms, run_at = COALESCE(r.run_at, e.run_at), steps = r.steps, connectors = r.connectors,"
+            " finished_at = CASE WHEN r.is_final THEN now() END, is_counted = e.is_counted OR r.is_final,"
+            " engine_id = NULL, rev = e.rev + 1 FROM json_to_recordset(%s::json) AS r(id uuid, claim int,"
+            " status smallint, reason_code text, reason text, ran_ms int, run_at timestamptz, steps smallint,"
+            " connectors text, is_final boolean)"
+            f" WHERE e.id = r.id AND e.{RUNS_HERE} AND e.claim = r.claim RETURNING e.id",
+            [_json([_move_row(move) for move in moves]), engine_id],
+        )
+        return lambda: {row[0] for row in left()}
 
     def notify_work(self) -> None:
         self._run("SELECT pg_notify(%s, %s)", [WORK_CHANNEL, str(getrandbits(8))])

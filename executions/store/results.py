@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
 
 from executions import encoding
 from executions.states import FINAL, Status, StepStatus, counts
@@ -16,12 +16,12 @@ from projects.ids import made_at
 
 class Results(Dialect):
     @abstractmethod
-    def fenced(self, engine_id: uuid.UUID, executions: list[Claimed]) -> set[uuid.UUID]:
-        """Lock the executions and return those that are still this engine's, with this claim."""
+    def fenced(self, engine_id: uuid.UUID, executions: list[Claimed]) -> Callable[[], set[uuid.UUID]]:
+        """Lock the executions; answers those that are still this engine's, with this claim."""
 
     @abstractmethod
-    def apply_moves(self, engine_id: uuid.UUID, moves: list[Move]) -> None:
-        """Do each move by compare-and-set; `fenced` has locked them, so all are still allowed."""
+    def apply_moves(self, engine_id: uuid.UUID, moves: list[Move]) -> Callable[[], set[uuid.UUID]]:
+        """Do each move by compare-and-set; answers the executions that were still this engine's, with this claim."""
 
     def record(self, records: list[StepRecord]) -> None:
         """Store step runs; a repeated one overwrites itself."""
@@ -54,19 +54,20 @@ class Results(Dialect):
 
     def write(self, engine_id: uuid.UUID, shard: int, records: list[StepRecord], moves: list[Move]) -> set[uuid.UUID]:
         """Store what the engine did, in one go; return the executions that were no longer its own."""
-        touched = {execution.id: execution for execution in _executions_of(records, moves)}
-        mine = self.fenced(engine_id, list(touched.values()))
+        moves = sorted(moves, key=lambda move: move.execution.id.int)  # one order of locks
+        recorded = {record.execution.id: record.execution for record in records}
+        held, left = self.fenced(engine_id, list(recorded.values())), self.apply_moves(engine_id, moves)
+        mine = held() | left()
         moved = [move for move in moves if move.execution.id in mine]
         on_the_way = [record for record in records if record.execution.id in mine]
         on_the_way += [record for move in moved if move.target not in FINAL for record in move.records]
         kept = on_the_way + [record for move in moved if move.target in FINAL for record in move.records]
         self.record(list({(record.execution.id, record.key, record.iteration): record for record in kept}.values()))
-        self.apply_moves(engine_id, moved)
         self.count(shard, moved)
         self.acquit(on_the_way)
         if any(move.wakes_caller for move in moved) or any(record.is_reply for record in kept):
             self.notify_reply()
-        return set(touched) - mine
+        return {*recorded, *(move.execution.id for move in moves)} - mine
 
     def acquit(self, records: list[StepRecord]) -> None:
         """Forget the deaths of those that have made a step durable since."""
@@ -101,25 +102,19 @@ class Results(Dialect):
     def replies(self, waiting: Iterable[uuid.UUID]) -> dict[uuid.UUID, ReplyRow]:
         """Return what is known for callers who wait: a reply, or the end without one."""
         where, parameters = self.among("e.id", waiting)
-        with self.cursor() as cursor:
-            cursor.execute(
-                "SELECT e.id, e.status, COALESCE(p.body, s.output) FROM executions_execution e"
-                " LEFT JOIN executions_steprun s ON s.execution_id = e.id AND s.attempt = e.attempt"
-                " AND s.connector = 'response' AND s.status = 3"
-                " LEFT JOIN executions_payload p ON s.output_bytes > %s AND p.execution_id = e.id"
-                " AND p.attempt = s.attempt AND p.key = s.key AND p.iteration = s.iteration AND p.side = 'output'"
-                f" WHERE {where} AND (s.status = 3 OR e.status IN ({', '.join(str(s.value) for s in sorted(FINAL))}))",
-                [encoding.ROW_LIMIT, *parameters],
-            )
-            return {
-                self.to_uuid(row[0]): ReplyRow(encoding.loads_opened(row[2]) if row[2] else None, Status(row[1]))
-                for row in cursor.fetchall()
-            }
-
-
-def _executions_of(records: list[StepRecord], moves: list[Move]) -> Iterator[Claimed]:
-    yield from (record.execution for record in records)
-    yield from (move.execution for move in moves)
+        rows = self.ask(
+            "SELECT e.id, e.status, COALESCE(p.body, s.output) FROM executions_execution e"
+            " LEFT JOIN executions_steprun s ON s.execution_id = e.id AND s.attempt = e.attempt"
+            " AND s.connector = 'response' AND s.status = 3"
+            " LEFT JOIN executions_payload p ON s.output_bytes > %s AND p.execution_id = e.id"
+            " AND p.attempt = s.attempt AND p.key = s.key AND p.iteration = s.iteration AND p.side = 'output'"
+            f" WHERE {where} AND (s.status = 3 OR e.status IN ({', '.join(str(s.value) for s in sorted(FINAL))}))",
+            [encoding.ROW_LIMIT, *parameters],
+        )
+        return {
+            self.to_uuid(row[0]): ReplyRow(encoding.loads_opened(row[2]) if row[2] else None, Status(row[1]))
+            for row in rows()
+        }
 
 
 def _excerpt(text: str | None) -> str | None:

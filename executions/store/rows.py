@@ -9,6 +9,8 @@ from datetime import datetime
 from connectors.call import JSON
 from executions.states import Lane, Status, StepStatus
 
+type VariableRow = tuple[str, str, bool]  # key, encrypted value, is secret
+
 SUSPECT = 2  # deaths in common that make an execution one
 
 
@@ -110,6 +112,7 @@ class Claimed:
     ran_ms: int
     is_counted: bool
     payload: str = "null"
+    variables: list[VariableRow] = field(default_factory=list)  # of its project, by key
     done: dict[tuple[str, str], DoneStep] = field(default_factory=dict)
 
     @property

@@ -6,8 +6,6 @@ import uuid
 from collections.abc import Sequence
 from datetime import datetime
 
-from django.db import connection
-
 from executions.store.dialect import Dialect, Row
 
 SLOT_COLUMNS = ("trigger_id", "slot_at", "organization_id", "execution_id")
@@ -18,38 +16,32 @@ class Schedules(Dialect):
 
     def next_schedule(self) -> float | None:
         """Return the seconds until the next schedule fires; none or fewer: it is due."""
-        with connection.cursor() as cursor:
-            cursor.execute(f"SELECT {self.seconds_since('MIN(next_at)')} FROM automations_schedule")
-            seconds = cursor.fetchone()[0]
-            return None if seconds is None else -float(seconds)
+        seconds = self.ask(f"SELECT {self.seconds_since('MIN(next_at)')} FROM automations_schedule")()[0][0]
+        return None if seconds is None else -float(seconds)
 
     def take_schedules(self, limit: int) -> tuple[datetime, list[tuple[str, datetime]]]:
         """Return the database's time, and the trigger and fire time of schedules that are due and no other engine's."""
-        with connection.cursor() as cursor:
-            cursor.execute(f"SELECT {self.now}", [])
-            now = self.to_time(cursor.fetchone()[0])
-            cursor.execute(
-                f"SELECT trigger_id, next_at FROM automations_schedule WHERE next_at <= {self.now}"
-                f" ORDER BY next_at, trigger_id LIMIT %s {self.lock_schedules}",
-                [limit],
-            )
-            taken = [(row[0], self.to_time(row[1])) for row in cursor.fetchall()]
+        now = self.to_time(self.ask(f"SELECT {self.now}")()[0][0])
+        rows = self.ask(
+            f"SELECT trigger_id, next_at FROM automations_schedule WHERE next_at <= {self.now}"
+            f" ORDER BY next_at, trigger_id LIMIT %s {self.lock_schedules}",
+            [limit],
+        )
+        taken = [(row[0], self.to_time(row[1])) for row in rows()]
         assert now is not None
         return now, [(uid, at) for uid, at in taken if at is not None]
 
     def insert_slots(self, slots: Sequence[tuple[str, datetime, uuid.UUID, uuid.UUID]]) -> set[uuid.UUID]:
         """Write down fire times with the executions to make; return those executions whose time had none before."""
         made: set[uuid.UUID] = set()
-        with connection.cursor() as cursor:
-            for trigger_uid, at, organization_id, execution_id in slots:
-                row: Row = (trigger_uid, self.at(at), self.uid(organization_id), self.uid(execution_id))
-                cursor.execute(
-                    f"INSERT INTO executions_slot ({', '.join(SLOT_COLUMNS)}) VALUES (%s, %s, %s, %s)"
-                    " ON CONFLICT (trigger_id, slot_at) DO NOTHING",
-                    row,
-                )
-                if cursor.rowcount:
-                    made.add(execution_id)
+        for trigger_uid, at, organization_id, execution_id in slots:
+            row: Row = (trigger_uid, self.at(at), self.uid(organization_id), self.uid(execution_id))
+            if self._changed(
+                f"INSERT INTO executions_slot ({', '.join(SLOT_COLUMNS)}) VALUES (%s, %s, %s, %s)"
+                " ON CONFLICT (trigger_id, slot_at) DO NOTHING",
+                row,
+            ):
+                made.add(execution_id)
         return made
 
     def set_schedule(self, trigger_uid: str, next_at: datetime | None) -> None:

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from functools import partial
+from itertools import chain
 from random import getrandbits
 from typing import Any
 
+import orjson
 from django.db import OperationalError, connection, transaction
 
 from executions.bell import ring
 from executions.states import FINAL, Status
 from executions.store.base import Store
 from executions.store.claims import CLAIM_COLUMNS, DUE, STARTING, SUSPECTS
-from executions.store.dialect import REPLY_CHANNEL, WORK_CHANNEL, Row
+from executions.store.dialect import REPLY_CHANNEL, WORK_CHANNEL, Answer, Row
 from executions.store.leases import STALE_AFTER_S
 from executions.store.rows import Claimed, Move
 
 LOCK_NAP_S = 0.0004  # between two tries for the write lock; SQLite's own naps grow to 100 ms, and are not fair
 LONGEST_LOCK_S = 20.0
+LONGEST_VALUES = 128  # rows of one statement
 
 
 class SQLiteStore(Store):
@@ -39,24 +42,23 @@ class SQLiteStore(Store):
             cursor.execute("PRAGMA busy_timeout=0")
 
     @contextmanager
-    def transaction(self, *, is_durable: bool = True) -> Iterator[None]:
+    def pipeline(self, *, is_durable: bool = True) -> Iterator[None]:
         if is_durable:
-            with self._locked():
+            with self.transaction():
                 yield
             return
         try:
             self._synchronize("NORMAL")
-            with self._locked():
+            with self.transaction():
                 yield
         finally:
             self._synchronize("FULL")
 
     def _synchronize(self, how: str) -> None:
-        with self.cursor() as cursor:
-            cursor.execute(f"PRAGMA synchronous={how}")
+        self._run(f"PRAGMA synchronous={how}")
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
+    def transaction(self) -> Iterator[None]:
         deadline = time.monotonic() + LONGEST_LOCK_S
         with ExitStack() as stack:
             while True:
@@ -78,78 +80,95 @@ class SQLiteStore(Store):
     def at(self, value: datetime | None) -> Any:
         return value.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds") if value else None
 
-    def insert_many(self, table: str, columns: Sequence[str], rows: list[Row], ending: str = "") -> None:
-        if not rows:
-            return
-        marks = ", ".join(["%s"] * len(columns))
+    def ask(self, sql: str, parameters: Sequence[Any] = ()) -> Answer:
         with connection.cursor() as cursor:
-            cursor.executemany(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks}) {ending}", rows)
+            cursor.execute(sql, parameters)
+            rows = cursor.fetchall()
+        return lambda: rows
+
+    def ask_many(self, columns: str, of: str, parameters: Sequence[Any] = ()) -> Answer:
+        """Ask for all rows as one: sqlite3 gives the GIL away for each, and a busy loop is slow to give it back."""
+        answer = self.ask(f"SELECT json_group_array(json_array({columns})) {of}", parameters)
+        return lambda: orjson.loads(answer()[0][0])
+
+    def insert_many(self, table: str, columns: Sequence[str], rows: list[Row], ending: str = "") -> None:
+        self._for_all(f"INSERT INTO {table} ({', '.join(columns)}) VALUES {{rows}} {ending}", rows)
+
+    def _for_all(self, sql: str, rows: list[Row]) -> None:
+        """Run a statement over many VALUES: the loop is SQLite's own, during which other threads of Python run."""
+        connection.ensure_connection()
+        with connection.wrap_database_errors:
+            for chunk in _chunks(rows):
+                marks = ", ".join(["(" + ", ".join("?" * len(chunk[0])) + ")"] * len(chunk))
+                connection.connection.execute(sql.format(rows=marks), list(chain.from_iterable(chunk)))
 
     def among(self, column: str, ids: Iterable[uuid.UUID]) -> tuple[str, list[Any]]:
         values = [value.hex for value in ids]
         return f"{column} IN ({', '.join(['%s'] * len(values))})", values
 
-    def claim_rows(self, engine_id: uuid.UUID, limit: int) -> list[Row]:
-        with connection.cursor() as cursor:
-            cursor.execute(
-                f"UPDATE executions_execution SET {STARTING}, started_at = COALESCE(started_at, {self.now})"
-                f" WHERE id IN (SELECT id FROM executions_execution WHERE {DUE} AND lane < 2"
-                f" AND run_at <= {self.now} ORDER BY lane, run_at, id LIMIT %s) RETURNING {CLAIM_COLUMNS}",
-                [engine_id.hex, limit],
-            )
-            return list(cursor.fetchall())
+    def may_claim(self) -> bool:
+        """Look before taking the write lock."""
+        due = f"SELECT 1 FROM executions_execution WHERE {DUE} AND lane < 2 AND run_at <= {self.now}"
+        throttled = "SELECT 1 FROM executions_execution WHERE status = 0 AND lane = 2"
+        return bool(self.ask(f"SELECT EXISTS ({due}) OR EXISTS ({throttled})")()[0][0])
 
-    def claim_suspect_rows(self, engine_id: uuid.UUID) -> list[Row]:
-        with connection.cursor() as cursor:
-            cursor.execute(
-                f"UPDATE executions_execution SET {STARTING}, started_at = COALESCE(started_at, {self.now})"
-                f" WHERE id IN (SELECT id FROM executions_execution WHERE {SUSPECTS} ORDER BY run_at LIMIT 1)"
-                f" RETURNING {CLAIM_COLUMNS}",
-                [engine_id.hex],
-            )
-            return list(cursor.fetchall())
+    def start_due(self, engine_id: uuid.UUID, limit: int) -> Answer:
+        due = f"{DUE} AND lane < 2 AND run_at <= {self.now} ORDER BY lane, run_at, id LIMIT %s"
+        return self._start(engine_id, due, [limit])
 
-    def claim_next_throttled(self, engine_id: uuid.UUID, organization_id: Any, limit: int) -> list[Row]:
-        with connection.cursor() as cursor:
-            cursor.execute(
-                f"UPDATE executions_execution SET lane = 1, {STARTING}, started_at = {self.now}"
-                " WHERE id IN (SELECT id FROM executions_execution WHERE organization_id = %s AND status = 0"
-                f" AND lane = 2 ORDER BY run_at, id LIMIT %s) RETURNING {CLAIM_COLUMNS}",
-                [engine_id.hex, organization_id, limit],
-            )
-            return list(cursor.fetchall())
+    def start_suspect(self, engine_id: uuid.UUID) -> Answer:
+        return self._start(engine_id, f"{SUSPECTS} ORDER BY run_at LIMIT 1", [])
 
-    def fenced(self, engine_id: uuid.UUID, executions: list[Claimed]) -> set[uuid.UUID]:
-        claims = {execution.id: execution.claim for execution in executions}
-        mine: set[uuid.UUID] = set()
-        with connection.cursor() as cursor:
-            for chunk in _chunks(list(claims), 500):
-                where, parameters = self.among("id", chunk)
-                cursor.execute(
-                    f"SELECT id, claim FROM executions_execution WHERE {where} AND status = 1 AND engine_id = %s",
-                    [*parameters, engine_id.hex],
-                )
-                found = ((uuid.UUID(row[0]), row[1]) for row in cursor.fetchall())
-                mine |= {id for id, claim in found if claims[id] == claim}
-        return mine
+    def claim_next_throttled(self, engine_id: uuid.UUID, organization_id: Any, limit: int) -> Answer:
+        line = "organization_id = %s AND status = 0 AND lane = 2 ORDER BY run_at, id LIMIT %s"
+        return self._start(engine_id, line, [organization_id, limit], "lane = 1, ")
 
-    def apply_moves(self, engine_id: uuid.UUID, moves: list[Move]) -> None:
+    def _start(self, engine_id: uuid.UUID, which: str, parameters: list[Any], changes: str = "") -> Answer:
+        """Start the executions that a condition and an order choose."""
+        chosen = f"(SELECT id FROM executions_execution WHERE {which})"
+        ids = self.ask(f"SELECT json_group_array(id) FROM {chosen}", parameters)()[0][0]
+        if ids == "[]":
+            return list
+        these = "id IN (SELECT value FROM json_each(%s))"
+        self._run(
+            f"UPDATE executions_execution SET {changes}{STARTING}, started_at = COALESCE(started_at, {self.now})"
+            f" WHERE {these}",
+            [engine_id.hex, ids],
+        )
+        return self.ask_many(CLAIM_COLUMNS, f"FROM executions_execution WHERE {these}", [ids])
+
+    def fenced(self, engine_id: uuid.UUID, executions: list[Claimed]) -> Callable[[], set[uuid.UUID]]:
+        if not executions:
+            return set
+        claims = {execution.id.hex: execution for execution in executions}
+        where, parameters = self.among("id", (execution.id for execution in executions))
+        held = self.ask_many(
+            "id, claim",
+            f"FROM executions_execution WHERE {where} AND status = 1 AND engine_id = %s",
+            [*parameters, engine_id.hex],
+        )
+        return lambda: {claims[id].id for id, claim in held() if claims[id].claim == claim}
+
+    def apply_moves(self, engine_id: uuid.UUID, moves: list[Move]) -> Callable[[], set[uuid.UUID]]:
         rows = [
             (
                 move.target.value, move.reason_code, move.reason, move.ran_ms,
                 self.at(move.resume_at) if move.target is Status.PAUSED else None, move.steps, move.connectors,
-                move.target in FINAL, move.target in FINAL, move.execution.id.hex, engine_id.hex, move.execution.claim,
+                move.target in FINAL, move.execution.id.hex, engine_id.hex, move.execution.claim,
             )
             for move in moves
         ]  # fmt: skip
-        with self.cursor() as cursor:
-            cursor.executemany(
-                "UPDATE executions_execution SET status = %s, reason_code = %s, reason = %s, ran_ms = %s,"
-                " run_at = COALESCE(%s, run_at), steps = %s, connectors = %s,"
-                f" finished_at = CASE WHEN %s THEN {self.now} END, is_counted = is_counted OR %s,"
-                " engine_id = NULL, rev = rev + 1 WHERE id = %s AND status = 1 AND engine_id = %s AND claim = %s",
-                rows,
-            )
+        mine = self.fenced(engine_id, [move.execution for move in moves])
+        self._for_all(
+            "WITH r (status, reason_code, reason, ran_ms, run_at, steps, connectors, is_final, id, engine_id, claim)"
+            " AS (VALUES {rows}) UPDATE executions_execution AS e SET status = r.status, reason_code = r.reason_code,"
+            " reason = r.reason, ran_ms = r.ran_ms, run_at = COALESCE(r.run_at, e.run_at), steps = r.steps,"
+            f" connectors = r.connectors, finished_at = CASE WHEN r.is_final THEN {self.now % ()} END,"
+            " is_counted = e.is_counted OR r.is_final, engine_id = NULL, rev = e.rev + 1 FROM r"
+            " WHERE e.id = r.id AND e.status = 1 AND e.engine_id = r.engine_id AND e.claim = r.claim",
+            rows,
+        )
+        return mine
 
     def notify_work(self) -> None:
         transaction.on_commit(partial(ring, WORK_CHANNEL, getrandbits(8)))
@@ -158,6 +177,11 @@ class SQLiteStore(Store):
         transaction.on_commit(partial(ring, REPLY_CHANNEL, 0))
 
 
-def _chunks(values: list[uuid.UUID], size: int) -> Iterable[list[uuid.UUID]]:
-    for start in range(0, len(values), size):
-        yield values[start : start + size]
+def _chunks(rows: list[Row]) -> Iterator[list[Row]]:
+    """Cut into powers of two, so that few different statements are prepared."""
+    size = LONGEST_VALUES
+    while rows:
+        while size > len(rows):
+            size //= 2
+        yield rows[:size]
+        rows = rows[size:]

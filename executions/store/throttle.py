@@ -11,7 +11,7 @@ import uuid
 from abc import abstractmethod
 from typing import Any
 
-from executions.store.dialect import Dialect, Row
+from executions.store.dialect import Answer, Dialect, Row
 
 LEEWAY_S = 0.05  # that an engine may come late without losing the next start's time
 
@@ -30,16 +30,16 @@ class Throttle(Dialect):
         " AND e.lane = 2)"
     )
 
-    def claim_throttled(self, engine_id: uuid.UUID, limit: int) -> list[Row]:
-        """Start what is next in each organization's line, as far as its rate allows."""
+    def ready_organizations(self) -> Answer:
+        """Ask for those whose rate allows a start, and keep other engines from them."""
         since = self.seconds_since("p.throttle_at")
-        with self.cursor() as cursor:
-            cursor.execute(
-                f"SELECT p.organization_id, o.throttle_rate, {since} FROM executions_pace p JOIN projects_organization"
-                f" o ON o.uid = p.organization_id WHERE {since} * o.throttle_rate >= 1 AND {self.WAITING}"
-                f" {self.lock_paces}",
-            )
-            ready = cursor.fetchall()
+        return self.ask(
+            f"SELECT p.organization_id, o.throttle_rate, {since} FROM executions_pace p JOIN projects_organization"
+            f" o ON o.uid = p.organization_id WHERE {since} * o.throttle_rate >= 1 AND {self.WAITING} {self.lock_paces}"
+        )
+
+    def claim_throttled(self, engine_id: uuid.UUID, ready: list[Row], limit: int) -> list[Row]:
+        """Start what is next in each ready organization's line, as far as its rate allows."""
         claimed: list[Row] = []
         for organization_id, rate, seconds in ready:
             claimed += self._start_next(engine_id, organization_id, rate, float(seconds), limit - len(claimed))
@@ -49,7 +49,7 @@ class Throttle(Dialect):
         self, engine_id: uuid.UUID, organization_id: Any, rate: float, seconds: float, limit: int
     ) -> list[Row]:
         allowed, counted = starts_allowed(seconds, rate)
-        rows = self.claim_next_throttled(engine_id, organization_id, min(allowed, limit)) if limit > 0 else []
+        rows = self.claim_next_throttled(engine_id, organization_id, min(allowed, limit))() if limit > 0 else []
         if rows:
             self._run(
                 f"UPDATE executions_pace SET throttle_at = {self.seconds_ago} WHERE organization_id = %s",
@@ -58,24 +58,21 @@ class Throttle(Dialect):
         return rows
 
     @abstractmethod
-    def claim_next_throttled(self, engine_id: uuid.UUID, organization_id: Any, limit: int) -> list[Row]:
+    def claim_next_throttled(self, engine_id: uuid.UUID, organization_id: Any, limit: int) -> Answer:
         """Take the oldest of an organization's line; they leave the lane, so that resuming is no start."""
 
     def next_throttled(self) -> float | None:
         """Return the seconds until a throttled lane may start its next."""
-        with self.cursor() as cursor:
-            cursor.execute(
-                f"SELECT MIN(1 / o.throttle_rate - {self.seconds_since('p.throttle_at')}) FROM executions_pace p"
-                f" JOIN projects_organization o ON o.uid = p.organization_id WHERE {self.WAITING}"
-            )
-            seconds = cursor.fetchone()[0]
-            return None if seconds is None else float(seconds)
+        seconds = self.ask(
+            f"SELECT MIN(1 / o.throttle_rate - {self.seconds_since('p.throttle_at')}) FROM executions_pace p"
+            f" JOIN projects_organization o ON o.uid = p.organization_id WHERE {self.WAITING}"
+        )()[0][0]
+        return None if seconds is None else float(seconds)
 
-    def join_direct(self) -> int:
+    def join_direct(self) -> None:
         """Let those wait in the direct lane whose automation is no longer throttled."""
-        return self._run(
+        self._run(
             "UPDATE executions_execution SET lane = 1, rev = rev + 1 WHERE status = 0 AND lane = 2 AND EXISTS"
             " (SELECT 1 FROM automations_automation a WHERE a.uid = executions_execution.automation_id"
-            " AND NOT a.is_throttled)",
-            [],
+            " AND NOT a.is_throttled)"
         )
