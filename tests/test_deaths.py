@@ -11,7 +11,7 @@ import pytest
 from executions.states import Status
 from tests.support.automations import AUTOMATIONS, Made, make
 from tests.support.installation import Installation
-from tests.support.processes import group_is_alive, until
+from tests.support.processes import Process, descendants, group_is_alive, until
 from tests.support.stub import Stub
 
 
@@ -87,3 +87,25 @@ def test_nothing_of_the_cluster_is_left_when_a_leading_process_is_killed(running
     os.kill(pid, signal.SIGKILL)
 
     until(lambda: not group_is_alive(cluster.pid), within=10, what="the group has ended")
+
+
+def stop_without_answer(main: Process) -> None:
+    """Ask a cluster to stop whose sentinel stands still, and return when its main process waits for the sentinel."""
+    os.kill(children(main.pid)[0], signal.SIGSTOP)
+    main.signal(signal.SIGTERM)
+    until(lambda: "stopping" in main.output, what="the main process has begun to stop")
+
+
+@pytest.mark.parametrize("is_asked", [False, True], ids=["running", "stopping"])
+def test_the_main_process_fails_when_all_its_children_are_killed_at_once(cluster: Installation, is_asked: bool) -> None:
+    main = cluster.cluster
+    assert main is not None
+    if is_asked:
+        stop_without_answer(main)
+
+    for pid in descendants(main.pid):
+        os.kill(pid, signal.SIGKILL)
+
+    assert main.popen.wait(5) != 0
+    assert "the sentinel ended" in main.output
+    until(lambda: not group_is_alive(main.pid), within=5, what="the group has ended")
