@@ -87,15 +87,14 @@ class Scene:
 
     def start(self) -> None:
         self.installation.prepare()
-        self.installation.start_web()
-        self.installation.start_cluster()
+        self.installation.start()
         self.made = make(self.installation, {name: kind.steps for name, kind in plan.KINDS.items()})
-        self.about = json.loads(self.installation.shell(SETUP % plan.CANARY))
+        self.about = json.loads(self.installation.python(SETUP % plan.CANARY))
 
     def stop_schedule(self) -> None:
         """Deactivate what the clock starts, so that nothing new comes while the checker reads."""
         code = 'from automations.models import Automation; Automation.objects.get(name="Timed").deactivate()'
-        self.installation.shell(code)
+        self.installation.python(code)
 
     def press_retry(self, execution_id: str) -> int:
         """Press Retry Execution as a machine would; return the status of the answer, 0 when there was none."""
@@ -126,14 +125,16 @@ def _rss_mb(pid: int) -> float:
 
 
 @contextmanager
-def scene(database: str, directory: Path) -> Iterator[Scene]:
-    """Build everything in the directory, and leave no process behind."""
+def scene(database: str, directory: Path, prepared: Installation | None = None) -> Iterator[Scene]:
+    """Build everything in the directory, with keys and static files of `prepared`, and leave no process behind."""
     with ExitStack() as stack:
         server = stack.enter_context(postgresql.server()) if database == "postgresql" else None
         made: Database = PostgresqlDatabase(server.url) if server else SqliteDatabase(directory)
         settings = {"WORKERS": "2", "EXTRA_CONNECTORS": "tests.support.faulty"}
-        installation = Installation(directory, made, **settings)
-        stack.callback(installation.stop)
+        installation = (
+            prepared.copy(directory, made, **settings) if prepared else Installation(directory, made, **settings)
+        )
+        stack.callback(installation.kill)
         port = free_port()
         echo = Process(
             [sys.executable, "-m", "chaos.echo", str(port), str(directory / "effects.jsonl")],

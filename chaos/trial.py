@@ -16,6 +16,7 @@ from chaos.driver import Driver
 from chaos.nemesis import AFTERMATH_S, Nemesis
 from chaos.scene import Scene, scene
 from executions.states import FINAL
+from tests.support.installation import Installation
 from tests.support.processes import until
 
 SETTLE_S = 90.0  # lease, sweep, longest step, and what the machine makes of them
@@ -31,12 +32,12 @@ class Trial:
     only: tuple[str, ...] = ()  # faults by name, instead of those that the seed gives
 
 
-def run(database: str, trial: Trial, *, say: Callable[[str], None]) -> bool:
+def run(database: str, trial: Trial, *, say: Callable[[str], None], prepared: Installation | None = None) -> bool:
     """Run on one database; say what was found, and whether every promise was kept."""
     directory = Path(tempfile.mkdtemp(prefix=f"agentos-chaos-{database}-"))
     directory.chmod(0o755)
     say(f"{database}: {trial.accepted} accepted, {trial.faults} faults, seed {trial.seed}, evidence in {directory}")
-    with scene(database, directory) as built:
+    with scene(database, directory, prepared) as built:
         findings = attack(built, trial, say)
     say("\n".join(findings.lines()) or "  every promise was kept")
     if not findings.violations:

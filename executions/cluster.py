@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from multiprocessing.reduction import ForkingPickler
-from typing import Any
+from typing import Any, NoReturn
 
 import django_q.cluster
 import django_q.queues
@@ -66,6 +66,27 @@ class SafeQueue(django_q.queues.Queue):  # type: ignore[misc]
             return ForkingPickler.loads(data)
 
 
+class Cluster(django_q.cluster.Cluster):  # type: ignore[misc]
+    """A main process that ends as failed when its sentinel was killed.
+
+    django-q2's would end as if all were well, or wait for ever to tell a killed sentinel that it may stop.
+    """
+
+    def start(self) -> int:
+        signal.signal(signal.SIGCHLD, lambda *_: self._fail_with_the_sentinel())  # interrupts every wait
+        return int(super().start())
+
+    def wait(self) -> None:
+        """Wait until the sentinel has ended as it was asked to."""
+        self.sentinel.join()
+        self._fail_with_the_sentinel()  # join may have taken the exit code before the signal was seen
+
+    def _fail_with_the_sentinel(self) -> None:
+        is_main = os.getpid() == self.pid  # its children inherit the signal's handler
+        if is_main and self.sentinel is not None and self.sentinel.exitcode:
+            end_the_cluster(f"the sentinel ended with exit code {self.sentinel.exitcode}")
+
+
 def install() -> None:
     """Make the cluster that this process starts next carry engines."""
     global _main_pid
@@ -107,7 +128,12 @@ def end_with_the_cluster(sentinel: int) -> None:
     while True:
         time.sleep(ORPHAN_CHECK_S)
         if os.getppid() != sentinel or not is_alive(_main_pid):
-            logger.error("the cluster lost its main process or its sentinel: it ends")
-            if os.getpgrp() == _main_pid:
-                os.killpg(_main_pid, signal.SIGKILL)
-            os._exit(1)
+            end_the_cluster("the cluster lost its main process or its sentinel")
+
+
+def end_the_cluster(reason: str) -> NoReturn:
+    """End all that is left of it at once, so that its supervisor sees a failure and starts it anew."""
+    logger.error("%s: the cluster ends", reason)
+    if os.getpgrp() == _main_pid:
+        os.killpg(_main_pid, signal.SIGKILL)
+    os._exit(1)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
@@ -9,15 +10,18 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.contrib.contenttypes.management import create_contenttypes
 from django.db import connection
+from django.db.models.signals import post_migrate
 from django.utils import timezone
 
 from automations.definition import Definition
 from automations.models import Automation
 from executions.models import Execution
 from projects.models import Membership, Organization, Project
+from tests.support import distribution
 from tests.support.databases import PostgresqlDatabase, SqliteDatabase
-from tests.support.installation import Installation
+from tests.support.installation import Installation, copy_of
 from tests.support.smtp import Smtp
 from tests.support.stub import Stub
 from tools import postgresql
@@ -29,8 +33,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "browser" in item.path.relative_to(item.config.rootpath).parts:
             item.add_marker("browser")
-        elif {"installation", "product"} & set(getattr(item, "fixturenames", ())):
+        elif "prepared" in getattr(item, "fixturenames", ()):  # and so each that has an installation
             item.add_marker("cluster")
+    distribution.long_ones_first(items)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    return distribution.schedule(config, log)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -63,7 +73,12 @@ DEFINITION: dict[str, Any] = {
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None) -> Iterator[None]:
-    """Let the test database of PostgreSQL be dropped although threads of the product still hold connections."""
+    """Empty the tables after a test without filling in rights again, which nobody asks for, and drop the database.
+
+    That of PostgreSQL can be dropped although threads of the product still hold connections.
+    """
+    post_migrate.disconnect(create_contenttypes)
+    post_migrate.disconnect(dispatch_uid="django.contrib.auth.management.create_permissions")
     yield
     connection.close()
 
@@ -188,35 +203,43 @@ def postgresql_server() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Installation:
-    """Return an installation with keys, static files and an SQLite database, made once a session."""
-    directory = tmp_path_factory.mktemp("prepared")
+    """Return an installation with keys, static files and an SQLite database, made by the worker that comes first."""
+    base = tmp_path_factory.getbasetemp()
+    directory = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "prepared"
+    directory.mkdir(exist_ok=True)
     installation = Installation(directory, SqliteDatabase(directory))
-    installation.prepare()
+    with (directory / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (directory / "is_prepared").exists():
+            installation.prepare()
+            (directory / "is_prepared").touch()
     return installation
 
 
-@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
-def template(
-    request: pytest.FixtureRequest, prepared: Installation, tmp_path_factory: pytest.TempPathFactory
+@pytest.fixture(scope="session")
+def prepared_on_postgresql(
+    prepared: Installation, postgresql_server: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Installation]:
-    """Return what every installation is a copy of: migrations run once a session and database."""
-    if request.param == "sqlite":
-        yield prepared
-        return
-    database = PostgresqlDatabase(request.getfixturevalue("postgresql_server"))
+    database = PostgresqlDatabase(postgresql_server)
     installation = prepared.copy(tmp_path_factory.mktemp("template"), database)
     installation.manage("migrate", "-v", "0")
     yield installation
     database.drop()
 
 
+@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+def template(request: pytest.FixtureRequest, prepared: Installation) -> Installation:
+    """Return what every installation is a copy of: migrations run once a session and database."""
+    found = prepared if request.param == "sqlite" else request.getfixturevalue("prepared_on_postgresql")
+    assert isinstance(found, Installation)
+    return found
+
+
 @pytest.fixture
 def installation(template: Installation, tmp_path: Path, _smtp: Smtp) -> Iterator[Installation]:
-    """Return an installation of the test's own, nothing started; what the test starts is ended after it."""
-    copy = template.copy(tmp_path, template.database.copy(tmp_path), EMAIL_URL=_smtp.url)
-    yield copy
-    copy.stop()
-    copy.database.drop()
+    """Return an installation of the test's own, nothing started."""
+    with copy_of(template, tmp_path, EMAIL_URL=_smtp.url) as copy:
+        yield copy
 
 
 @pytest.fixture
@@ -233,13 +256,34 @@ def cluster(installation: Installation) -> Installation:
     return installation
 
 
+@pytest.fixture
+def whole(installation: Installation) -> Installation:
+    """Return the test's own installation with web server and cluster running."""
+    installation.start()
+    return installation
+
+
 @pytest.fixture(scope="session")
-def product(template: Installation, tmp_path_factory: pytest.TempPathFactory, _smtp: Smtp) -> Iterator[Installation]:
+def product_on_sqlite(
+    prepared: Installation, tmp_path_factory: pytest.TempPathFactory, _smtp: Smtp
+) -> Iterator[Installation]:
+    with copy_of(prepared, tmp_path_factory.mktemp("product"), EMAIL_URL=_smtp.url) as copy:
+        copy.start()
+        yield copy
+
+
+@pytest.fixture(scope="session")
+def product_on_postgresql(
+    prepared_on_postgresql: Installation, tmp_path_factory: pytest.TempPathFactory, _smtp: Smtp
+) -> Iterator[Installation]:
+    with copy_of(prepared_on_postgresql, tmp_path_factory.mktemp("product"), EMAIL_URL=_smtp.url) as copy:
+        copy.start()
+        yield copy
+
+
+@pytest.fixture(scope="session")
+def product(template: Installation, request: pytest.FixtureRequest) -> Installation:
     """Return an installation with web server and cluster that all tests of the session share: leave it healthy."""
-    directory = tmp_path_factory.mktemp("product")
-    copy = template.copy(directory, template.database.copy(directory), EMAIL_URL=_smtp.url)
-    copy.start_web()
-    copy.start_cluster()
-    yield copy
-    copy.stop()
-    copy.database.drop()
+    found = request.getfixturevalue(f"product_on_{template.backend}")
+    assert isinstance(found, Installation)
+    return found

@@ -14,6 +14,7 @@ from chaos.checker import Checker, owner_of
 from chaos.driver import Driver, Reply
 from chaos.nemesis import Nemesis
 from chaos.scene import Scene, scene
+from tests.support.installation import Installation
 from tools.postgresql import Missing, binaries
 
 ACCEPTED = 300
@@ -30,7 +31,7 @@ pytestmark = pytest.mark.cluster
 
 
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
-def test_every_promise_is_kept_when_everything_is_killed(database: str) -> None:
+def test_every_promise_is_kept_when_everything_is_killed(database: str, prepared: Installation) -> None:
     if database == "postgresql":
         try:
             binaries()
@@ -38,7 +39,7 @@ def test_every_promise_is_kept_when_everything_is_killed(database: str) -> None:
             pytest.skip(str(missing))
     faults = (*FAULTS, OF[database])
 
-    assert trial.run(database, trial.Trial(ACCEPTED, len(faults), seed=1, only=faults), say=print)
+    assert trial.run(database, trial.Trial(ACCEPTED, len(faults), seed=1, only=faults), say=print, prepared=prepared)
 
 
 def tamper(built: Scene, driver: Driver) -> None:
@@ -59,8 +60,8 @@ def tamper(built: Scene, driver: Driver) -> None:
     driver.posts[0].replies = [Reply(429, "", time.time())]
 
 
-def test_the_checker_sees_each_broken_promise(tmp_path: Path) -> None:
-    with scene("sqlite", tmp_path) as built:
+def test_the_checker_sees_each_broken_promise(tmp_path: Path, prepared: Installation) -> None:
+    with scene("sqlite", tmp_path, prepared) as built:
         driver = Driver(built, 40)
         driver.start()
         driver.reach(40)

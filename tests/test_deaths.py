@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from executions.states import Status
 from tests.support.automations import AUTOMATIONS, Made, make
-from tests.support.installation import Installation
-from tests.support.processes import group_is_alive, until
+from tests.support.installation import Installation, copy_of
+from tests.support.processes import Process, descendants, group_is_alive, until
+from tests.support.smtp import Smtp
 from tests.support.stub import Stub
 
 
+@pytest.fixture(scope="module")
+def attacked(template: Installation, tmp_path_factory: pytest.TempPathFactory, _smtp: Smtp) -> Iterator[Installation]:
+    """Return an installation for the tests that kill its worker, which is replaced each time."""
+    with copy_of(template, tmp_path_factory.mktemp("attacked"), EMAIL_URL=_smtp.url) as copy:
+        copy.start()
+        yield copy
+
+
 @pytest.fixture
-def running(server: Installation) -> Made:
-    """Return the automations of an installation of the test's own, its cluster running."""
-    server.start_cluster()
-    return make(server, AUTOMATIONS)
+def running(attacked: Installation) -> Made:
+    """Return the automations of an organization of the test's own."""
+    return make(attacked, AUTOMATIONS)
 
 
 def children(pid: int) -> list[int]:
@@ -65,25 +74,48 @@ def test_an_idle_worker_may_die_and_the_next_one_goes_on(running: Made) -> None:
         assert running.wait(running.start("transform"))["status"] == Status.SUCCESS
 
 
-def test_sigterm_ends_the_cluster_with_all_in_flight_finished(running: Made, stub: Stub) -> None:
+def test_sigterm_ends_the_cluster_with_all_in_flight_finished(whole: Installation, stub: Stub) -> None:
+    running = make(whole, AUTOMATIONS)
     stub.answer(path="/slow", delay=0.8)
     executions = [running.start("call", {"url": stub.url + "/slow"}) for _ in range(50)]
-    cluster = running.installation.cluster
+    cluster = whole.cluster
     assert cluster is not None
 
     assert cluster.terminate(within=10) == 0
 
     assert {running.status(execution_id) for execution_id in executions} <= {Status.SUCCESS, Status.PENDING}
-    assert not running.installation.query("SELECT id FROM executions_engine")
+    assert not whole.query("SELECT id FROM executions_engine")
     assert not group_is_alive(cluster.pid)
 
 
 @pytest.mark.parametrize("victim", ["main", "sentinel"])
-def test_nothing_of_the_cluster_is_left_when_a_leading_process_is_killed(running: Made, victim: str) -> None:
-    cluster = running.installation.cluster
-    assert cluster is not None
-    pid = cluster.pid if victim == "main" else children(cluster.pid)[0]
+def test_nothing_of_the_cluster_is_left_when_a_leading_process_is_killed(cluster: Installation, victim: str) -> None:
+    main = cluster.cluster
+    assert main is not None
+    pid = main.pid if victim == "main" else children(main.pid)[0]
 
     os.kill(pid, signal.SIGKILL)
 
-    until(lambda: not group_is_alive(cluster.pid), within=10, what="the group has ended")
+    until(lambda: not group_is_alive(main.pid), within=10, what="the group has ended")
+
+
+def stop_without_answer(main: Process) -> None:
+    """Ask a cluster to stop whose sentinel stands still, and return when its main process waits for the sentinel."""
+    os.kill(children(main.pid)[0], signal.SIGSTOP)
+    main.signal(signal.SIGTERM)
+    until(lambda: "stopping" in main.output, what="the main process has begun to stop")
+
+
+@pytest.mark.parametrize("is_asked", [False, True], ids=["running", "stopping"])
+def test_the_main_process_fails_when_all_its_children_are_killed_at_once(cluster: Installation, is_asked: bool) -> None:
+    main = cluster.cluster
+    assert main is not None
+    if is_asked:
+        stop_without_answer(main)
+
+    for pid in descendants(main.pid):
+        os.kill(pid, signal.SIGKILL)
+
+    assert main.popen.wait(5) != 0
+    assert "the sentinel ended" in main.output
+    until(lambda: not group_is_alive(main.pid), within=5, what="the group has ended")

@@ -25,11 +25,13 @@ RESPOND = {
 }
 
 
+AUTOMATIONS = {"transform": [TRANSFORM], "respond": [TRANSFORM, RESPOND]}
+
+
 @pytest.fixture
-def made(installation: Installation) -> Made:
-    installation.settings["REPLY_LIMIT_S"] = "1"
-    installation.start_web()
-    return make(installation, {"transform": [TRANSFORM], "respond": [TRANSFORM, RESPOND]})
+def made(product: Installation) -> Made:
+    """Return the automations of an organization of the test's own."""
+    return make(product, AUTOMATIONS)
 
 
 @contextmanager
@@ -50,11 +52,10 @@ def database_away(installation: Installation) -> Iterator[None]:
             server.execute(f"ALTER DATABASE {database.name} ALLOW_CONNECTIONS true")
 
 
-def executions(made: Made) -> int:
-    return int(made.installation.query("SELECT COUNT(*) AS n FROM executions_execution")[0]["n"])
-
-
-def test_a_reply_that_is_late_answers_504_and_the_execution_goes_on(made: Made) -> None:
+def test_a_reply_that_is_late_answers_504_and_the_execution_goes_on(installation: Installation) -> None:
+    installation.settings["REPLY_LIMIT_S"] = "1"
+    installation.start_web()
+    made = make(installation, AUTOMATIONS)
     status, answer = made.post("respond")
 
     made.installation.start_cluster()
@@ -63,17 +64,17 @@ def test_a_reply_that_is_late_answers_504_and_the_execution_goes_on(made: Made) 
 
 
 def test_a_caller_that_repeats_its_request_gets_the_first_ones_reply(made: Made) -> None:
-    made.installation.start_cluster()
     key = {"Idempotency-Key": "order-17"}
 
     first, second = (made.post("respond", {"name": "ada"}, key) for _ in range(2))
 
     assert first == second == (201, "ADA")
-    assert executions(made) == 1
+    assert made.executions == 1
     assert made.post("respond", {"name": "bob"}, key)[0] == 422
 
 
-def test_nothing_is_stored_while_the_database_is_away(made: Made) -> None:
+def test_nothing_is_stored_while_the_database_is_away(server: Installation) -> None:
+    made = make(server, AUTOMATIONS)
     made.start("transform")
 
     with database_away(made.installation):
@@ -81,7 +82,7 @@ def test_nothing_is_stored_while_the_database_is_away(made: Made) -> None:
 
     assert (status, answer["error"]["code"]) == (503, "unavailable")
     assert made.post("transform")[0] == 202
-    assert executions(made) == 2
+    assert made.executions == 2
 
 
 def test_a_deactivation_is_noticed_by_the_next_request(made: Made) -> None:
@@ -109,6 +110,5 @@ def test_a_burst_shares_commits_and_loses_nothing(made: Made) -> None:
         sender.join()
 
     assert answers == [202] * 200
-    assert executions(made) == 200
-    made.installation.start_cluster()
+    assert made.executions == 200
     until(lambda: made.counted == 200, within=30)

@@ -21,7 +21,8 @@ LIMITS = {"soft_limit": None, "hard_limit": None, "email_limit": None}
 OWNERS = """
 from django.contrib.auth.models import User
 from projects.models import Membership, Organization
-organization, _ = Organization.objects.update_or_create(name="Tested", defaults={"hard_limit": 10})
+organization = Organization.objects.get(name="Tested")
+Organization.objects.update(hard_limit=10)
 for name, role in (("ada", "owner"), ("bob", "owner"), ("eve", "admin")):
     user = User.objects.create_user(name, f"{name}@example.com")
     Membership.objects.create(organization=organization, user=user, role=role)
@@ -169,10 +170,9 @@ def test_a_look_that_finds_nothing_is_one_question(
 
 
 def test_two_clusters_tell_each_owner_once_of_each_level(installation: Installation, smtp: Smtp) -> None:
-    installation.start_web()
-    installation.shell(OWNERS)
     made = make(installation, {"transform": [TRANSFORM]})
-    installation.start_cluster()
+    installation.python(OWNERS)
+    installation.start()
     another = installation.start_another_cluster()
     try:
         for posts, mails in ((8, 2), (2, 4)):
@@ -190,5 +190,5 @@ def test_two_clusters_tell_each_owner_once_of_each_level(installation: Installat
 
 def _look(installation: Installation) -> None:
     """Have all workers look at the same time, and wait until they have."""
-    installation.shell(LOOK)
+    installation.python(LOOK)
     until(lambda: not installation.query("SELECT 1 FROM django_q_ormq"), what="all looks are done")

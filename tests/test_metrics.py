@@ -189,8 +189,7 @@ def test_an_observation_is_saved_once() -> None:
 
 def test_metrics_of_a_running_product_tell_what_it_did(installation: Installation) -> None:
     installation.settings["METRICS_TOKEN"] = TOKEN
-    installation.start_web()
-    installation.start_cluster()
+    installation.start()
     made = make(installation, {"transform": [TRANSFORM]})
     for number in range(5):
         assert made.post("transform", {"name": f"secret-{number}"})[0] == 202

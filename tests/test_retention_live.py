@@ -54,13 +54,12 @@ print(sorted(statuses))
 """
 
 
-def test_nothing_is_lost_or_unreadable_while_retention_runs(server: Installation) -> None:
-    server.start_cluster()
-    made = make(server, {"transform": AUTOMATIONS["transform"]})
-    server.query("UPDATE projects_organization SET keep_count = %s", [KEPT])
+def test_nothing_is_lost_or_unreadable_while_retention_runs(whole: Installation) -> None:
+    made = make(whole, {"transform": AUTOMATIONS["transform"]})
+    made.set_organization("keep_count", KEPT)
 
     with ThreadPoolExecutor(8) as threads:
-        rounds, reading = threads.submit(server.shell, ROUNDS), threads.submit(server.shell, READ)
+        rounds, reading = threads.submit(whole.shell, ROUNDS), threads.submit(whole.shell, READ)
         accepted = list(threads.map(lambda _: made.start("transform"), range(SENT)))
         removed, statuses = int(rounds.result()), reading.result()
 
@@ -68,10 +67,10 @@ def test_nothing_is_lost_or_unreadable_while_retention_runs(server: Installation
     until(lambda: made.counted == SENT, what="each accepted execution is counted")
     assert statuses.strip() == "[200]"
     assert removed > 0
-    server.manage("retention")
-    left = server.query("SELECT id, status FROM executions_execution ORDER BY id")
+    whole.manage("retention")
+    left = whole.query("SELECT id, status FROM executions_execution ORDER BY id")
     assert len(left) == KEPT and {row["status"] for row in left} == {3}
-    runs = server.query("SELECT COUNT(DISTINCT execution_id) AS n FROM executions_steprun")
+    runs = whole.query("SELECT COUNT(DISTINCT execution_id) AS n FROM executions_steprun")
     assert runs[0]["n"] == KEPT
 
 

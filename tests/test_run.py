@@ -47,6 +47,11 @@ class Running:
         assert self.process.is_alive, self.process.output
         return "curl " in self.process.output
 
+    def kill(self) -> None:
+        for pid in alive(descendants(self.process.pid)):
+            os.kill(pid, signal.SIGKILL)
+        self.process.kill()
+
     @property
     def curl(self) -> str:
         match = re.search(r"^\s*(curl .*)$", self.process.output, re.MULTILINE)
@@ -85,9 +90,19 @@ def start(data_dir: Path, tmp_path: Path) -> Iterator[Callable[..., Running]]:
 
     yield start
     for running in started:
-        for pid in alive(descendants(running.process.pid)):
-            os.kill(pid, signal.SIGKILL)
-        running.process.kill()
+        running.kill()
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """Return a `make run` with data of its own that goes on through the tests of this file."""
+    directory = tmp_path_factory.mktemp("other")
+    running = Running(directory / "data", directory / "run.log")
+    try:
+        running.wait_until_ready()
+        yield running
+    finally:
+        running.kill()
 
 
 def test_one_sigterm_to_make_ends_everything_it_started(start: Callable[..., Running]) -> None:
@@ -100,16 +115,15 @@ def test_one_sigterm_to_make_ends_everything_it_started(start: Callable[..., Run
     assert until(lambda: not alive(running.pids), within=1), alive(running.pids)
 
 
-def test_the_printed_curl_line_starts_an_execution_as_pasted(start: Callable[..., Running]) -> None:
+def test_the_printed_curl_line_starts_an_execution_as_pasted(other: Running) -> None:
     if not shutil.which("curl"):
         pytest.skip("curl is not installed")
-    running = start()
 
-    answer = subprocess.run(running.curl, shell=True, capture_output=True, text=True, check=True, timeout=20).stdout
+    answer = subprocess.run(other.curl, shell=True, capture_output=True, text=True, check=True, timeout=20).stdout
 
     execution = json.loads(answer)["execution_id"]
     ended = f"SELECT id FROM executions_execution WHERE id = '{execution.replace('-', '')}' AND finished_at IS NOT NULL"
-    until(lambda: running.query(ended), what="the execution ends")
+    until(lambda: other.query(ended), what="the execution ends")
 
 
 def test_a_second_run_keeps_the_data_and_starts_in_seconds(start: Callable[..., Running]) -> None:
@@ -187,10 +201,8 @@ def post(automation: dict[str, str], body: Any) -> None:
         assert answer.status == 202
 
 
-def test_a_second_one_on_the_same_data_is_refused_in_words(start: Callable[..., Running]) -> None:
-    start()
-
-    second = start(wait=False)
+def test_a_second_one_on_the_same_data_is_refused_in_words(start: Callable[..., Running], other: Running) -> None:
+    second = start(other.data_dir, wait=False)
 
     assert second.process.popen.wait(20) != 0
     assert "runs on" in second.process.output
@@ -207,16 +219,14 @@ def test_a_port_in_use_is_named_before_anything_is_started(start: Callable[..., 
     assert f"Port {port} of 127.0.0.1 cannot be used" in running.process.output
 
 
-def test_two_installations_run_side_by_side(
-    start: Callable[..., Running], tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    first, second = start(), start(tmp_path_factory.mktemp("other"))
+def test_two_installations_run_side_by_side(start: Callable[..., Running], other: Running) -> None:
+    first = start()
 
     first.process.terminate(within=DRAIN_S)
 
-    with urllib.request.urlopen(f"http://127.0.0.1:{second.port}/readyz", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{other.port}/readyz", timeout=10) as answer:
         assert answer.status == 200
-    assert first.curl != second.curl
+    assert first.curl != other.curl
 
 
 def test_an_old_python_is_refused_in_one_line(tmp_path: Path) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,7 +13,8 @@ import pytest
 
 from executions.states import Lane
 from tests.support.automations import TRANSFORM
-from tests.support.installation import Installation
+from tests.support.databases import Row
+from tests.support.installation import Installation, copy_of
 from tests.support.processes import until
 
 MAKE = """
@@ -18,14 +22,18 @@ import json
 from automations.definition import Definition
 from automations.models import Automation
 from projects.models import Organization, Project
-organization, _ = Organization.objects.get_or_create(name="Tested")
-project, _ = Project.objects.get_or_create(name="Tested", organization=organization)
+organization = Organization.objects.create(name="Tested")
+project = Project.objects.create(name="Tested", organization=organization)
 automation = Automation.objects.create(name="Timed", project=project, organization=organization)
 trigger, _ = automation.make_trigger("schedule", "fires")
 part = {"uid": trigger.uid, "connector": "schedule", "event": "fires", **json.loads(%r)}
 automation.save_draft(Definition.model_validate({"trigger": part, "steps": json.loads(%r)}), rev=automation.draft_rev)
 automation.activate(None)
-print(trigger.uid)
+print(json.dumps([organization.pk.hex, trigger.uid]))
+"""
+DEACTIVATE = """
+from automations.models import Automation
+Automation.objects.get(uid=%r).deactivate()
 """
 STEP = {**TRANSFORM, "input": {"fields": {"region": "{{ trigger.metadata.region }}"}}}
 HOURLY = {"unit": "hours", "interval": 1, "minute": 0, "metadata": {"region": "eu"}}
@@ -33,18 +41,35 @@ EVERY_MINUTE = {"unit": "minutes", "interval": 1, "metadata": {"region": "eu"}}
 
 
 class Timed:
-    """A live automation that a schedule starts."""
+    """A live automation that a schedule starts, in an organization of its own."""
 
     def __init__(self, installation: Installation, config: dict[str, Any], **part: Any) -> None:
         self.installation = installation
-        made = installation.shell(MAKE % (json.dumps({"config": config, **part}), json.dumps([STEP])))
-        self.uid = made.split()[-1]
+        made = installation.python(MAKE % (json.dumps({"config": config, **part}), json.dumps([STEP])))
+        organization, self.uid = json.loads(made.splitlines()[-1])
+        self.organization = uuid.UUID(organization)
 
     def set_next(self, at: datetime) -> None:
         self.installation.query(
             "UPDATE automations_schedule SET next_at = %s WHERE trigger_id = %s",
             [at.replace(tzinfo=None).isoformat(" ") if self.is_sqlite else at, self.uid],
         )
+
+    def set_organization(self, column: str, value: Any) -> None:
+        sql = f"UPDATE projects_organization SET {column} = %s WHERE uid = %s"
+        self.installation.query(sql, [value, self.organization])
+
+    def throttle(self) -> None:
+        sql = "UPDATE automations_automation SET is_throttled = %s, live_rev = live_rev + 1 WHERE organization_id = %s"
+        self.installation.query(sql, [True, self.organization])
+
+    def deactivate(self) -> None:
+        uid = self.select("uid", "automations_automation")[0]["uid"]
+        self.installation.python(DEACTIVATE % str(uid))
+
+    def select(self, what: str, table: str, where: str = "1 = 1", order: str = "1") -> list[Row]:
+        sql = f"SELECT {what} FROM {table} WHERE organization_id = %s AND {where} ORDER BY {order}"
+        return self.installation.query(sql, [self.organization])
 
     @property
     def is_sqlite(self) -> bool:
@@ -56,20 +81,37 @@ class Timed:
         return moment(rows[0]["next_at"]) if rows else None
 
     @property
-    def executions(self) -> list[dict[str, Any]]:
-        return self.installation.query("SELECT * FROM executions_execution ORDER BY id")
+    def executions(self) -> list[Row]:
+        return self.select("*", "executions_execution", order="id")
 
     @property
     def payloads(self) -> list[dict[str, Any]]:
-        rows = self.installation.query("SELECT input FROM executions_steprun WHERE attempt = 0 ORDER BY execution_id")
+        rows = self.select("input", "executions_steprun", "attempt = 0", order="execution_id")
         return [json.loads(row["input"]) for row in rows]
 
     @property
     def receipts(self) -> list[str]:
-        return [row["code"] for row in self.installation.query("SELECT code FROM executions_receipt ORDER BY id")]
+        return [row["code"] for row in self.select("code", "executions_receipt", order="id")]
 
     def caught_up(self) -> bool:
         return self.next_at is None or self.next_at > datetime.now(UTC)
+
+
+type MakeTimed = Callable[..., Timed]
+
+
+@pytest.fixture
+def make_timed(product: Installation) -> Iterator[MakeTimed]:
+    """Return a function that makes a live schedule in the shared product; it fires no more after the test."""
+    made: list[Timed] = []
+
+    def make(config: dict[str, Any], **part: Any) -> Timed:
+        made.append(Timed(product, config, **part))
+        return made[-1]
+
+    yield make
+    for timed in made:
+        product.query("DELETE FROM automations_schedule WHERE trigger_id = %s", [timed.uid])
 
 
 def moment(value: Any) -> datetime:
@@ -77,15 +119,15 @@ def moment(value: Any) -> datetime:
     return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
-def full_minute(*, ago: int = 0) -> datetime:
+def full_minute() -> datetime:
     """Return a whole minute, of which no new one begins while a test looks at it."""
-    if datetime.now(UTC).second > 50:
-        until(lambda: datetime.now(UTC).second < 50, within=11, what="the next minute")
-    return datetime.now(UTC).replace(second=0, microsecond=0) - timedelta(minutes=ago)
+    if datetime.now(UTC).second > 42:
+        until(lambda: datetime.now(UTC).second < 42, within=19, what="the next minute")
+    return datetime.now(UTC).replace(second=0, microsecond=0)
 
 
-def test_an_execution_starts_to_the_second_with_the_schedules_output(cluster: Installation) -> None:
-    timed = Timed(cluster, HOURLY)
+def test_an_execution_starts_to_the_second_with_the_schedules_output(make_timed: MakeTimed) -> None:
+    timed = make_timed(HOURLY)
     at = (datetime.now(UTC) + timedelta(seconds=4)).replace(microsecond=0)
 
     timed.set_next(at)
@@ -115,8 +157,8 @@ def test_one_execution_a_fire_time_when_two_clusters_race(cluster: Installation)
     assert len({payload["fired_at"] for payload in timed.payloads}) == 5
 
 
-def test_a_fire_time_that_has_made_an_execution_makes_no_other(cluster: Installation) -> None:
-    timed = Timed(cluster, HOURLY)
+def test_a_fire_time_that_has_made_an_execution_makes_no_other(make_timed: MakeTimed) -> None:
+    timed = make_timed(HOURLY)
     at = datetime.now(UTC).replace(microsecond=0)
     timed.set_next(at)
     until(lambda: len(timed.executions) == 1, within=10)
@@ -127,35 +169,51 @@ def test_a_fire_time_that_has_made_an_execution_makes_no_other(cluster: Installa
     assert len(timed.executions) == 1
 
 
-@pytest.mark.parametrize(("missed", "ages"), [("once", [0]), ("all", [4, 3, 2, 1, 0]), ("none", [0])])
+@dataclass(frozen=True)
+class Missed:
+    """Schedules that missed fire times while their cluster was down; it has caught up since."""
+
+    last: datetime
+    by_rule: dict[str, Timed]
+    for_months: Timed
+
+
+@pytest.fixture(scope="module")
+def missed(template: Installation, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Missed]:
+    with copy_of(template, tmp_path_factory.mktemp("missed")) as copy:
+        by_rule = {rule: Timed(copy, {**EVERY_MINUTE, "missed": rule}) for rule in ("once", "all", "none")}
+        for_months = Timed(copy, {**EVERY_MINUTE, "missed": "all"})
+        last = full_minute()
+        for timed in by_rule.values():
+            timed.set_next(last - timedelta(minutes=4))
+        for_months.set_next(last - timedelta(days=400))
+
+        copy.start_cluster()
+
+        for timed in (*by_rule.values(), for_months):
+            until(timed.caught_up, within=20, what="caught up")
+        copy.stop()  # before another minute begins
+        yield Missed(last, by_rule, for_months)
+
+
+@pytest.mark.parametrize(("rule", "ages"), [("once", [0]), ("all", [4, 3, 2, 1, 0]), ("none", [0])])
 def test_missed_fire_times_follow_the_rule_when_the_cluster_was_down(
-    installation: Installation, missed: str, ages: list[int]
+    missed: Missed, rule: str, ages: list[int]
 ) -> None:
-    timed = Timed(installation, {**EVERY_MINUTE, "missed": missed})
-    last = full_minute()
-    timed.set_next(last - timedelta(minutes=4))
+    timed = missed.by_rule[rule]
 
-    installation.start_cluster()
-
-    until(timed.caught_up, within=10, what="caught up")
-    wanted = [(last - timedelta(minutes=age)).isoformat() for age in ages]
-    assert [payload["scheduled_at"] for payload in timed.payloads][: len(wanted)] == wanted
+    wanted = [(missed.last - timedelta(minutes=age)).isoformat() for age in ages]
+    assert [payload["scheduled_at"] for payload in timed.payloads] == wanted
     assert timed.receipts == ["missed"]
 
 
-def test_all_missed_fire_times_are_the_latest_hundred(installation: Installation) -> None:
-    timed = Timed(installation, {**EVERY_MINUTE, "missed": "all"})
-    timed.set_next(full_minute(ago=60 * 24 * 400))
-
-    installation.start_cluster()
-
-    until(timed.caught_up, within=20, what="caught up")
-    assert len(timed.executions) == 100
+def test_all_missed_fire_times_are_the_latest_hundred(missed: Missed) -> None:
+    assert len(missed.for_months.executions) == 100
 
 
-def test_a_fire_time_over_the_hard_limit_leaves_a_receipt(cluster: Installation) -> None:
-    timed = Timed(cluster, HOURLY)
-    cluster.query("UPDATE projects_organization SET hard_limit = 0")
+def test_a_fire_time_over_the_hard_limit_leaves_a_receipt(make_timed: MakeTimed) -> None:
+    timed = make_timed(HOURLY)
+    timed.set_organization("hard_limit", 0)
 
     timed.set_next(datetime.now(UTC).replace(microsecond=0))
 
@@ -164,9 +222,9 @@ def test_a_fire_time_over_the_hard_limit_leaves_a_receipt(cluster: Installation)
     assert timed.receipts == ["hard_limit"]
 
 
-def test_conditions_hold_for_a_schedule_too(cluster: Installation) -> None:
+def test_conditions_hold_for_a_schedule_too(make_timed: MakeTimed) -> None:
     never = {"all": [{"path": "trigger.metadata.region", "op": "equals", "value": "us"}]}
-    timed = Timed(cluster, HOURLY, conditions=never)
+    timed = make_timed(HOURLY, conditions=never)
 
     timed.set_next(datetime.now(UTC).replace(microsecond=0))
 
@@ -175,10 +233,10 @@ def test_conditions_hold_for_a_schedule_too(cluster: Installation) -> None:
     assert timed.receipts == ["conditions_not_met"]
 
 
-def test_a_throttled_automation_waits_in_the_throttled_lane(cluster: Installation) -> None:
-    timed = Timed(cluster, HOURLY)
-    cluster.query("UPDATE projects_organization SET throttle_rate = 0.01")
-    cluster.query("UPDATE automations_automation SET is_throttled = %s, live_rev = live_rev + 1", [True])
+def test_a_throttled_automation_waits_in_the_throttled_lane(make_timed: MakeTimed) -> None:
+    timed = make_timed(HOURLY)
+    timed.set_organization("throttle_rate", 0.01)
+    timed.throttle()
     past = datetime.now(UTC).replace(microsecond=0) - timedelta(seconds=9)
     for count in (1, 2):
         timed.set_next(past + timedelta(seconds=count))
@@ -187,10 +245,10 @@ def test_a_throttled_automation_waits_in_the_throttled_lane(cluster: Installatio
     assert timed.executions[1]["lane"] == Lane.THROTTLED
 
 
-def test_a_deactivated_schedule_fires_no_more(cluster: Installation) -> None:
-    timed = Timed(cluster, HOURLY)
-    deactivate = "from automations.models import Automation; Automation.objects.get(name='Timed').deactivate()"
-    cluster.shell(deactivate)
+def test_a_deactivated_schedule_fires_no_more(make_timed: MakeTimed) -> None:
+    timed = make_timed(HOURLY)
+
+    timed.deactivate()
 
     assert timed.next_at is None
 

@@ -13,18 +13,13 @@ from tests.support.stub import Stub
 
 
 @pytest.fixture
-def made(server: Installation) -> Made:
-    """Return the automations of an installation whose cluster is not running yet."""
-    return make(server, AUTOMATIONS)
+def running(product: Installation) -> Made:
+    """Return the automations of an organization of the test's own."""
+    return make(product, AUTOMATIONS)
 
 
-@pytest.fixture
-def running(made: Made) -> Made:
-    made.installation.start_cluster()
-    return made
-
-
-def test_each_status_has_its_real_cause(made: Made, stub: Stub, smtp: Smtp) -> None:
+def test_each_status_has_its_real_cause(server: Installation, stub: Stub, smtp: Smtp) -> None:
+    made = make(server, AUTOMATIONS)
     pending = made.start("transform")
     assert made.status(pending) is Status.PENDING
 
@@ -37,7 +32,7 @@ def test_each_status_has_its_real_cause(made: Made, stub: Stub, smtp: Smtp) -> N
     paused = made.wait(made.start("long wait"), Status.PAUSED)
     made.change("call", "time_limit_s", 1)
     rejected = made.wait(made.start("call", {"url": stub.url + "/slow"}))
-    made.installation.query("UPDATE projects_organization SET email_limit = 1")
+    made.set_organization("email_limit", 1)
     sent = made.wait(made.start("email"))
     partial = made.wait(made.start("email"))
 
@@ -59,7 +54,7 @@ def test_an_email_that_the_server_refuses_is_not_counted(running: Made, smtp: Sm
     execution = running.wait(running.start("email"))
 
     assert (execution["status"], execution["reason_code"]) == (Status.FAILED, "recipient_refused")
-    assert running.installation.query("SELECT emails FROM projects_usagemonth")[0]["emails"] == 0
+    assert running.select("emails", "projects_usagemonth")[0]["emails"] == 0
 
 
 def test_an_execution_counts_once_whatever_its_end(running: Made, stub: Stub) -> None:
@@ -77,10 +72,10 @@ def test_an_execution_counts_once_whatever_its_end(running: Made, stub: Stub) ->
 
 
 def test_the_hard_limit_is_exact_and_leaves_a_receipt(running: Made) -> None:
-    running.installation.query("UPDATE projects_organization SET hard_limit = 3")
+    running.set_organization("hard_limit", 3)
 
     answers = [running.post("transform")[0] for _ in range(5)]
 
     assert answers == [202, 202, 202, 429, 429]
     until(lambda: running.counted == 3)
-    assert len(running.installation.query("SELECT * FROM executions_receipt WHERE code = 'hard_limit'")) == 2
+    assert len(running.select("*", "executions_receipt", "code = 'hard_limit'")) == 2

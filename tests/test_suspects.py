@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from executions.states import Status
 from executions.store.rows import Held
 from executions.suspects import Verdict, judge
 from tests.support.automations import Made, call, make
-from tests.support.installation import Installation
+from tests.support.installation import Installation, copy_of
 from tests.support.processes import until
 from tests.support.stub import Stub
 
@@ -43,12 +44,19 @@ FAULTY = {"key": "hurt", "title": "Hurt", "connector": "faulty", "action": "hurt
           "input": {"fault": "{{ trigger.body.fault }}", "wait_s": 0.2}}  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def fragile(template: Installation, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """Return an installation with a connector that hurts the worker, which is replaced each time."""
+    settings = {"EXTRA_CONNECTORS": "tests.support.faulty"}
+    with copy_of(template, tmp_path_factory.mktemp("fragile"), **settings) as copy:
+        copy.start()
+        yield copy
+
+
 @pytest.fixture
-def made(installation: Installation) -> Made:
-    installation.settings["EXTRA_CONNECTORS"] = "tests.support.faulty"
-    installation.start_web()
-    installation.start_cluster()
-    return make(installation, {"faulty": [FAULTY], "call": [call()]})
+def made(fragile: Installation) -> Made:
+    """Return the automations of an organization of the test's own."""
+    return make(fragile, {"faulty": [FAULTY], "call": [call()]})
 
 
 def deaths_of_neighbours(made: Made, stub: Stub, fault: str, neighbours: int) -> tuple[Any, list[Any]]:
@@ -88,7 +96,9 @@ def test_a_suspect_that_gets_a_step_done_is_one_no_longer(made: Made, stub: Stub
     stub.answer(path="/slow", delay=1)
     ids = [made.start("call", {"url": stub.url + "/slow"}) for _ in range(2)]
     stub.wait_for(2)
-    made.installation.query("UPDATE executions_execution SET suspicion = 2, deaths = 2, status = 0, engine_id = NULL")
+    for id in ids:
+        sql = "UPDATE executions_execution SET suspicion = 2, deaths = 2, status = 0, engine_id = NULL WHERE id = %s"
+        made.installation.query(sql, [id])
 
     assert [made.wait(id)["status"] for id in ids] == [Status.SUCCESS] * 2
     until(lambda: made.counted == 2)

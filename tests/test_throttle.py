@@ -15,15 +15,11 @@ from tests.support.processes import until
 
 
 @pytest.fixture
-def made(installation: Installation) -> Made:
-    installation.start_web()
-    made = make(installation, {"throttled": [TRANSFORM], "direct": [TRANSFORM]})
+def made(product: Installation) -> Made:
+    """Return the automations of an organization of the test's own."""
+    made = make(product, {"throttled": [TRANSFORM], "direct": [TRANSFORM]})
     made.change("throttled", "is_throttled", True)
     return made
-
-
-def set_rate(made: Made, rate: float) -> None:
-    made.installation.query("UPDATE projects_organization SET throttle_rate = %s", [rate])
 
 
 def started(made: Made, ids: list[uuid.UUID]) -> list[datetime]:
@@ -36,8 +32,7 @@ def started(made: Made, ids: list[uuid.UUID]) -> list[datetime]:
 
 
 def test_starts_keep_the_rate_and_their_order_over_two_clusters(made: Made) -> None:
-    set_rate(made, 5)
-    made.installation.start_cluster()
+    made.set_organization("throttle_rate", 5)
     second = made.installation.start_another_cluster()
     try:
         ids = [made.start("throttled") for _ in range(14)]
@@ -51,20 +46,18 @@ def test_starts_keep_the_rate_and_their_order_over_two_clusters(made: Made) -> N
 
 
 def test_a_changed_rate_acts_at_once(made: Made) -> None:
-    set_rate(made, 0.1)
-    made.installation.start_cluster()
+    made.set_organization("throttle_rate", 0.1)
     ids = [made.start("throttled") for _ in range(4)]
     made.wait(ids[0])
     assert [made.status(id) for id in ids[1:]] == [Status.PENDING] * 3
 
-    set_rate(made, 10)
+    made.set_organization("throttle_rate", 10)
 
     assert [made.wait(id, within=5)["status"] for id in ids] == [Status.SUCCESS] * 4
 
 
 def test_others_do_not_wait_behind_the_throttled_ones(made: Made) -> None:
-    set_rate(made, 0.1)
-    made.installation.start_cluster()
+    made.set_organization("throttle_rate", 0.1)
     throttled = [made.start("throttled") for _ in range(3)]
 
     assert made.wait(made.start("direct"))["status"] == Status.SUCCESS
@@ -72,8 +65,7 @@ def test_others_do_not_wait_behind_the_throttled_ones(made: Made) -> None:
 
 
 def test_those_who_wait_join_the_direct_lane_when_throttling_is_switched_off(made: Made) -> None:
-    set_rate(made, 0.1)
-    made.installation.start_cluster()
+    made.set_organization("throttle_rate", 0.1)
     ids = [made.start("throttled") for _ in range(5)]
     until(lambda: made.read(ids[1])["lane"] == Lane.THROTTLED)
 

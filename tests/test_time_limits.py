@@ -23,10 +23,12 @@ def silent_port() -> Iterator[int]:
 
 
 @pytest.fixture
-def made(installation: Installation, silent_port: int) -> Made:
-    installation.settings["EMAIL_URL"] = f"smtp://127.0.0.1:{silent_port}"
-    installation.start_web()
-    installation.start_cluster()
+def made(product: Installation) -> Made:
+    return make_hasty(product)
+
+
+def make_hasty(installation: Installation) -> Made:
+    """Make automations with an allotted time of one second, in an organization of the test's own."""
     made = make(installation, {"call": [call()], "email": [EMAIL], "wait": [WAIT]})
     for name in made.triggers:
         made.change(name, "time_limit_s", 1)
@@ -55,7 +57,12 @@ def test_time_in_paused_costs_none(made: Made) -> None:
     assert execution["ran_ms"] < 1000
 
 
-def test_a_thread_that_hangs_is_left_alone_and_eight_of_them_end_the_worker(made: Made) -> None:
+def test_a_thread_that_hangs_is_left_alone_and_eight_of_them_end_the_worker(
+    installation: Installation, silent_port: int
+) -> None:
+    installation.settings["EMAIL_URL"] = f"smtp://127.0.0.1:{silent_port}"
+    installation.start()
+    made = make_hasty(installation)
     before = engines(made)
     ids = [made.start("email") for _ in range(9)]
 

@@ -12,11 +12,9 @@ import tarfile
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TextIO
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -27,8 +25,8 @@ CACHE = ROOT / "tests" / ".cache"
 EXAMPLES = "@octokit/webhooks-examples"
 EXAMPLES_VERSION = "7.6.1"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
-UNIT = ["-m", "not cluster and not browser"]
-BESIDE = ["-n", "2", "--dist", "loadfile"]  # half of their time is waiting for processes
+UNIT = ["-n", "2", "-m", "not cluster and not browser"]
+BESIDE = ["-n", "4"]  # half of their time is waiting for processes
 LONGEST_PART_S = 1200
 LAST_WORDS_S = 30
 CLOSING = re.compile(r"\d+ (passed|failed|errors?|deselected)\b|no tests ran")  # pytest's last line
@@ -66,9 +64,9 @@ def main(arguments: list[str]) -> int:
         )
         parts.append(Part("cluster", [*BESIDE, "-m", "cluster and not browser"], server))
         parts.append(Part("browser", [*BESIDE, "-m", "browser"], {}, "" if has_browser else "skipped: no Chromium"))
-        run_beside(parts[:2])
-        for part in parts[2:]:
-            run_unless_skipped(part)
+        for part in parts:
+            if not part.result:
+                run(part)
     return report(parts)
 
 
@@ -150,25 +148,9 @@ def quietly(*command: str) -> None:
 # --- running them
 
 
-def run_beside(parts: list[Part]) -> None:
-    """Run parts that each keep one core busy at once; what the second says comes after the first has ended."""
-    with tempfile.TemporaryFile("w+") as said, ThreadPoolExecutor() as pool:
-        second = pool.submit(run_unless_skipped, parts[1], said)
-        run_unless_skipped(parts[0])
-        second.result()
-        said.seek(0)
-        shutil.copyfileobj(said, sys.stdout)
-
-
-def run_unless_skipped(part: Part, out: TextIO | None = None) -> None:
-    if not part.result:
-        run(part, out)
-
-
-def run(part: Part, out: TextIO | None = None) -> None:
+def run(part: Part) -> None:
     """Run one part, pass its output on, and keep pytest's closing line."""
-    out = out or sys.stdout
-    print(f"\n=== {part.name}", file=out, flush=True)
+    print(f"\n=== {part.name}", flush=True)
     command = [sys.executable, "-m", "pytest", *part.arguments]
     if sys.stdout.isatty():
         command.append("--color=yes")
@@ -180,19 +162,18 @@ def run(part: Part, out: TextIO | None = None) -> None:
     watchdog = threading.Timer(LONGEST_PART_S, child.send_signal, [signal.SIGINT])
     watchdog.start()
     try:
-        part.result = pass_on(child, out) or "no output"
+        part.result = pass_on(child) or "no output"
         part.is_failed = child.wait() != 0
     finally:
         watchdog.cancel()
         end(child)
 
 
-def pass_on(child: subprocess.Popen[str], out: TextIO) -> str:
+def pass_on(child: subprocess.Popen[str]) -> str:
     last = ""
     assert child.stdout
     for line in child.stdout:
-        out.write(line)
-        out.flush()
+        print(line, end="", flush=True)
         if CLOSING.search(line):  # a thread of the product may have a later word
             last = line.strip(" =\n")
     return last

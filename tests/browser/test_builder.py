@@ -24,7 +24,7 @@ OPTIONS = {"resultTypes": ["violations"]}
 
 @pytest.fixture(scope="module")
 def project(product: Installation) -> str:
-    return product.shell(SET_UP).strip()
+    return product.python(SET_UP).strip()
 
 
 @pytest.fixture

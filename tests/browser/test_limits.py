@@ -55,7 +55,7 @@ class Slow:
 @pytest.fixture
 def slow(product: Installation, page: Page) -> Slow:
     page.goto("/login/")
-    found = json.loads(product.shell(SET_UP).splitlines()[-1])
+    found = json.loads(product.python(SET_UP).splitlines()[-1])
     page.get_by_label("Username").fill("slow")
     page.get_by_label("Password").fill("slow")
     page.get_by_role("button", name="Sign in").click()

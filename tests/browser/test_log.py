@@ -114,7 +114,7 @@ def made(product: Installation, _stub: Stub) -> tuple[str, dict[str, str]]:
         "To be replaced": [BROKEN],
         "Prices": [BROKEN, ANSWER],
     }
-    project, triggers = json.loads(product.shell(SET_UP.format(automations=json.dumps(automations))))
+    project, triggers = json.loads(product.python(SET_UP.format(automations=json.dumps(automations))))
     return project, triggers
 
 
@@ -167,7 +167,7 @@ def test_a_retry_takes_the_repaired_step(shop: Shop, stub: Stub) -> None:
     shop.page.goto(shop.log)
     shop.expect_status(execution, "failed")
 
-    shop.product.shell(REPAIR.format(project=shop.project, steps=json.dumps([call(f"{stub.url}/repaired")])))
+    shop.product.python(REPAIR.format(project=shop.project, steps=json.dumps([call(f"{stub.url}/repaired")])))
     shop.row(execution).get_by_role("button", name="Info").click()
     retry(shop.page)
 
@@ -177,7 +177,7 @@ def test_a_retry_takes_the_repaired_step(shop: Shop, stub: Stub) -> None:
 
 def test_a_retry_is_refused_in_words_when_the_trigger_was_replaced(shop: Shop) -> None:
     execution = shop.post("To be replaced", {"id": 7})
-    shop.product.shell(REPLACE.format(project=shop.project))
+    shop.product.python(REPLACE.format(project=shop.project))
     shop.page.goto(shop.log)
     shop.expect_status(execution, "failed")
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from executions.states import FINAL, Status, StepStatus
+from tests.support.databases import Row
 from tests.support.installation import Installation
 from tests.support.processes import until
 
@@ -18,8 +19,8 @@ import json
 from automations.definition import Definition
 from automations.models import Automation
 from projects.models import Organization, Project
-organization, _ = Organization.objects.get_or_create(name="Tested")
-project, _ = Project.objects.get_or_create(name="Tested", organization=organization)
+organization = Organization.objects.create(name=%r)
+project = Project.objects.create(name=%r, organization=organization)
 made = {}
 for name, steps in json.loads(%r).items():
     automation = Automation.objects.create(name=name, project=project, organization=organization)
@@ -31,7 +32,7 @@ for name, steps in json.loads(%r).items():
     automation.save_draft(definition, rev=automation.draft_rev)
     automation.activate(None)
     made[name] = trigger.uid
-print(json.dumps(made))
+print(json.dumps({"organization": organization.pk.hex, "triggers": made}))
 """
 
 TRANSFORM = {
@@ -78,9 +79,10 @@ AUTOMATIONS: dict[str, list[dict[str, Any]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """The automations of one installation, by name."""
+    """The automations of one organization, by name."""
 
     installation: Installation
+    organization: uuid.UUID
     triggers: dict[str, str]
 
     def post(self, name: str, body: Any = None, headers: dict[str, str] | None = None) -> tuple[int, Any]:
@@ -134,11 +136,26 @@ class Made:
             [value, uid],
         )
 
+    def set_organization(self, column: str, value: Any) -> None:
+        """Change a setting of the organization, whose automations are these only."""
+        sql = f"UPDATE projects_organization SET {column} = %s WHERE uid = %s"
+        self.installation.query(sql, [value, self.organization])
+
+    def select(self, what: str, table: str, where: str = "1 = 1") -> list[Row]:
+        """Return rows of the organization."""
+        sql = f"SELECT {what} FROM {table} WHERE organization_id = %s AND {where}"
+        return self.installation.query(sql, [self.organization])
+
+    @property
+    def executions(self) -> int:
+        return int(self.select("COUNT(*) AS n", "executions_execution")[0]["n"])
+
     @property
     def counted(self) -> int:
-        return int(self.installation.query("SELECT COALESCE(SUM(count), 0) AS n FROM projects_usageday")[0]["n"])
+        return int(self.select("COALESCE(SUM(count), 0) AS n", "projects_usageday")[0]["n"])
 
 
-def make(installation: Installation, automations: dict[str, list[dict[str, Any]]]) -> Made:
-    """Make active automations with these steps and an open trigger URL each."""
-    return Made(installation, json.loads(installation.shell(MAKE % json.dumps(automations))))
+def make(installation: Installation, automations: dict[str, list[dict[str, Any]]], name: str = "Tested") -> Made:
+    """Make active automations with these steps and an open trigger URL each, in a new organization of that name."""
+    made = json.loads(installation.python(MAKE % (name, name, json.dumps(automations))))
+    return Made(installation, uuid.UUID(made["organization"]), made["triggers"])

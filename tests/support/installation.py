@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from tests.support.databases import Database, Row
+from tests.support.interpreter import Interpreter
 from tests.support.processes import ROOT, Process, free_port, until
 
 KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH", "TZ")
@@ -28,6 +31,7 @@ class Installation:
         self.settings = {"OUTBOUND_ALLOW": "127.0.0.0/8", "WORKERS": "1", **settings}
         self.web: Process | None = None
         self.cluster: Process | None = None
+        self.interpreter: Interpreter | None = None
 
     @property
     def url(self) -> str:
@@ -60,7 +64,8 @@ class Installation:
         """Do what `make run` does before it starts anything."""
         self._run([sys.executable, "-m", "agentos_site.keys"])
         self.manage("migrate", "-v", "0")
-        self.manage("collectstatic", "--noinput", "-v", "0")
+        if not (self.directory / "static").exists():
+            self.manage("collectstatic", "--noinput", "-v", "0")
 
     def manage(self, *arguments: str, stdin: str = "") -> str:
         """Run `manage.py` against this installation and return what it printed; fail with all it said."""
@@ -69,6 +74,12 @@ class Installation:
     def shell(self, code: str) -> str:
         """Run Python code in the installation's own process, with Django and the models at hand."""
         return self.manage("shell", "-v", "0", "-c", code)
+
+    def python(self, code: str) -> str:
+        """Do as `shell` does in one process that stays, one call after the other."""
+        if self.interpreter is None:
+            self.interpreter = Interpreter(self.environment, self.directory / "interpreter.log")
+        return self.interpreter.run(code)
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
         return self.database.query(sql, parameters)
@@ -87,14 +98,16 @@ class Installation:
 
     # --- its processes
 
+    def start(self) -> None:
+        """Start web server and cluster side by side."""
+        before = self._engines()
+        self.web, self.cluster = self._launch_web(), self._launch_cluster("cluster.log")
+        self._wait_for_web()
+        self._wait_for_engine(self.cluster, before)
+
     def start_web(self) -> Process:
-        command = [
-            sys.executable, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(self.port),
-            "--workers", "1", "--blocking-threads", "64", "--http", "1", "--no-ws", "--workers-kill-timeout", "5",
-            "agentos_site.wsgi:application",
-        ]  # fmt: skip
-        self.web = Process(command, environment=self.environment, log=self.directory / "web.log")
-        until(lambda: self._answers_or_died(self.web, "/healthz"), within=30, what="the web server answers /healthz")
+        self.web = self._launch_web()
+        self._wait_for_web()
         return self.web
 
     def start_cluster(self) -> Process:
@@ -105,17 +118,45 @@ class Installation:
         """Start one more beside the first; who starts it ends it."""
         return self._start_cluster("another-cluster.log")
 
+    def stop(self) -> None:
+        """End web server and cluster side by side."""
+        running = [process for process in (self.cluster, self.web) if process]
+        for process in running:
+            if process.is_alive:
+                process.signal(signal.SIGTERM)
+        for process in running:
+            process.end()
+
+    def kill(self) -> None:
+        """Leave nothing running, and wait for nothing."""
+        for process in (self.cluster, self.web, self.interpreter):
+            if process:
+                process.kill()
+        self.interpreter = None
+
     def _start_cluster(self, log: str) -> Process:
         before = self._engines()
-        command = [sys.executable, "manage.py", "qcluster"]
-        process = Process(command, environment=self.environment, log=self.directory / log)
-        until(lambda: self._has_more_engines(process, before), within=30, what="the cluster's engine has registered")
+        process = self._launch_cluster(log)
+        self._wait_for_engine(process, before)
         return process
 
-    def stop(self) -> None:
-        for process in (self.cluster, self.web):
-            if process:
-                process.end()
+    def _launch_web(self) -> Process:
+        command = [
+            sys.executable, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(self.port),
+            "--workers", "1", "--blocking-threads", "64", "--http", "1", "--no-ws", "--workers-kill-timeout", "5",
+            "agentos_site.wsgi:application",
+        ]  # fmt: skip
+        return Process(command, environment=self.environment, log=self.directory / "web.log")
+
+    def _launch_cluster(self, log: str) -> Process:
+        command = [sys.executable, "manage.py", "qcluster"]
+        return Process(command, environment=self.environment, log=self.directory / log)
+
+    def _wait_for_web(self) -> None:
+        until(lambda: self._answers_or_died(self.web, "/healthz"), within=30, what="the web server answers /healthz")
+
+    def _wait_for_engine(self, cluster: Process, before: set[Any]) -> None:
+        until(lambda: self._has_more_engines(cluster, before), within=30, what="the cluster's engine has registered")
 
     def get(self, path: str) -> tuple[int, bytes]:
         try:
@@ -143,3 +184,14 @@ class Installation:
 
     def _engines(self) -> set[Any]:
         return {row["id"] for row in self.query("SELECT id FROM executions_engine WHERE NOT is_stopping")}
+
+
+@contextmanager
+def copy_of(template: Installation, directory: Path, **settings: str) -> Iterator[Installation]:
+    """Yield a copy with nothing started; what is started is killed after it."""
+    copy = template.copy(directory, template.database.copy(directory), **settings)
+    try:
+        yield copy
+    finally:
+        copy.kill()
+        copy.database.drop()

@@ -46,7 +46,7 @@ class Door:
 
     def __init__(self, installation: Installation) -> None:
         self.installation = installation
-        self.path = "/automations-api/run/" + installation.shell(MAKE).strip().splitlines()[-1]
+        self.path = "/automations-api/run/" + installation.python(MAKE).strip().splitlines()[-1]
 
     def connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.installation.port), timeout=10)
@@ -64,7 +64,8 @@ class Door:
             return read(connection)
 
     def rows(self) -> int:
-        return int(self.installation.query("SELECT count(*) AS n FROM executions_execution")[0]["n"])
+        sql = "SELECT count(*) AS n FROM executions_execution WHERE trigger_id = %s"
+        return int(self.installation.query(sql, [self.path.rpartition("/")[2]])[0]["n"])
 
     def stored(self, reply: Reply) -> Any:
         """Return the trigger's output of the execution that a request started."""
@@ -74,7 +75,7 @@ class Door:
             f"run = StepRun.objects.get(execution_id={json.loads(reply.body)['execution_id']!r}, key='trigger'); "
             "print(run.shown('input'))"
         )
-        return json.loads(self.installation.shell(code))
+        return json.loads(self.installation.python(code))
 
 
 def read(connection: socket.socket) -> Reply:

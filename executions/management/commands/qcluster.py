@@ -10,7 +10,7 @@ from executions import cluster
 
 
 class Command(QCluster):  # type: ignore[misc]
-    """django-q2's own command, with an engine in each worker."""
+    """django-q2's own command, with an engine in each worker, that fails when its sentinel was killed."""
 
     help = "Run the django-q2 cluster whose workers run executions. Without one they stay Pending."
 
@@ -19,4 +19,10 @@ class Command(QCluster):  # type: ignore[misc]
             os.setpgrp()  # so that the whole cluster can be ended as one group
         cluster.install()
         cluster.schedule_housekeeping()
-        super().handle(*args, **options)
+        if name := options["cluster_name"]:
+            os.environ["Q_CLUSTER_NAME"] = name
+        main = cluster.Cluster()
+        main.start()
+        if options["run_once"]:
+            main.stop()
+        main.wait()
