@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from contextvars import ContextVar
 from decimal import Decimal
 from time import perf_counter
@@ -73,21 +72,23 @@ def _check_time() -> None:
         raise MappingError(f"The template took longer than {TIME_LIMIT_S:g} s.")
 
 
-@contextmanager
-def time_limit() -> Iterator[None]:
-    """Bound what is rendered inside: a template runs between the steps of hundreds of executions."""
-    token = _deadline.set(perf_counter() + TIME_LIMIT_S)
-    try:
-        yield
-    finally:
-        _deadline.reset(token)
+class TimeLimit:
+    """Bounds what is rendered inside: a template runs between the steps of hundreds of executions."""
+
+    __slots__ = ("token",)
+
+    def __enter__(self) -> None:
+        self.token = _deadline.set(perf_counter() + TIME_LIMIT_S)
+
+    def __exit__(self, *_: object) -> None:
+        _deadline.reset(self.token)
 
 
 def bounded(value: Any) -> Any:
     """Return a value unless it is one that could eat memory or time, or the template's time is over."""
     _check_time()
     kind = type(value)
-    if kind is str and len(value) <= VALUE_LIMIT:  # by far the usual case
+    if (kind is str and len(value) <= VALUE_LIMIT) or (kind is int and abs(value) <= NUMBER_LIMIT):  # the usual cases
         return value
     if issubclass(kind, Undefined):  # isinstance() would raise its error, which `default` is there to prevent
         return value

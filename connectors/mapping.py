@@ -19,7 +19,7 @@ from liquid.exceptions import LiquidError, UndefinedError
 from liquid.undefined import is_undefined
 
 from connectors.call import JSON
-from connectors.language import ENVIRONMENT, MappingError, as_text, bounded, plain, time_limit
+from connectors.language import ENVIRONMENT, MappingError, TimeLimit, as_text, bounded, plain
 
 __all__ = [
     "MISSING", "PART", "PATH", "MappingError", "Missing", "as_text", "mentions", "problems", "render", "resolve",
@@ -111,7 +111,7 @@ def _render_text(text: str, scope: Mapping[str, JSON]) -> JSON:
             return found
     template = _compiled(text)
     try:
-        with time_limit():
+        with TimeLimit():
             if _is_expression(template):
                 return _evaluated(template, scope)
             return template.render(scope)
@@ -140,7 +140,7 @@ class _Simple:
         if not self.filters or isinstance(value, Missing):
             return cast(JSON | Missing, value)
         try:
-            with time_limit():
+            with TimeLimit():
                 for function, arguments in self.filters:
                     value = function(value, *arguments)
                 return plain(value)

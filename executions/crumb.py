@@ -10,7 +10,7 @@ import faulthandler
 import mmap
 import types
 import uuid
-from collections.abc import Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,12 +91,13 @@ def remove(engine_id: uuid.UUID) -> None:
 class Holder:
     """One execution's hold on the loop."""
 
-    __slots__ = ("crumb", "execution_id", "step")
+    __slots__ = ("before_waiting", "crumb", "execution_id", "step")
 
     def __init__(self, crumb: Crumb, execution_id: uuid.UUID) -> None:
         self.crumb = crumb
         self.execution_id = execution_id.bytes
         self.step = b""
+        self.before_waiting: Callable[[], None] | None = None  # called once; most executions never wait
 
     def enter(self, key: str) -> None:
         """Say which step's code runs from now on."""
@@ -121,6 +122,9 @@ def held[T](coroutine: Coroutine[Any, Any, T], holder: Holder) -> Generator[Any,
         finally:
             holder.crumb.let_go()
         value = error = None
+        if holder.before_waiting is not None:
+            call, holder.before_waiting = holder.before_waiting, None
+            call()
         try:
             value = yield waits_for
         except BaseException as thrown:

@@ -191,9 +191,10 @@ class Engine:
         code, step = work.verdict
         if code:
             return runner.condemn(code, step)
-        left = work.execution.time_limit_s - work.execution.ran_ms / 1000
+        deadline = self.loop.time() + work.execution.time_limit_s - work.execution.ran_ms / 1000
         try:
-            async with asyncio.timeout(left) as limit:
+            async with asyncio.timeout(None) as limit:
+                holder.before_waiting = lambda: limit.reschedule(deadline)  # until then the watchdog bounds it
                 return await runner.run()
         except TimeoutError:
             return runner.reject() if limit.expired() else self._crashed(work.execution)

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import Any, Protocol
 
 from automations.definition import ActionStep, Definition
@@ -37,14 +38,14 @@ class Fenced(Exception):
     """Another engine runs this execution now: drop everything."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Variables:
     """A project's variables, and which of them must never be stored or shown in the clear."""
 
     values: dict[str, JSON] = field(default_factory=dict)
     secret_keys: frozenset[str] = frozenset()
 
-    @property
+    @cached_property
     def secret_values(self) -> list[str]:
         return [str(self.values[key]) for key in self.secret_keys]
 

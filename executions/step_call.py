@@ -77,7 +77,7 @@ class StepCall:
             await self.runner.flush()
         call = Call(
             input=model,
-            idempotency_key=self.idempotency_key,
+            idempotency_key=self.idempotency_key if action.acts else "",
             http=self.runner.http,
             mail=self.runner.mail,
             scope=self.runner.scope,
