@@ -28,8 +28,8 @@ FOR_KEPT_PLANS = (
     "plan_cache_mode = force_generic_plan", "enable_seqscan = off", "enable_hashjoin = off", "enable_mergejoin = off",
     "enable_material = off", "jit = off",
 )  # fmt: skip
-# Not "status = 1": the planner would take the index of what runs, and read all of it for each row that is looked for.
-RUNS_HERE = "status + 0 = 1 AND engine_id = %s"
+# A CASE tells the planner nothing: it must not think that so few run that all of them may be read for each row of ours.
+RUNS_HERE = "CASE WHEN {of}status = 1 THEN {of}engine_id = %s ELSE FALSE END"
 
 
 @cache
@@ -136,7 +136,7 @@ class PostgreSQLStore(Store):
         claims = {execution.id: execution.claim for execution in executions}
         held = self.ask(
             "SELECT id, claim FROM unnest(%s::uuid[]) AS ours(our_id) JOIN executions_execution ON id = our_id"
-            f" WHERE {RUNS_HERE} ORDER BY id FOR UPDATE OF executions_execution",
+            f" WHERE {RUNS_HERE.format(of='')} ORDER BY id FOR UPDATE OF executions_execution",
             [list(claims), engine_id],
         )
         return lambda: {row[0] for row in held() if claims[row[0]] == row[1]}
@@ -151,7 +151,7 @@ class PostgreSQLStore(Store):
             " engine_id = NULL, rev = e.rev + 1 FROM json_to_recordset(%s::json) AS r(id uuid, claim int,"
             " status smallint, reason_code text, reason text, ran_ms int, run_at timestamptz, steps smallint,"
             " connectors text, is_final boolean)"
-            f" WHERE e.id = r.id AND e.{RUNS_HERE} AND e.claim = r.claim RETURNING e.id",
+            f" WHERE e.id = r.id AND {RUNS_HERE.format(of='e.')} AND e.claim = r.claim RETURNING e.id",
             [_json([_move_row(move) for move in moves]), engine_id],
         )
         return lambda: {row[0] for row in left()}

@@ -1,0 +1,93 @@
+"""What the store's statements do to the database beyond their rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from django.db import IntegrityError, connection
+
+from executions.models import Engine, Execution
+from executions.states import Status, StepStatus
+from executions.store import store
+from executions.store.rows import Claimed, Move, StepRecord
+from projects.ids import made_at, new_id
+
+RUNNING = 120
+
+
+@pytest.mark.django_db(transaction=True)
+def test_nothing_is_stored_when_a_later_statement_of_a_pipeline_fails() -> None:
+    engine_id = new_id()
+
+    def register_twice() -> None:
+        with store().pipeline():
+            store().register(engine_id, "here", "boot", 1)
+            store().register(engine_id, "here", "boot", 2)
+
+    with pytest.raises(IntegrityError):
+        register_twice()
+
+    assert not Engine.objects.exists()
+    with store().pipeline():
+        store().register(engine_id, "here", "boot", 3)
+    assert Engine.objects.get().pid == 3
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no statistics that mislead it")
+def test_no_row_is_read_again_for_each_that_an_engine_writes(make_execution: Callable[..., Execution]) -> None:
+    engine_id = new_id()
+    for _ in range(RUNNING):
+        make_execution()
+    store().tune()
+    try:
+        with plans() as seen, store().pipeline():
+            claimed = store().claim(engine_id, RUNNING)
+            store().write(engine_id, 0, [record(one) for one in claimed], [])
+        with plans() as seen_at_the_end, store().pipeline():
+            moves = [Move(execution=one, target=Status.SUCCESS) for one in claimed]
+            assert not store().write(engine_id, 0, [], moves)
+    finally:
+        connection.close()  # with all that it was tuned to
+
+    assert len(claimed) == RUNNING
+    rows = [row for plan in seen + seen_at_the_end for row in removed(plan)]
+    assert len(seen) > 3
+    assert max(rows, default=0) <= RUNNING
+
+
+def record(execution: Claimed) -> StepRecord:
+    at = made_at(execution.id)
+    return StepRecord(
+        execution=execution, key="a", iteration="", position=1, status=StepStatus.SUCCESS, connector="transform",
+        action="fields", title="A", tries=1, started_at=at, finished_at=at, input="{}", output="{}",
+    )  # fmt: skip
+
+
+@contextmanager
+def plans() -> Iterator[list[Any]]:
+    """Yield what becomes the plans of the statements that this connection runs, with what they did."""
+    found: list[Any] = []
+    wire = connection.connection
+    for setting in ("log_min_duration = 0", "log_analyze = on", "log_format = json", "log_nested_statements = on"):
+        wire.execute(f"LOAD 'auto_explain'; SET auto_explain.{setting}; SET client_min_messages = log")
+
+    def take(notice: Any) -> None:
+        _, _, plan = notice.message_primary.partition("plan:\n")
+        found.append(json.loads(plan)["Plan"])
+
+    wire.add_notice_handler(take)
+    yield found
+    wire.remove_notice_handler(take)
+    wire.execute("SET client_min_messages = notice")
+
+
+def removed(plan: dict[str, Any]) -> Iterator[int]:
+    """Return how many rows each part of a plan has read for nothing."""
+    yield plan.get("Rows Removed by Join Filter", 0)
+    for part in plan.get("Plans", []):
+        yield from removed(part)
