@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.contrib.contenttypes.management import create_contenttypes
 from django.db import connection
 from django.db.models.signals import post_migrate
 from django.utils import timezone
@@ -73,11 +72,8 @@ DEFINITION: dict[str, Any] = {
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None) -> Iterator[None]:
-    """Empty the tables after a test without filling in rights again, which nobody asks for, and drop the database.
-
-    That of PostgreSQL can be dropped although threads of the product still hold connections.
-    """
-    post_migrate.disconnect(create_contenttypes)
+    """Let the test database of PostgreSQL be dropped although threads of the product still hold connections."""
+    # After a test that commits, all tables are emptied; filling in these again would take most of that time.
     post_migrate.disconnect(dispatch_uid="django.contrib.auth.management.create_permissions")
     yield
     connection.close()

@@ -63,7 +63,7 @@ def main(arguments: list[str]) -> int:
             Part("unit, PostgreSQL", UNIT, {"DATABASE_URL": fast_url}, "" if url else "skipped: no PostgreSQL")
         )
         parts.append(Part("cluster", [*BESIDE, "-m", "cluster and not browser"], server))
-        parts.append(Part("browser", [*BESIDE, "-m", "browser"], {}, "" if has_browser else "skipped: no Chromium"))
+        parts.append(Part("browser", ["-n", "2", "-m", "browser"], {}, "" if has_browser else "skipped: no Chromium"))
         for part in parts:
             if not part.result:
                 run(part)
