@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from django.db import IntegrityError, connection
 
-from executions.models import Engine, Execution
+from executions import encoding
+from executions.models import Engine, Execution, Payload, StepRun
 from executions.states import Status, StepStatus
 from executions.store import store
 from executions.store.rows import Claimed, Move, StepRecord
@@ -37,6 +38,31 @@ def test_nothing_is_stored_when_a_later_statement_of_a_pipeline_fails() -> None:
     assert Engine.objects.get().pid == 3
 
 
+@pytest.mark.django_db
+def test_a_claim_brings_whole_payloads_when_they_are_large(make_execution: Callable[..., Execution]) -> None:
+    execution = make_execution()
+    engine_id, large = new_id(), encoding.dumps("x" * encoding.ROW_LIMIT)
+    with store().transaction():
+        claimed = store().claim(engine_id, 1)[0]
+        steps = [record(claimed, key="a", output=large), record(claimed, key="b", input=large)]
+        store().write(engine_id, 0, steps, [])
+        store().unregister(engine_id)
+    run = StepRun.objects.create(
+        execution=execution, attempt=0, key="trigger", organization_id=execution.organization_id, position=0,
+        status=StepStatus.SUCCESS, connector="http", action="request", started_at=made_at(execution.id),
+        input=large[: encoding.EXCERPT], input_bytes=len(large),
+    )  # fmt: skip
+    Payload.objects.create(
+        execution=execution, attempt=0, key=run.key, side="input", organization_id=run.organization_id, body=large
+    )
+
+    with store().transaction():
+        again = store().claim(new_id(), 1)[0]
+
+    assert again.payload == large
+    assert {key: done.output for (key, _), done in again.done.items()} == {"a": large, "b": "{}"}
+
+
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no statistics that mislead it")
 def test_no_row_is_read_again_for_each_that_an_engine_writes(make_execution: Callable[..., Execution]) -> None:
@@ -60,11 +86,11 @@ def test_no_row_is_read_again_for_each_that_an_engine_writes(make_execution: Cal
     assert max(rows, default=0) <= RUNNING
 
 
-def record(execution: Claimed) -> StepRecord:
+def record(execution: Claimed, *, key: str = "a", input: str = "{}", output: str = "{}") -> StepRecord:
     at = made_at(execution.id)
     return StepRecord(
-        execution=execution, key="a", iteration="", position=1, status=StepStatus.SUCCESS, connector="transform",
-        action="fields", title="A", tries=1, started_at=at, finished_at=at, input="{}", output="{}",
+        execution=execution, key=key, iteration="", position=1, status=StepStatus.SUCCESS, connector="transform",
+        action="fields", title="A", tries=1, started_at=at, finished_at=at, input=input, output=output,
     )  # fmt: skip
 
 

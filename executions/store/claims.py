@@ -57,8 +57,10 @@ class Claims(Throttle):
         if claimed:
             ids = [execution.id for execution in claimed.values()]
             step_runs, variables = self._step_runs(ids), self._variables({one.project_id for one in claimed.values()})
-            for row in step_runs():
-                self._add_step_run(claimed[row[0]], row)
+            rows = step_runs()
+            bodies = self._large_payloads(rows)
+            for row in rows:
+                self._add_step_run(claimed[row[0]], row, bodies)
             found: dict[Any, list[VariableRow]] = {}
             for project_id, key, encrypted, is_secret in variables():
                 found.setdefault(project_id, []).append((key, encrypted, bool(is_secret)))
@@ -76,18 +78,27 @@ class Claims(Throttle):
 
     def _step_runs(self, ids: list[uuid.UUID]) -> Answer:
         """Ask for the payloads, and for what is durable already of those that are resumed."""
-        where, parameters = self.among("s.execution_id", ids)
+        where, parameters = self.among("execution_id", ids)
         return self.ask_many(
-            "s.execution_id, s.attempt, s.key, s.iteration, s.status, s.tries, s.error_code, s.resume_at,"
-            " COALESCE(p.body, s.input), COALESCE(q.body, s.output)",
-            "FROM executions_steprun s"
-            " LEFT JOIN executions_payload p ON s.attempt = 0 AND s.input_bytes > %s AND p.execution_id ="
-            " s.execution_id AND p.attempt = 0 AND p.key = s.key AND p.iteration = '' AND p.side = 'input'"
-            " LEFT JOIN executions_payload q ON s.output_bytes > %s AND q.execution_id = s.execution_id"
-            " AND q.attempt = s.attempt AND q.key = s.key AND q.iteration = s.iteration AND q.side = 'output'"
-            f" WHERE {where}",
-            [encoding.ROW_LIMIT, encoding.ROW_LIMIT, *parameters],
+            "execution_id, attempt, key, iteration, status, tries, error_code, resume_at,"
+            " CASE WHEN attempt = 0 THEN input ELSE output END,"
+            " CASE WHEN attempt = 0 THEN input_bytes ELSE output_bytes END",
+            f"FROM executions_steprun WHERE {where}",
+            parameters,
         )
+
+    def _large_payloads(self, step_runs: list[Row]) -> dict[Row, str]:
+        """Return the texts that are too large for their step run's row, by its key and the side that is wanted."""
+        large = {row[0]: self.to_uuid(row[0]) for row in step_runs if row[9] > encoding.ROW_LIMIT}
+        if not large:
+            return {}
+        where, parameters = self.among("execution_id", large.values())
+        rows = self.ask(
+            f"SELECT execution_id, attempt, key, iteration, body FROM executions_payload WHERE {where}"
+            " AND side = CASE WHEN attempt = 0 THEN 'input' ELSE 'output' END",
+            parameters,
+        )
+        return {tuple(row[:4]): row[4] for row in rows()}
 
     def _variables(self, project_ids: Iterable[uuid.UUID]) -> Answer:
         where, parameters = self.among("project_id", project_ids)
@@ -96,13 +107,14 @@ class Claims(Throttle):
             parameters,
         )
 
-    def _add_step_run(self, execution: Claimed, row: Row) -> None:
-        _, attempt, key, iteration, status, tries, error_code, resume_at, input_text, output_text = row
+    def _add_step_run(self, execution: Claimed, row: Row, bodies: dict[Row, str]) -> None:
+        _, attempt, key, iteration, status, tries, error_code, resume_at, excerpt, _ = row
+        text: str | None = bodies.get(tuple(row[:4]), excerpt)
         if attempt == 0:
-            execution.payload = input_text
+            execution.payload = text or "null"
         elif attempt == execution.attempt:
             execution.done[key, iteration] = DoneStep(
-                status=StepStatus(status), tries=tries, output=output_text, error_code=error_code,
+                status=StepStatus(status), tries=tries, output=text, error_code=error_code,
                 resume_at=self.to_time(resume_at),
             )  # fmt: skip
 
