@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 import uuid
@@ -12,10 +13,11 @@ from functools import cache
 from typing import Any
 
 from django.conf import settings
+from django.db import InterfaceError, OperationalError, connection
 
 from connectors.call import JSON
 from executions.callers import callers
-from executions.group_commit import GroupCommit, Unavailable
+from executions.group_commit import GroupCommit, Unavailable, forget_connection
 from executions.live import LiveTrigger, find_trigger, new_execution
 from executions.models import Outcome
 from executions.states import Lane
@@ -23,11 +25,14 @@ from executions.store import store
 from executions.store.rows import DeliveryId, LiveRow, NewExecution, NewReceipt, ReplyRow
 from projects.ids import made_at, new_id
 
+logger = logging.getLogger(__name__)
+
 __all__ = ["LiveTrigger", "Unavailable", "find_trigger", "new_execution"]
 
 SHARDS = 16  # of the receipts' counters: web processes do not wait for each other's rows
 LIMIT_REACHED = "The organization's executions of this month are used up; the count starts again on the 1st."
 KEY_REUSED = "This Idempotency-Key came with another request before."
+LONGEST_DOUBT_S = 30.0
 WRITTEN_A_MINUTE = 300  # refusals of one trigger that a process writes down; a flood beyond is only counted
 
 
@@ -49,12 +54,35 @@ class Duplicate(Exception):
 
 
 class Acceptance:
-    """One transaction's worth of executions; `refused` says why some are not stored."""
+    """One transaction's worth of requests; `refused` says why some executions are not stored."""
 
-    def __init__(self, executions: Sequence[NewExecution]) -> None:
-        self.executions = executions
+    def __init__(self, items: Sequence[NewExecution | NewReceipt]) -> None:
+        self.items = items
+        self.executions = [item for item in items if isinstance(item, NewExecution)]
         self.refused: dict[uuid.UUID, Exception] = {}
         self.live: dict[uuid.UUID, LiveRow] = {}
+        self.is_sent = False
+
+    def commit(self) -> None:
+        with store().pipeline():
+            if self.executions:
+                self.store()
+            receipts = [item for item in self.items if isinstance(item, NewReceipt)] + self.receipts
+            store().insert_receipts(receipts)
+            store().count_receipts(os.getpid() % SHARDS, self.accepted, receipts)
+            self.is_sent = True  # but for COMMIT: from now on only the database knows what became of it
+
+    def is_stored(self) -> bool:
+        """Look, once the database is back, whether a commit whose answer was lost took place."""
+        deadline = time.monotonic() + (LONGEST_DOUBT_S if self.is_sent else 0.0)
+        while True:
+            forget_connection()
+            try:
+                return any(store().has_execution(execution.id) for execution in self.accepted[:1])
+            except (OperationalError, InterfaceError):
+                if time.monotonic() >= deadline:
+                    raise
+                time.sleep(0.1)
 
     @property
     def accepted(self) -> list[NewExecution]:
@@ -153,14 +181,20 @@ def about(of: NewExecution | LiveTrigger, outcome: Outcome, status: int, code: s
 
 
 def write(items: Sequence[NewExecution | NewReceipt]) -> list[uuid.UUID | Exception]:
-    """Store a batch in one transaction; return for each its id or why it is not stored."""
-    acceptance = Acceptance([item for item in items if isinstance(item, NewExecution)])
-    with store().pipeline():
-        if acceptance.executions:
-            acceptance.store()
-        receipts = [item for item in items if isinstance(item, NewReceipt)] + acceptance.receipts
-        store().insert_receipts(receipts)
-        store().count_receipts(os.getpid() % SHARDS, acceptance.accepted, receipts)
+    """Store a batch in one transaction; return for each its id or why it is not stored.
+
+    An error of the database is raised only when nothing is stored, or when it stays away for longer than senders wait.
+    """
+    acceptance = Acceptance(items)
+    try:
+        acceptance.commit()
+    except (OperationalError, InterfaceError) as error:
+        if connection.in_atomic_block or connection.is_usable():
+            raise
+        logger.warning("accepting on a new connection: %s", error)  # it may have died long before this batch
+        if not acceptance.is_stored():
+            acceptance = Acceptance(items)
+            acceptance.commit()
     return [acceptance.refused.get(item.id, item.id) for item in items]
 
 

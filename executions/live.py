@@ -5,10 +5,13 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass
 
+from django.db import InterfaceError, OperationalError
+
 from automations.definition import Definition
 from automations.models import Trigger
 from connectors.call import JSON
 from executions import encoding
+from executions.group_commit import forget_connection
 from executions.states import Lane
 from executions.store.rows import DeliveryId, NewExecution
 from projects import secrets
@@ -50,7 +53,11 @@ def find_trigger(uid: str, *, is_fresh: bool = True) -> LiveTrigger | None:
     """
     if not is_fresh and uid in _triggers:
         return _triggers[uid]
-    live = read_trigger(uid)
+    try:
+        live = read_trigger(uid)
+    except (OperationalError, InterfaceError):
+        forget_connection()  # it may have died long before this request
+        live = read_trigger(uid)
     if live is None or live.is_timed:
         _triggers.pop(uid, None)
         return None

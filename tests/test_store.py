@@ -7,15 +7,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import psycopg
 import pytest
 from django.db import IntegrityError, connection
 
-from executions import encoding
+from automations.models import Automation
+from executions import encoding, intake
+from executions.live import find_trigger, new_execution
 from executions.models import Engine, Execution, Payload, StepRun
-from executions.states import Status, StepStatus
+from executions.states import Lane, Status, StepStatus
 from executions.store import store
 from executions.store.rows import Claimed, Move, StepRecord
 from projects.ids import made_at, new_id
+from projects.models import UsageMonth
+from tests.support.cut import CutAtCommit
 
 RUNNING = 120
 
@@ -36,6 +41,53 @@ def test_nothing_is_stored_when_a_later_statement_of_a_pipeline_fails() -> None:
     with store().pipeline():
         store().register(engine_id, "here", "boot", 3)
     assert Engine.objects.get().pid == 3
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no connection to lose")
+def test_what_was_committed_is_accepted_once_when_the_answer_is_lost(automation: Automation) -> None:
+    assert automation.trigger
+    live = find_trigger(automation.trigger.uid)
+    assert live
+    new = new_execution(live, {"body": {}})
+    settings = connection.settings_dict
+    address = {key: settings[key] for key in ("HOST", "PORT")}
+    connection.close()
+    with CutAtCommit(settings["HOST"], int(settings["PORT"])) as way:
+        settings |= {"HOST": "127.0.0.1", "PORT": way.port}
+        try:
+            answers = intake.write([new])
+        finally:
+            connection.close()
+            settings |= address
+
+    assert way.is_cut
+    assert answers == [new.id]
+    assert Execution.objects.count() == 1
+    assert UsageMonth.objects.get().reserved == 1
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no connection to lose")
+def test_a_request_is_accepted_when_the_connection_died_before_it(automation: Automation) -> None:
+    assert automation.trigger
+    uid = automation.trigger.uid
+    end_connection()
+    live = find_trigger(uid)
+    assert live
+    new = new_execution(live, {"body": {}})
+    end_connection()
+
+    assert intake.write([new]) == [new.id]
+    assert Execution.objects.count() == 1
+
+
+def end_connection() -> None:
+    """Have the server end this thread's connection, as a restart would, while nobody uses it."""
+    connection.ensure_connection()
+    parameters = connection.get_connection_params()
+    with psycopg.connect(**{key: parameters[key] for key in ("dbname", "user", "host", "port")}) as other:
+        other.execute("SELECT pg_terminate_backend(%s, 5000)", [connection.connection.info.backend_pid])
 
 
 @pytest.mark.django_db
@@ -86,6 +138,25 @@ def test_no_row_is_read_again_for_each_that_an_engine_writes(make_execution: Cal
     assert max(rows, default=0) <= RUNNING
 
 
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no statistics that mislead it")
+def test_the_throttled_lane_is_looked_at_without_reading_its_line(
+    make_execution: Callable[..., Execution],
+) -> None:
+    for _ in range(RUNNING):
+        execution = make_execution(lane=Lane.THROTTLED)
+    store().make_paces([execution.organization_id])
+    store().tune()
+    try:
+        with plans() as seen, store().transaction():
+            ready = store().ready_organizations()()
+    finally:
+        connection.close()
+
+    assert [row[0] for row in ready] == [execution.organization_id]
+    assert max(read for plan in seen for read in rows_read(plan)) < 10
+
+
 def record(execution: Claimed, *, key: str = "a", input: str = "{}", output: str = "{}") -> StepRecord:
     at = made_at(execution.id)
     return StepRecord(
@@ -110,6 +181,13 @@ def plans() -> Iterator[list[Any]]:
     yield found
     wire.remove_notice_handler(take)
     wire.execute("SET client_min_messages = notice")
+
+
+def rows_read(plan: dict[str, Any]) -> Iterator[float]:
+    """Return how many rows each part of a plan gave."""
+    yield plan["Actual Rows"] * plan["Actual Loops"]
+    for part in plan.get("Plans", []):
+        yield from rows_read(part)
 
 
 def removed(plan: dict[str, Any]) -> Iterator[int]:

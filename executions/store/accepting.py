@@ -100,6 +100,9 @@ class Accepting(Limits):
 
     # --- executions
 
+    def has_execution(self, execution_id: uuid.UUID) -> bool:
+        return bool(self.ask("SELECT 1 FROM executions_execution WHERE id = %s", [self.uid(execution_id)])())
+
     def insert_executions(self, executions: list[NewExecution]) -> None:
         """Store accepted requests with their payloads, and wake the engines once."""
         self.insert_many("executions_execution", EXECUTION_COLUMNS, [self._execution_row(new) for new in executions])

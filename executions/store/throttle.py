@@ -15,6 +15,19 @@ from executions.store.dialect import Answer, Dialect, Row
 
 LEEWAY_S = 0.05  # that an engine may come late without losing the next start's time
 
+# The organizations with somebody in line, by one look into the index for each: there may be many who wait, and many
+# organizations of which nobody does.
+IN_LINE = "SELECT organization_id FROM executions_execution WHERE status = 0 AND lane = 2"
+WAITING = (
+    f"WITH RECURSIVE waiting (organization_id) AS (SELECT ({IN_LINE} ORDER BY organization_id LIMIT 1) UNION ALL"
+    f" SELECT ({IN_LINE} AND organization_id > waiting.organization_id ORDER BY organization_id LIMIT 1)"
+    " FROM waiting WHERE waiting.organization_id IS NOT NULL)"
+)
+PACES = (
+    "FROM waiting JOIN executions_pace p ON p.organization_id = waiting.organization_id"
+    " JOIN projects_organization o ON o.uid = p.organization_id"
+)
+
 
 def starts_allowed(seconds: float, rate: float) -> tuple[int, float]:
     """Return how many may start this long after the last start, and the time to count as passed before them."""
@@ -25,17 +38,12 @@ def starts_allowed(seconds: float, rate: float) -> tuple[int, float]:
 class Throttle(Dialect):
     lock_paces: str  # the end of a SELECT that keeps other engines from the same organizations
 
-    WAITING = (
-        "EXISTS (SELECT 1 FROM executions_execution e WHERE e.organization_id = p.organization_id AND e.status = 0"
-        " AND e.lane = 2)"
-    )
-
     def ready_organizations(self) -> Answer:
         """Ask for those whose rate allows a start, and keep other engines from them."""
         since = self.seconds_since("p.throttle_at")
         return self.ask(
-            f"SELECT p.organization_id, o.throttle_rate, {since} FROM executions_pace p JOIN projects_organization"
-            f" o ON o.uid = p.organization_id WHERE {since} * o.throttle_rate >= 1 AND {self.WAITING} {self.lock_paces}"
+            f"{WAITING} SELECT p.organization_id, o.throttle_rate, {since} {PACES}"
+            f" WHERE {since} * o.throttle_rate >= 1 {self.lock_paces}"
         )
 
     def claim_throttled(self, engine_id: uuid.UUID, ready: list[Row], limit: int) -> list[Row]:
@@ -64,8 +72,7 @@ class Throttle(Dialect):
     def next_throttled(self) -> float | None:
         """Return the seconds until a throttled lane may start its next."""
         seconds = self.ask(
-            f"SELECT MIN(1 / o.throttle_rate - {self.seconds_since('p.throttle_at')}) FROM executions_pace p"
-            f" JOIN projects_organization o ON o.uid = p.organization_id WHERE {self.WAITING}"
+            f"{WAITING} SELECT MIN(1 / o.throttle_rate - {self.seconds_since('p.throttle_at')}) {PACES}"
         )()[0][0]
         return None if seconds is None else float(seconds)
 
