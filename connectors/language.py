@@ -35,6 +35,8 @@ VALUE_LIMIT = 1_000_000  # characters of one rendered text, and of any text on t
 ITEMS_LIMIT = 10_000  # of a range; a list may be longer, it exists already
 UNIQUE_LIMIT = 2_000  # items that `uniq` compares each with each
 NUMBER_LIMIT = 1e300
+NUMBERS = (int, float)
+PLAIN = (str, int, bool, type(None))
 TIME_LIMIT_S = 0.25
 
 
@@ -85,10 +87,9 @@ class TimeLimit:
 
 
 def bounded(value: Any) -> Any:
-    """Return a value unless it is one that could eat memory or time, or the template's time is over."""
-    _check_time()
+    """Return a value unless it is one that could eat memory or time."""
     kind = type(value)
-    if (kind is str and len(value) <= VALUE_LIMIT) or (kind is int and abs(value) <= NUMBER_LIMIT):  # the usual cases
+    if len(value) <= VALUE_LIMIT if kind is str else kind in NUMBERS and abs(value) <= NUMBER_LIMIT:  # the usual cases
         return value
     if issubclass(kind, Undefined):  # isinstance() would raise its error, which `default` is there to prevent
         return value
@@ -105,6 +106,7 @@ def _capped(name: str, filter_: Callable[..., Any]) -> Callable[..., Any]:
     """Return a filter that refuses what is too large, before and after."""
 
     def capped(*arguments: Any, **keywords: Any) -> Any:
+        _check_time()
         for argument in arguments:
             bounded(argument)
         if name == "uniq" and isinstance(arguments[0], list) and len(arguments[0]) > UNIQUE_LIMIT:
@@ -163,6 +165,8 @@ def as_text(value: JSON) -> str:
 
 def plain(value: object) -> JSON:
     """Return what Liquid computed as plain JSON."""
+    if type(value) in PLAIN:
+        return cast(JSON, value)
     if is_undefined(value):
         str(value)
     match value:

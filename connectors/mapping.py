@@ -74,15 +74,13 @@ def problems(text: str) -> str | None:
 
 def render(value: JSON, scope: Mapping[str, JSON]) -> JSON:
     """Return the value with every template in its texts rendered; raise MappingError naming a missing path."""
-    match value:
-        case str():
-            return _render_text(value, scope) if "{{" in value or "{%" in value else value
-        case list():
-            return [render(item, scope) for item in value]
-        case dict():
-            return {key: render(item, scope) for key, item in value.items()}
-        case _:
-            return value
+    if isinstance(value, str):
+        return _render_text(value, scope) if "{{" in value or "{%" in value else value
+    if isinstance(value, dict):
+        return {key: render(item, scope) for key, item in value.items()}
+    if isinstance(value, list):
+        return [render(item, scope) for item in value]
+    return value
 
 
 def resolve(path: str, scope: Mapping[str, JSON]) -> JSON | Missing:
@@ -191,15 +189,15 @@ def _evaluated(template: BoundTemplate, scope: Mapping[str, JSON]) -> JSON:
     return plain(bounded(value))
 
 
-def _walk(parts: tuple[str | int, ...], scope: Mapping[str, JSON]) -> JSON | Missing:
+def _walk(parts: tuple[Any, ...], scope: Mapping[str, JSON]) -> JSON | Missing:
     value: Any = scope
-    for part in parts:
-        try:
-            if isinstance(part, int) != isinstance(value, list):
+    try:
+        for part in parts:
+            if type(value) is not (list if type(part) is int else dict):
                 return MISSING
             value = value[part]
-        except (KeyError, IndexError, TypeError):
-            return MISSING
+    except (KeyError, IndexError):
+        return MISSING
     return cast(JSON, value)
 
 

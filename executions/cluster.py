@@ -6,6 +6,7 @@ thread stays an ordinary django-q2 worker for housekeeping (executions/tasks.py)
 
 from __future__ import annotations
 
+import gc
 import logging
 import multiprocessing.connection
 import os
@@ -31,6 +32,7 @@ logger = logging.getLogger(__name__)
 STOP = "STOP"
 ORPHAN_CHECK_S = 1.0
 DATABASE_TURN_S = 0.001  # that the engine's database thread waits for a busy loop; Python's own 5 ms halve the rate
+GARBAGE_AFTER = 20_000  # new objects; executions die without cycles, Python's 2,000 look at each while it lives
 
 _engine: Engine | None = None
 _main_pid = 0
@@ -111,6 +113,8 @@ def start_engine(**_: Any) -> None:
     try:
         connections.close_all()  # inherited by fork
         sys.setswitchinterval(DATABASE_TURN_S)
+        gc.freeze()  # what the cluster has loaded stays, and stays shared
+        gc.set_threshold(GARBAGE_AFTER, *gc.get_threshold()[1:])
         _engine = Engine()
         _engine.start()
         threading.Thread(target=end_with_the_cluster, args=(os.getppid(),), name="orphan-guard", daemon=True).start()

@@ -7,7 +7,9 @@ same machine reads it when it buries this one.
 from __future__ import annotations
 
 import faulthandler
+import math
 import mmap
+import time
 import types
 import uuid
 from collections.abc import Callable, Coroutine, Generator
@@ -18,6 +20,8 @@ from typing import Any
 from django.conf import settings
 
 SIZE = 128
+STALL_S = 5.0  # that one execution may hold the loop
+WATCH_EVERY_S = 1.0
 NOBODY = bytes(16)
 
 
@@ -38,11 +42,14 @@ class Crumb:
         with crumb.open("r+b") as file:
             self._map = mmap.mmap(file.fileno(), SIZE)
         self._stall = stall.open("w")
+        self._watched_at = math.inf
 
     def hold(self, execution_id: bytes, step: bytes) -> None:
-        """Say whose code runs from now on."""
+        """Say whose code runs from now on; it is this that may not stall, however long others had the loop before."""
         self._map[:16] = execution_id
         self.step(step)
+        if time.monotonic() - self._watched_at > WATCH_EVERY_S:
+            self.watch()
 
     def step(self, key: bytes) -> None:
         self._map[16:81] = key.ljust(65, b"\0")
@@ -50,9 +57,10 @@ class Crumb:
     def let_go(self) -> None:
         self._map[:16] = NOBODY
 
-    def watch(self, seconds: float) -> None:
-        """End this process unless called again within the time: a thread in C, which needs no GIL."""
-        faulthandler.dump_traceback_later(seconds, exit=True, file=self._stall)
+    def watch(self) -> None:
+        """End this process unless called again before it stalls: a thread in C, which needs no GIL."""
+        self._watched_at = time.monotonic()
+        faulthandler.dump_traceback_later(STALL_S, exit=True, file=self._stall)
 
     def stop_watching(self) -> None:
         faulthandler.cancel_dump_traceback_later()

@@ -8,14 +8,16 @@ import logging
 import os
 import resource
 import threading
+import time
 import uuid
+from collections import deque
 
 import uvloop
 from django.conf import settings
 
 from connectors.outbound import Outbound, parse_allow
 from executions import crumb, metrics
-from executions.crumb import Crumb, Holder, held
+from executions.crumb import WATCH_EVERY_S, Crumb, Holder, held
 from executions.database import DatabaseThread, Work
 from executions.machine import boot_id, host_name
 from executions.mail import DjangoMail
@@ -32,7 +34,7 @@ from projects.ids import new_id
 logger = logging.getLogger(__name__)
 
 BEAT_S = 2.0
-STALL_S = 5.0  # that one execution may hold the loop
+TURN_S = 0.02  # after which executions that start leave the loop to others for a moment
 ABANDONED_LIMIT = 8  # threads that nobody waits for any more
 LOOK_S = 1.0  # after which a schedule that was made or changed meanwhile is seen
 SHARDS = 16  # of the usage counters: engines do not wait for each other's rows
@@ -44,6 +46,7 @@ class Engine:
     def __init__(self) -> None:
         self.id = new_id()
         self.slots: int = settings.ENGINE_SLOTS
+        self.waiting: deque[Work] = deque()  # claimed, about to run
         self.running: dict[uuid.UUID, asyncio.Task[None]] = {}
         self.is_stopping = False
         self.must_restart = False
@@ -86,7 +89,7 @@ class Engine:
         self.stop_requested = asyncio.Event()
         self.outbound = Outbound(parse_allow(settings.OUTBOUND_ALLOW))
         self.mail = DjangoMail()
-        self.turns = Turns(self.slots, self.running, self.database)
+        self.turns = Turns(self.slots, self._load, self.database)
         self.database.start()
         await self._in_database(self._register)
         self.wake.start()
@@ -112,6 +115,7 @@ class Engine:
         self.stop_requested.set()
 
     async def _drain(self) -> None:
+        self.waiting.clear()
         if self.running:
             await asyncio.wait(self.running.values(), timeout=settings.ENGINE_DRAIN_S - 2)
         for task in list(self.running.values()):
@@ -132,9 +136,14 @@ class Engine:
 
     def _drop(self, execution_ids: list[uuid.UUID]) -> None:
         """Stop running what is no longer ours; somebody else goes on, or we do after the next claim."""
-        for execution_id in execution_ids:
+        lost = set(execution_ids)
+        self.waiting = deque(work for work in self.waiting if work.execution.id not in lost)
+        for execution_id in lost:
             if task := self.running.get(execution_id):
                 task.cancel()
+
+    def _load(self) -> int:
+        return len(self.waiting) + len(self.running)
 
     def _soon(self, function: object, *arguments: object) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: the engine has ended
@@ -145,8 +154,21 @@ class Engine:
         self.turns.claimed(works)
 
     def _run_all(self, works: list[Work]) -> None:
-        for work in works:
-            self.running[work.execution.id] = asyncio.create_task(self._execute(work))
+        if not self.waiting:
+            self.loop.call_soon(self._run_waiting)
+        self.waiting += works
+
+    def _run_waiting(self) -> None:
+        """Run one after the other up to where it waits, which most never do; others get the loop in between."""
+        turn_ends = time.monotonic() + TURN_S
+        while self.waiting:
+            if time.monotonic() > turn_ends:
+                self.loop.call_soon(self._run_waiting)
+                return
+            work = self.waiting.popleft()
+            task = asyncio.Task(self._execute(work), loop=self.loop, eager_start=True)
+            if not task.done():
+                self.running[work.execution.id] = task
 
     # --- schedules
 
@@ -268,14 +290,14 @@ class Engine:
     async def _watch(self) -> None:
         """Have this process ended when its loop stands still, whatever holds it."""
         while True:
-            self.crumb.watch(STALL_S)
-            await asyncio.sleep(1)
+            self.crumb.watch()
+            await asyncio.sleep(WATCH_EVERY_S)
 
     def _renew(self) -> None:
         """In the database thread: renew the lease and recover what dead engines held."""
         with store().transaction():
             rss_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-            kept = store().beat(self.id, running=len(self.running), rss_kb=rss_kb, is_stopping=self.is_stopping)
+            kept = store().beat(self.id, running=self._load(), rss_kb=rss_kb, is_stopping=self.is_stopping)
             if not kept:
                 logger.error("engine %s lost its lease: this worker ends", self.id)
                 os._exit(1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Sequence
 
 from executions.database import CLAIM_AT_ONCE, DatabaseThread, Work
 from executions.store import store
@@ -18,9 +18,9 @@ LONGEST_DRAIN_S = 10.0  # that a suspect waits for the others to end
 class Turns:
     """Asks the database thread, at most one claim at a time; a suspect gets the engine to itself."""
 
-    def __init__(self, slots: int, running: Collection[uuid.UUID], database: DatabaseThread) -> None:
+    def __init__(self, slots: int, load: Callable[[], int], database: DatabaseThread) -> None:
         self.slots = slots
-        self.running = running
+        self.load = load  # how many slots are taken
         self.database = database
         self.loop = asyncio.get_running_loop()
         self.rank, self.engines = 0, 1  # this engine among those that live
@@ -45,17 +45,17 @@ class Turns:
 
     def ask(self) -> None:
         """Ask for as many executions as there are free slots, or for a suspect."""
-        now, free = self.loop.time(), self.slots - len(self.running)
+        now, load = self.loop.time(), self.load()
         if now < self._next_claim_at and not self._asked:
             self._ask_at(self._next_claim_at)
             return
-        is_draining = self._suspects_wait and bool(self.running) and now < self._drained_by
-        if self.is_over or self._asked or self._solo or free <= 0 or is_draining:
+        is_draining = self._suspects_wait and load > 0 and now < self._drained_by
+        if self.is_over or self._asked or self._solo or load >= self.slots or is_draining:
             self._may_have_more = True
             return
         self._may_have_more, self._next_claim_at = False, now + GATHER_S
         self._is_for_suspect = self._suspects_wait
-        self._asked = 1 if self._is_for_suspect else min(free, CLAIM_AT_ONCE)
+        self._asked = 1 if self._is_for_suspect else min(self.slots - load, CLAIM_AT_ONCE)
         if self._is_for_suspect:
             self.database.claim_suspect()
         else:
@@ -78,7 +78,7 @@ class Turns:
         if self._solo == execution_id:
             self._solo = None
             self.ask()
-        elif self._may_have_more and len(self.running) <= self.slots // 2:
+        elif self._may_have_more and self.load() <= self.slots // 2:
             self.ask()
 
     def suspects_may_wait(self, do_wait: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -42,6 +43,7 @@ def test_a_death_is_judged_by_its_evidence(held: list[Held], evidence: Evidence,
 
 FAULTY = {"key": "hurt", "title": "Hurt", "connector": "faulty", "action": "hurt",
           "input": {"fault": "{{ trigger.body.fault }}", "wait_s": 0.2}}  # fmt: skip
+AT_ONCE = FAULTY | {"input": {"fault": "{{ trigger.body.fault }}"}}
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +58,7 @@ def fragile(template: Installation, tmp_path_factory: pytest.TempPathFactory) ->
 @pytest.fixture
 def made(fragile: Installation) -> Made:
     """Return the automations of an organization of the test's own."""
-    return make(fragile, {"faulty": [FAULTY], "call": [call()]})
+    return make(fragile, {"faulty": [FAULTY], "at once": [AT_ONCE], "call": [call()]})
 
 
 def deaths_of_neighbours(made: Made, stub: Stub, fault: str, neighbours: int) -> tuple[Any, list[Any]]:
@@ -90,6 +92,18 @@ def test_a_step_that_holds_the_worker_is_rejected_and_its_neighbours_succeed(
     assert (culprit["status"], culprit["reason_code"]) == (Status.REJECTED, "stalled")
     assert "“Hurt”" in culprit["reason"]
     assert {other["status"] for other in others} == {Status.SUCCESS}
+
+
+@pytest.mark.parametrize("name", ["at once", "faulty"])
+def test_many_busy_steps_are_no_stall_whatever_they_take_together(made: Made, name: str) -> None:
+    engines = made.installation.query("SELECT id FROM executions_engine")
+    with ThreadPoolExecutor(16) as senders:
+        ids = list(senders.map(lambda _: made.start(name, {"fault": "busy"}), range(90)))
+
+    ended = [made.wait(id, within=60) for id in ids]
+
+    assert {(one["status"], one["claim"]) for one in ended} == {(Status.SUCCESS, 1)}
+    assert made.installation.query("SELECT id FROM executions_engine") == engines
 
 
 def test_a_suspect_that_gets_a_step_done_is_one_no_longer(made: Made, stub: Stub) -> None:

@@ -78,7 +78,7 @@ class SQLiteStore(Store):
         return value.hex
 
     def at(self, value: datetime | None) -> Any:
-        return value.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds") if value else None
+        return value.astimezone(UTC).isoformat(" ", "microseconds").removesuffix("+00:00") if value else None
 
     def ask(self, sql: str, parameters: Sequence[Any] = ()) -> Answer:
         with connection.cursor() as cursor:

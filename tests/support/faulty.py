@@ -16,12 +16,13 @@ from connectors.fields import Input
 class FaultInput(Input):
     """`wait_s` passes before the fault, in the loop's own time: neighbours run meanwhile."""
 
-    fault: Literal["die", "die in a thread", "regex", "loop", "none"] | str = "none"
+    fault: Literal["die", "die in a thread", "regex", "loop", "busy", "none"] | str = "none"
     wait_s: float = 0.0
 
 
 async def hurt(call: Call[FaultInput]) -> JSON:
-    await asyncio.sleep(call.input.wait_s)
+    if call.input.wait_s:
+        await asyncio.sleep(call.input.wait_s)
     match call.input.fault:
         case "die":
             os._exit(9)
@@ -33,6 +34,10 @@ async def hurt(call: Call[FaultInput]) -> JSON:
         case "loop":
             while True:
                 time.monotonic()
+        case "busy":
+            ready = time.monotonic() + 0.08
+            while time.monotonic() < ready:
+                pass
     return None
 
 
