@@ -115,7 +115,6 @@ class Engine:
         self.stop_requested.set()
 
     async def _drain(self) -> None:
-        self.waiting.clear()
         if self.running:
             await asyncio.wait(self.running.values(), timeout=settings.ENGINE_DRAIN_S - 2)
         for task in list(self.running.values()):
@@ -159,9 +158,12 @@ class Engine:
         self.waiting += works
 
     def _run_waiting(self) -> None:
-        """Run one after the other up to where it waits, which most never do; others get the loop in between."""
+        """Run one after the other up to where it waits, which most never do; others get the loop in between.
+
+        What an engine that stops has not begun is given back with the rest.
+        """
         turn_ends = time.monotonic() + TURN_S
-        while self.waiting:
+        while self.waiting and not self.is_stopping:
             if time.monotonic() > turn_ends:
                 self.loop.call_soon(self._run_waiting)
                 return
