@@ -78,6 +78,21 @@ class Cluster(django_q.cluster.Cluster):  # type: ignore[misc]
         signal.signal(signal.SIGCHLD, lambda *_: self._fail_with_the_sentinel())  # interrupts every wait
         return int(super().start())
 
+    def stop(self) -> bool:
+        """Ask the sentinel to stop and wait for its end.
+
+        This runs in a signal's handler, perhaps before the code below it has noted that the sentinel is dead, and
+        `Event.set` waits for ever for a waiter that was killed: a thread waits in its place.
+        """
+        if not self.sentinel.is_alive():
+            return False
+        logger.info("cluster %s stops", self.name)
+        threading.Thread(target=self.stop_event.set, name="stop", daemon=True).start()
+        self.sentinel.join()
+        self.start_event: Any = None  # so django-q2's start() sees that it is over
+        self.stop_event: Any = None
+        return True
+
     def wait(self) -> None:
         """Wait until the sentinel has ended as it was asked to."""
         self.sentinel.join()

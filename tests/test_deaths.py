@@ -99,11 +99,21 @@ def test_nothing_of_the_cluster_is_left_when_a_leading_process_is_killed(cluster
     until(lambda: not group_is_alive(main.pid), within=10, what="the group has ended")
 
 
+def test_a_sigterm_to_all_processes_at_once_ends_the_cluster(cluster: Installation) -> None:
+    main = cluster.cluster
+    assert main is not None
+
+    os.killpg(main.pid, signal.SIGTERM)  # the main process meets its own signal and its child's death in one moment
+
+    assert main.popen.wait(5) != 0
+    until(lambda: not group_is_alive(main.pid), within=5, what="the group has ended")
+
+
 def stop_without_answer(main: Process) -> None:
     """Ask a cluster to stop whose sentinel stands still, and return when its main process waits for the sentinel."""
     os.kill(children(main.pid)[0], signal.SIGSTOP)
     main.signal(signal.SIGTERM)
-    until(lambda: "stopping" in main.output, what="the main process has begun to stop")
+    until(lambda: "stops" in main.output, what="the main process has begun to stop")
 
 
 @pytest.mark.parametrize("is_asked", [False, True], ids=["running", "stopping"])
