@@ -136,7 +136,10 @@ class Engine:
     def _drop(self, execution_ids: list[uuid.UUID]) -> None:
         """Stop running what is no longer ours; somebody else goes on, or we do after the next claim."""
         lost = set(execution_ids)
+        dropped = [work.execution.id for work in self.waiting if work.execution.id in lost]
         self.waiting = deque(work for work in self.waiting if work.execution.id not in lost)
+        for execution_id in dropped:
+            self.turns.freed(execution_id)  # it may be the suspect that has the engine to itself
         for execution_id in lost:
             if task := self.running.get(execution_id):
                 task.cancel()
