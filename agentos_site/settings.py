@@ -126,7 +126,7 @@ CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"
 Q_CLUSTER = {
     "name": "agentos",
     "orm": "default",
-    "workers": int(text("WORKERS", "1")),
+    "workers": int(text("WORKERS", "2")),
     "timeout": 60,
     "retry": 120,  # above timeout, or a running task is delivered twice
     "poll": 1,

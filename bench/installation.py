@@ -76,11 +76,7 @@ class Installation:
         return group
 
     def start_web(self) -> None:
-        self.web = self.group(
-            "web", "-m", "granian", "--interface", "wsgi", "agentos_site.wsgi:application", "--host", "127.0.0.1",
-            "--port", str(self.port), "--workers", "1", "--blocking-threads", "64", "--no-ws",
-            "--log-level", "warning",
-        )  # fmt: skip
+        self.web = self.group("web", "-m", "agentos_site.web")
         unknown = f"http://127.0.0.1:{self.port}/automations-api/run/{'0' * 32}"
         self.wait_for(lambda: _answers(unknown, 404), self.web, "the web server")
 

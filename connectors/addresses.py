@@ -1,10 +1,15 @@
-"""Which addresses may be dialled: allow-list thinking, a public one or what the operator named in OUTBOUND_ALLOW."""
+"""Which URLs and addresses may be dialled: allow-list thinking, public ones and what OUTBOUND_ALLOW names."""
 
 from __future__ import annotations
 
 import ipaddress
 import re
 from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from yarl import URL
+
+from connectors.call import StepError
 
 OPEN_PORTS = frozenset({80, 443, *range(8000, 9000)})
 
@@ -70,3 +75,22 @@ def is_public(address: Address) -> bool:
             return address in GLOBAL_6 and not any(address in block for block in BLOCKED_6)
         address = mapped
     return not any(address in block for block in BLOCKED_4)
+
+
+def checked_url(url: str) -> URL:
+    """Return a URL that may be asked for; raise StepError naming the rule that it breaks."""
+    try:
+        parts = urlsplit(url.strip())
+        port = parts.port
+    except ValueError:
+        raise StepError("The URL is not valid.", code="bad_url") from None
+    if parts.scheme.lower() not in ("http", "https"):
+        raise StepError("Only http and https URLs can be called.", code="bad_url")
+    if parts.username or parts.password:
+        raise StepError("A URL must not hold a user name or password: use a header.", code="bad_url")
+    if not parts.hostname or "\\" in url or port == 0:
+        raise StepError("The URL is not valid.", code="bad_url")
+    try:
+        return URL(url.strip())
+    except (ValueError, UnicodeError):
+        raise StepError("The URL is not valid.", code="bad_url") from None

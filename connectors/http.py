@@ -10,11 +10,11 @@ from urllib.parse import urlencode
 from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
 
 from connectors import payload
+from connectors.addresses import checked_url
 from connectors.answer import parsed_body
 from connectors.call import JSON, Action, Call, Connector, Event, HttpResponse, StepError
 from connectors.fields import HEADER_NAME, PAIRS, Input, Pair, Pairs, Text, sendable
 from connectors.mapping import as_text
-from connectors.outbound import checked_url
 
 RETRYABLE = frozenset({408, 425, 429, *range(500, 600)})
 RETRY_AFTER_LIMIT_S = 3600.0

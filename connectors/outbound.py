@@ -14,16 +14,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from connectors.addresses import OPEN_PORTS, Address, Allow, is_public, parse_allow
+from connectors.addresses import OPEN_PORTS, Address, Allow, checked_url, is_public
 from connectors.call import HttpResponse, StepError
-
-__all__ = ["Allow", "Outbound", "checked_url", "parse_allow"]
 
 SIZE_LIMIT = 10 * 1024 * 1024
 REDIRECT_LIMIT = 3
@@ -254,22 +252,3 @@ def _joined(headers: Mapping[str, str]) -> dict[str, str]:
         name = given.lower()
         joined[name] = f"{joined[name]}, {value}" if name in joined else value
     return joined
-
-
-def checked_url(url: str) -> URL:
-    """Return a URL that may be asked for; raise StepError naming the rule that it breaks."""
-    try:
-        parts = urlsplit(url.strip())
-        port = parts.port
-    except ValueError:
-        raise StepError("The URL is not valid.", code="bad_url") from None
-    if parts.scheme.lower() not in ("http", "https"):
-        raise StepError("Only http and https URLs can be called.", code="bad_url")
-    if parts.username or parts.password:
-        raise StepError("A URL must not hold a user name or password: use a header.", code="bad_url")
-    if not parts.hostname or "\\" in url or port == 0:
-        raise StepError("The URL is not valid.", code="bad_url")
-    try:
-        return URL(url.strip())
-    except (ValueError, UnicodeError):
-        raise StepError("The URL is not valid.", code="bad_url") from None

@@ -35,6 +35,7 @@ class Batch:
     waiting: list[Callable[[bool], None]] = field(default_factory=list)  # one a tuple of records
     moves: list[Move] = field(default_factory=list)
     claim: int = 0
+    waited_s: float = 0.0  # that what is claimed has been due for
     claims_suspect: bool = False
     calls: list[Callable[[], None]] = field(default_factory=list)
 
@@ -89,9 +90,9 @@ class DatabaseThread(threading.Thread):
             self._next.moves += moves
             self._has_work.notify()
 
-    def claim(self, slots: int) -> None:
+    def claim(self, slots: int, waited_s: float) -> None:
         with self._has_work:
-            self._next.claim = min(slots, CLAIM_AT_ONCE)
+            self._next.claim, self._next.waited_s = min(slots, CLAIM_AT_ONCE), waited_s
             self._has_work.notify()
 
     def claim_suspect(self) -> None:
@@ -150,13 +151,13 @@ class DatabaseThread(threading.Thread):
         records = [record for group in batch.records for record in group]
         claimed: list[Claimed] = []
         lost: set[uuid.UUID] = set()
-        claims = batch.claims_suspect or (batch.claim and (records or batch.moves or store().may_claim()))
+        claims = batch.claims_suspect or (batch.claim and (records or batch.moves or store().may_claim(batch.waited_s)))
         if records or batch.moves or claims:
             with store().pipeline(is_durable=bool(records or batch.moves)):
                 if records or batch.moves:
                     lost = store().write(self.engine_id, self.shard, records, batch.moves)
                 if batch.claim:
-                    claimed = store().claim(self.engine_id, batch.claim)
+                    claimed = store().claim(self.engine_id, batch.claim, batch.waited_s)
                 if batch.claims_suspect:
                     claimed += store().claim_suspect(self.engine_id)
         self._after(batch, self._works(claimed), lost)
@@ -189,7 +190,7 @@ class DatabaseThread(threading.Thread):
             self._commit_or(single, lambda group=group: self._refuse(group[0].execution))  # type: ignore[misc]
         for move in batch.moves:
             self._commit_or(Batch(moves=[move]), lambda move=move: self._refuse(move.execution))  # type: ignore[misc]
-        self._commit_somehow(Batch(claim=batch.claim, claims_suspect=batch.claims_suspect, calls=batch.calls))
+        self._commit_somehow(replace(batch, records=[], waiting=[], moves=[]))
 
     def _commit_or(self, batch: Batch, otherwise: Callable[[], None]) -> None:
         try:

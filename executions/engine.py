@@ -15,7 +15,8 @@ from collections import deque
 import uvloop
 from django.conf import settings
 
-from connectors.outbound import Outbound, parse_allow
+from connectors.addresses import parse_allow
+from connectors.outbound import Outbound
 from executions import crumb, metrics
 from executions.crumb import WATCH_EVERY_S, Crumb, Holder, held
 from executions.database import DatabaseThread, Work
@@ -27,7 +28,7 @@ from executions.schedules import start_due
 from executions.states import Status, StepStatus
 from executions.store import store
 from executions.store.rows import Claimed, Move, StepRecord
-from executions.turns import Turns
+from executions.turns import OTHERS_TURN_S, Turns, place_of
 from executions.wake import wake_for_work
 from projects.ids import new_id
 
@@ -310,8 +311,8 @@ class Engine:
             condemned = recover(self.id, peers)
             store().join_direct()
             self._soon(self.turns.suspects_may_wait, store().has_suspects())
-        alive = sorted([self.id, *(peer.id for peer in peers if not peer.is_stale)])
-        self.turns.rank, self.turns.engines = alive.index(self.id), len(alive)
+        self.turns.place = place_of(self.id, boot_id(), peers)
+        self.wake.rest_s = 0.0 if self.turns.place.is_first else OTHERS_TURN_S
         if condemned:
             self._soon(self._run_all, self.database.adopt(condemned))
 

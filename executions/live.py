@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from django.db import InterfaceError, OperationalError
@@ -11,7 +12,7 @@ from automations.definition import Definition
 from automations.models import Trigger
 from connectors.call import JSON
 from executions import encoding
-from executions.group_commit import forget_connection
+from executions.group_commit import LONGEST_WAIT_S, Unavailable, forget_connection
 from executions.states import Lane
 from executions.store.rows import DeliveryId, NewExecution
 from projects import secrets
@@ -43,26 +44,39 @@ class LiveTrigger:
 
 
 _triggers: dict[str, LiveTrigger] = {}
+# Of their own: else each of the web server's threads keeps a connection, from the first look that it has ever taken.
+_look_ups = ThreadPoolExecutor(2, thread_name_prefix="trigger-look-up")
 
 
 def find_trigger(uid: str, *, is_fresh: bool = True) -> LiveTrigger | None:
     """Return what is live at a trigger URL, or None when there is nothing.
 
     Not fresh, it may be as old as the last look: accepting notices by `live_rev`, in the transaction that stores;
-    any other answer must be given by a fresh one.
+    any other answer must be given by a fresh one. Raises Unavailable, OperationalError or InterfaceError.
     """
     if not is_fresh and uid in _triggers:
         return _triggers[uid]
     try:
-        live = read_trigger(uid)
-    except (OperationalError, InterfaceError):
-        forget_connection()  # it may have died long before this request
-        live = read_trigger(uid)
+        live = _look_ups.submit(_look_up, uid).result(LONGEST_WAIT_S)
+    except TimeoutError:
+        raise Unavailable from None
     if live is None or live.is_timed:
         _triggers.pop(uid, None)
         return None
     _triggers[uid] = live
     return live
+
+
+def _look_up(uid: str) -> LiveTrigger | None:
+    try:
+        return read_trigger(uid)
+    except (OperationalError, InterfaceError):
+        forget_connection()  # it may have died long before this request
+        try:
+            return read_trigger(uid)
+        except (OperationalError, InterfaceError):
+            forget_connection()
+            raise
 
 
 def read_trigger(uid: str) -> LiveTrigger | None:

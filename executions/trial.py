@@ -23,9 +23,9 @@ from automations.models import Automation, StepTest
 from automations.references import roots
 from automations.samples import TRIGGER, Samples
 from connectors import mapping
+from connectors.addresses import parse_allow
 from connectors.call import JSON, Action, Call, EndExecution, Pause, StepError, StopPartially
 from connectors.conditions import explain, holds
-from connectors.outbound import Outbound, parse_allow
 from connectors.registry import find_action
 from executions import encoding
 from executions.database import variables_of
@@ -142,6 +142,8 @@ async def _called(
     automation: Automation, step: ActionStep, action: Action[Any], model: Any, scope: dict[str, JSON]
 ) -> Outcome:
     """Call the action as an engine would, within the test's time, and put what comes of it into words."""
+    from connectors.outbound import Outbound  # 8 MB that a web process has no use for until somebody tests a step
+
     outbound = Outbound(parse_allow(settings.OUTBOUND_ALLOW))
     call = Call(
         input=model,

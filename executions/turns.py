@@ -4,15 +4,37 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 from executions.database import CLAIM_AT_ONCE, DatabaseThread, Work
 from executions.store import store
+from executions.store.rows import Peer
 
 GATHER_S = 0.003  # between two claims: what comes meanwhile shares the next one
-OTHERS_TURN_S = 0.02  # until an engine looks at what was another one's to claim
+OTHERS_TURN_S = 0.1  # that what is another engine's to claim is left to it
 LOOK_AHEAD_S = 0.05  # after a claim, to see when the next one is due
 LONGEST_DRAIN_S = 10.0  # that a suspect waits for the others to end
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An engine's place among those that live."""
+
+    machine: int = 0
+    machines: int = 1
+    is_first: bool = True  # of its machine: it claims at once, the others what it leaves for a moment
+
+    def has_turn(self, number: int | None) -> bool:
+        return self.is_first and (number is None or number % self.machines == self.machine)
+
+
+def place_of(engine_id: uuid.UUID, boot_id: str, peers: Iterable[Peer]) -> Place:
+    """Machines share what comes; the engines of one do not, as fewer and larger claims cost less."""
+    alive = [peer for peer in peers if not peer.is_stale]
+    machines = sorted({boot_id, *(peer.boot_id for peer in alive)})
+    mates = [peer.id for peer in alive if peer.boot_id == boot_id]
+    return Place(machines.index(boot_id), len(machines), engine_id < min(mates, default=engine_id) or not mates)
 
 
 class Turns:
@@ -23,7 +45,7 @@ class Turns:
         self.load = load  # how many slots are taken
         self.database = database
         self.loop = asyncio.get_running_loop()
-        self.rank, self.engines = 0, 1  # this engine among those that live
+        self.place = Place()
         self.is_over = False
         self._asked = 0  # of a claim under way
         self._is_for_suspect = False
@@ -38,7 +60,7 @@ class Turns:
 
     def rung(self, number: int | None) -> None:
         """Ask when it is this engine's turn to claim what has come; else a little later, in case it is still there."""
-        if number is None or number % self.engines == self.rank:
+        if self.place.has_turn(number):
             self.ask()
         else:
             self._ask_at(self.loop.time() + OTHERS_TURN_S)
@@ -59,7 +81,7 @@ class Turns:
         if self._is_for_suspect:
             self.database.claim_suspect()
         else:
-            self.database.claim(self._asked)
+            self.database.claim(self._asked, 0.0 if self.place.is_first else OTHERS_TURN_S)
 
     def claimed(self, works: Sequence[Work]) -> None:
         """Take note of what a claim brought; the engine runs it already."""

@@ -34,6 +34,7 @@ class Wake(threading.Thread):
         super().__init__(name=f"wake-{channel}", daemon=True)
         self.channel = channel
         self.on_wake = on_wake
+        self.rest_s = 0.0  # after each call, for one who need not hear everything
         self.stopping = threading.Event()
 
     def run(self) -> None:
@@ -59,6 +60,7 @@ class Wake(threading.Thread):
         while not self.stopping.is_set():
             numbers = [_number(found.payload) for found in raw.notifies(timeout=LONGEST_SLEEP_S, stop_after=1)]
             self.on_wake(numbers[0] if len(numbers) == 1 else None)
+            self.stopping.wait(self.rest_s)
 
     def _watch_data_version(self) -> None:
         connection.ensure_connection()
@@ -73,6 +75,7 @@ class Wake(threading.Thread):
                 if number is not None or version != seen or now - woken_at > LONGEST_SLEEP_S:
                     seen, woken_at = version, now
                     self.on_wake(number)
+                    self.stopping.wait(self.rest_s)
         finally:
             bell.close()
 

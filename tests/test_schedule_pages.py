@@ -13,7 +13,7 @@ from django.test import Client
 from django.utils import timezone
 
 from automations.models import Automation, NotReady, Schedule, Trigger
-from executions.live import find_trigger
+from executions.live import read_trigger
 from tests.test_builder import Pages
 
 DAILY = {"unit": "days", "interval": "1", "at": "09:30", "time_zone": "Europe/Berlin", "missed": "all"}
@@ -194,6 +194,6 @@ def test_a_trigger_of_another_kind_starts_nothing_until_it_is_published(timed: P
     timed.post("trigger/replace/", {"event": "http.request"})
 
     new = timed.automation.trigger
-    found = find_trigger(new.uid if new else "")
+    found = read_trigger(new.uid if new else "")
     assert found is not None
     assert not found.is_active

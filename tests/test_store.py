@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import psycopg
 import pytest
 from django.db import IntegrityError, connection
 
@@ -20,7 +19,7 @@ from executions.store import store
 from executions.store.rows import Claimed, Move, StepRecord
 from projects.ids import made_at, new_id
 from projects.models import UsageMonth
-from tests.support.cut import CutAtCommit
+from tests.support.cut import CutAtCommit, end_connections
 
 RUNNING = 120
 
@@ -72,22 +71,15 @@ def test_what_was_committed_is_accepted_once_when_the_answer_is_lost(automation:
 def test_a_request_is_accepted_when_the_connection_died_before_it(automation: Automation) -> None:
     assert automation.trigger
     uid = automation.trigger.uid
-    end_connection()
+    assert find_trigger(uid)  # so that there is a connection to lose
+    end_connections()
     live = find_trigger(uid)
     assert live
     new = new_execution(live, {"body": {}})
-    end_connection()
+    end_connections()
 
     assert intake.write([new]) == [new.id]
     assert Execution.objects.count() == 1
-
-
-def end_connection() -> None:
-    """Have the server end this thread's connection, as a restart would, while nobody uses it."""
-    connection.ensure_connection()
-    parameters = connection.get_connection_params()
-    with psycopg.connect(**{key: parameters[key] for key in ("dbname", "user", "host", "port")}) as other:
-        other.execute("SELECT pg_terminate_backend(%s, 5000)", [connection.connection.info.backend_pid])
 
 
 @pytest.mark.django_db

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import OperationalError, connection
+from django.db import connection
 
 from automations.models import Automation
 from executions.models import Execution, Outcome, Receipt, StepRun
+from tests.support.cut import end_connections
 from tests.support.door import JSON, Reply, send, url_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -335,13 +336,19 @@ def test_request_over_the_hard_limit_is_refused_with_a_receipt(automation: Autom
     assert Execution.objects.count() == 1
 
 
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no server that could be away")
 def test_database_away_answers_503(automation: Automation) -> None:
-    def away(*_: Any) -> Any:
-        raise OperationalError("the database is away")
-
-    path = "/automations-api/run/" + "1" * 32
-    with connection.execute_wrapper(away):
+    settings = connection.settings_dict
+    port = settings["PORT"]
+    path = PREFIX + "1" * 32
+    assert send(path, b"{}").status == 404
+    end_connections()
+    settings["PORT"] = 1
+    try:
         reply = send(path, b"{}")
+    finally:
+        connection.close()
+        settings["PORT"] = port
 
     assert (reply.status, reply.code, reply.headers["retry-after"]) == (503, "unavailable", "5")
 

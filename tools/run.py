@@ -23,9 +23,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from agentos_site.keys import create_missing, data_dir  # noqa: E402  (the checkout is not installed)
+from agentos_site.web import HOST, PORT  # noqa: E402
 
-HOST = os.environ.get("HOST") or "127.0.0.1"
-PORT = int(os.environ.get("PORT") or "8000")
 DRAIN_S = 19.5  # above settings.ENGINE_DRAIN_S: an engine gives back what it could not end
 TICK_S = 0.1
 STOPPED_BY_SIGNAL = 128
@@ -48,7 +47,7 @@ def main() -> int:
     try:
         check_port()
         demo = prepare()
-        children["web"] = start(web())
+        children["web"] = start([sys.executable, "-m", "agentos_site.web"])
         children["cluster"] = start(manage("qcluster"))
         wait_until_ready(children)
         say(demo)
@@ -132,16 +131,6 @@ def run(command: list[str]) -> str:
 
 def manage(*arguments: str) -> list[str]:
     return [sys.executable, "manage.py", *arguments]
-
-
-def web() -> list[str]:
-    # One process: group commit likes company, and a second one would share the same cores with the cluster.
-    return [
-        sys.executable, "-m", "granian", "--interface", "wsgi", "--host", HOST, "--port", str(PORT), "--http", "1",
-        "--no-ws", "--workers", "1", "--blocking-threads", "64", "--backlog", "2048", "--respawn-failed-workers",
-        "--workers-kill-timeout", str(int(DRAIN_S) - 4), "--http1-header-read-timeout", "10000", "--log-level", "error",
-        "agentos_site.wsgi:application",
-    ]  # fmt: skip
 
 
 def start(command: list[str]) -> subprocess.Popen[bytes]:

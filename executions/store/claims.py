@@ -27,15 +27,18 @@ STARTING = "status = 1, engine_id = %s, claim = claim + 1, rev = rev + 1, reason
 
 class Claims(Throttle):
     @abstractmethod
-    def start_due(self, engine_id: uuid.UUID, limit: int) -> Answer:
+    def start_due(self, engine_id: uuid.UUID, limit: int, waited_s: float) -> Answer:
         """Start the executions whose turn it is, sync lane first, then by due time; answers CLAIM_COLUMNS."""
 
-    def may_claim(self) -> bool:
-        """Look whether anything is due, where that is cheaper than to claim nothing."""
-        return True
+    def may_claim(self, waited_s: float) -> bool:
+        """Look whether anything is due for so long, as that is cheaper than to claim nothing."""
+        due = f"SELECT 1 FROM executions_execution WHERE {DUE} AND lane < 2 AND run_at <= {self.due_ago}"
+        throttled = "SELECT 1 FROM executions_execution WHERE status = 0 AND lane = 2"
+        return bool(self.ask(f"SELECT EXISTS ({due}) OR EXISTS ({throttled})", [waited_s])()[0][0])
 
-    def claim(self, engine_id: uuid.UUID, limit: int) -> list[Claimed]:
-        started, ready = self.start_due(engine_id, limit), self.ready_organizations()
+    def claim(self, engine_id: uuid.UUID, limit: int, waited_s: float = 0.0) -> list[Claimed]:
+        """Take up to so many of those that have been due for so long."""
+        started, ready = self.start_due(engine_id, limit, waited_s), self.ready_organizations()
         rows = started()
         rows += self.claim_throttled(engine_id, ready(), limit - len(rows))
         return self.loaded(rows)

@@ -41,6 +41,7 @@ class Dialect(ABC):
     now: str  # the database's clock, as SQL
     this_minute: str
     seconds_ago: str  # a moment, from a parameter
+    due_ago: str  # the same, to compare with an index
 
     @abstractmethod
     def seconds_since(self, moment: str) -> str:

@@ -46,6 +46,7 @@ def column_types(table: str) -> dict[str, str]:
 class PostgreSQLStore(Store):
     now = "now()"
     seconds_ago = "clock_timestamp() - make_interval(secs => %s::float8)"
+    due_ago = "now() - make_interval(secs => %s::float8)"  # stable, so an index can be searched for it
     lock_paces = "FOR UPDATE OF p SKIP LOCKED"
     lock_schedules = "FOR UPDATE SKIP LOCKED"
     this_minute = "date_trunc('minute', now())"
@@ -110,9 +111,13 @@ class PostgreSQLStore(Store):
         # Not `= ANY(%s)`: a join prunes partitions row by row, whatever the kept plan.
         return f"{column} IN (SELECT unnest(%s::uuid[]))", [list(ids)]
 
-    def start_due(self, engine_id: uuid.UUID, limit: int) -> Answer:
-        due = f"{DUE} AND lane < 2 AND run_at <= now() ORDER BY lane, run_at, id LIMIT %s FOR UPDATE SKIP LOCKED"
-        return self._start(engine_id, due, [limit])
+    def may_claim(self, waited_s: float) -> bool:
+        return not waited_s or super().may_claim(waited_s)  # who is rung for has something to claim
+
+    def start_due(self, engine_id: uuid.UUID, limit: int, waited_s: float) -> Answer:
+        due = f"{DUE} AND lane < 2 AND run_at <= {self.due_ago}"
+        order = "ORDER BY lane, run_at, id LIMIT %s FOR UPDATE SKIP LOCKED"
+        return self._start(engine_id, f"{due} {order}", [waited_s, limit])
 
     def start_suspect(self, engine_id: uuid.UUID) -> Answer:
         return self._start(engine_id, f"{SUSPECTS} ORDER BY run_at LIMIT 1 FOR UPDATE SKIP LOCKED", [])

@@ -31,6 +31,7 @@ LONGEST_VALUES = 128  # rows of one statement
 class SQLiteStore(Store):
     now = "strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now')"
     seconds_ago = "strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now', '-' || %s || ' seconds')"
+    due_ago = seconds_ago
     lock_paces = ""
     lock_schedules = ""
     this_minute = "strftime('%%Y-%%m-%%d %%H:%%M:00.000000', 'now')"
@@ -106,15 +107,9 @@ class SQLiteStore(Store):
         values = [value.hex for value in ids]
         return f"{column} IN ({', '.join(['%s'] * len(values))})", values
 
-    def may_claim(self) -> bool:
-        """Look before taking the write lock."""
-        due = f"SELECT 1 FROM executions_execution WHERE {DUE} AND lane < 2 AND run_at <= {self.now}"
-        throttled = "SELECT 1 FROM executions_execution WHERE status = 0 AND lane = 2"
-        return bool(self.ask(f"SELECT EXISTS ({due}) OR EXISTS ({throttled})")()[0][0])
-
-    def start_due(self, engine_id: uuid.UUID, limit: int) -> Answer:
-        due = f"{DUE} AND lane < 2 AND run_at <= {self.now} ORDER BY lane, run_at, id LIMIT %s"
-        return self._start(engine_id, due, [limit])
+    def start_due(self, engine_id: uuid.UUID, limit: int, waited_s: float) -> Answer:
+        due = f"{DUE} AND lane < 2 AND run_at <= {self.due_ago} ORDER BY lane, run_at, id LIMIT %s"
+        return self._start(engine_id, due, [waited_s, limit])
 
     def start_suspect(self, engine_id: uuid.UUID) -> Answer:
         return self._start(engine_id, f"{SUSPECTS} ORDER BY run_at LIMIT 1", [])

@@ -8,8 +8,9 @@ from typing import Any
 
 from aiohttp import web
 
+from connectors.addresses import parse_allow
 from connectors.call import JSON, Call, Message
-from connectors.outbound import Outbound, parse_allow
+from connectors.outbound import Outbound
 from connectors.registry import find_action
 
 LOOPBACK = parse_allow("127.0.0.0/8")

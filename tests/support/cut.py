@@ -1,4 +1,4 @@
-"""A way to a PostgreSQL server that is cut at the worst moment."""
+"""A PostgreSQL server whose connections end at the worst moment."""
 
 from __future__ import annotations
 
@@ -6,6 +6,20 @@ import socket
 import threading
 from contextlib import suppress
 from typing import Self
+
+import psycopg
+from django.db import connection
+
+
+def end_connections() -> None:
+    """Have the server end all connections to this database, as a restart would, while nobody uses them."""
+    connection.ensure_connection()
+    parameters = connection.get_connection_params()
+    with psycopg.connect(**{key: parameters[key] for key in ("dbname", "user", "host", "port")}) as other:
+        other.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
 
 
 class CutAtCommit:

@@ -141,11 +141,7 @@ class Installation:
         return process
 
     def _launch_web(self) -> Process:
-        command = [
-            sys.executable, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(self.port),
-            "--workers", "1", "--blocking-threads", "64", "--http", "1", "--no-ws", "--workers-kill-timeout", "5",
-            "agentos_site.wsgi:application",
-        ]  # fmt: skip
+        command = [sys.executable, "-m", "agentos_site.web"]
         return Process(command, environment=self.environment, log=self.directory / "web.log")
 
     def _launch_cluster(self, log: str) -> Process:
