@@ -71,7 +71,7 @@ class DatabaseThread(threading.Thread):
         self.owned: dict[uuid.UUID, Claimed] = {}
         self.definitions: dict[uuid.UUID, Definition | None] = {}
         self.variables: dict[uuid.UUID, tuple[list[VariableRow], Variables]] = {}
-        self._next = Batch()
+        self.gathered = Batch()
         self._has_work = threading.Condition()
         self._is_stopping = False
         self._must_reconcile = False
@@ -81,30 +81,30 @@ class DatabaseThread(threading.Thread):
     def record(self, records: list[StepRecord], when_durable: Callable[[bool], None]) -> None:
         """Store records; `when_durable` gets whether the execution was still ours."""
         with self._has_work:
-            self._next.records.append(tuple(records))
-            self._next.waiting.append(when_durable)
+            self.gathered.records.append(tuple(records))
+            self.gathered.waiting.append(when_durable)
             self._has_work.notify()
 
     def move(self, moves: list[Move]) -> None:
         with self._has_work:
-            self._next.moves += moves
+            self.gathered.moves += moves
             self._has_work.notify()
 
     def claim(self, slots: int, waited_s: float) -> None:
         with self._has_work:
-            self._next.claim, self._next.waited_s = min(slots, CLAIM_AT_ONCE), waited_s
+            self.gathered.claim, self.gathered.waited_s = min(slots, CLAIM_AT_ONCE), waited_s
             self._has_work.notify()
 
     def claim_suspect(self) -> None:
         """Claim one of those that must run alone."""
         with self._has_work:
-            self._next.claims_suspect = True
+            self.gathered.claims_suspect = True
             self._has_work.notify()
 
     def call(self, function: Callable[[], None]) -> None:
         """Run something else between two commits, with a connection that is known to work."""
         with self._has_work:
-            self._next.calls.append(function)
+            self.gathered.calls.append(function)
             self._has_work.notify()
 
     def stop(self) -> None:
@@ -122,9 +122,9 @@ class DatabaseThread(threading.Thread):
 
     def _take(self) -> Batch | None:
         with self._has_work:
-            while not self._next and not self._is_stopping:
+            while not self.gathered and not self._is_stopping:
                 self._has_work.wait()
-            batch, self._next = self._next, Batch()
+            batch, self.gathered = self.gathered, Batch()
             return batch if batch or not self._is_stopping else None
 
     def _commit_somehow(self, batch: Batch) -> None:

@@ -8,9 +8,7 @@ import logging
 import os
 import resource
 import threading
-import time
 import uuid
-from collections import deque
 
 import uvloop
 from django.conf import settings
@@ -18,12 +16,13 @@ from django.conf import settings
 from connectors.addresses import parse_allow
 from connectors.outbound import Outbound
 from executions import crumb, metrics
-from executions.crumb import WATCH_EVERY_S, Crumb, Holder, held
+from executions.crumb import WATCH_EVERY_S, Crumb, Holder
 from executions.database import DatabaseThread, Work
 from executions.machine import boot_id, host_name
 from executions.mail import DjangoMail
 from executions.recovery import recover
 from executions.runner import Fenced, Runner
+from executions.running import Running
 from executions.schedules import start_due
 from executions.states import Status, StepStatus
 from executions.store import store
@@ -35,7 +34,6 @@ from projects.ids import new_id
 logger = logging.getLogger(__name__)
 
 BEAT_S = 2.0
-TURN_S = 0.02  # after which executions that start leave the loop to others for a moment
 ABANDONED_LIMIT = 8  # threads that nobody waits for any more
 LOOK_S = 1.0  # after which a schedule that was made or changed meanwhile is seen
 SHARDS = 16  # of the usage counters: engines do not wait for each other's rows
@@ -47,8 +45,6 @@ class Engine:
     def __init__(self) -> None:
         self.id = new_id()
         self.slots: int = settings.ENGINE_SLOTS
-        self.waiting: deque[Work] = deque()  # claimed, about to run
-        self.running: dict[uuid.UUID, asyncio.Task[None]] = {}
         self.is_stopping = False
         self.must_restart = False
         self.crumb = Crumb(self.id)
@@ -56,7 +52,6 @@ class Engine:
         self.database = DatabaseThread(self.id, self.id.int % SHARDS, self._claimed_in_thread, self._lost_in_thread)
         self.wake = wake_for_work(self._woken_in_thread)
         self.schedule_in = LOOK_S
-        self.ended: list[Move] = []
 
     def start(self) -> None:
         """Start the engine in a daemon thread of this process."""
@@ -90,7 +85,8 @@ class Engine:
         self.stop_requested = asyncio.Event()
         self.outbound = Outbound(parse_allow(settings.OUTBOUND_ALLOW))
         self.mail = DjangoMail()
-        self.turns = Turns(self.slots, self._load, self.database)
+        self.turns = Turns(self.slots, lambda: len(self.running), self.database)
+        self.running = Running(self.crumb, self._move_of, self.database.move, self.turns.freed)
         self.database.start()
         await self._in_database(self._register)
         self.wake.start()
@@ -98,7 +94,7 @@ class Engine:
         beats = [asyncio.create_task(beat()) for beat in (self._beat, self._keep_schedules)]
         logger.info("engine %s runs, %s slots", self.id, self.slots)
         await self.stop_requested.wait()
-        await self._drain()
+        await self.running.drain(settings.ENGINE_DRAIN_S - 2)
         for beat in beats:
             beat.cancel()
         self.database.call(metrics.save)
@@ -112,16 +108,8 @@ class Engine:
         logger.info("engine %s stopped", self.id)
 
     def _stop_claiming(self) -> None:
-        self.is_stopping = self.turns.is_over = True
+        self.is_stopping = self.turns.is_over = self.running.is_over = True
         self.stop_requested.set()
-
-    async def _drain(self) -> None:
-        if self.running:
-            await asyncio.wait(self.running.values(), timeout=settings.ENGINE_DRAIN_S - 2)
-        for task in list(self.running.values()):
-            task.cancel()
-        if self.running:
-            await asyncio.wait(list(self.running.values()), timeout=2)
 
     # --- claiming
 
@@ -132,49 +120,15 @@ class Engine:
         self._soon(self._begin, works)
 
     def _lost_in_thread(self, execution_ids: list[uuid.UUID]) -> None:
-        self._soon(self._drop, execution_ids)
-
-    def _drop(self, execution_ids: list[uuid.UUID]) -> None:
-        """Stop running what is no longer ours; somebody else goes on, or we do after the next claim."""
-        lost = set(execution_ids)
-        dropped = [work.execution.id for work in self.waiting if work.execution.id in lost]
-        self.waiting = deque(work for work in self.waiting if work.execution.id not in lost)
-        for execution_id in dropped:
-            self.turns.freed(execution_id)  # it may be the suspect that has the engine to itself
-        for execution_id in lost:
-            if task := self.running.get(execution_id):
-                task.cancel()
-
-    def _load(self) -> int:
-        return len(self.waiting) + len(self.running)
+        self._soon(self.running.drop, execution_ids)
 
     def _soon(self, function: object, *arguments: object) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: the engine has ended
             self.loop.call_soon_threadsafe(function, *arguments)  # type: ignore[arg-type]
 
     def _begin(self, works: list[Work]) -> None:
-        self._run_all(works)
+        self.running.run(works)
         self.turns.claimed(works)
-
-    def _run_all(self, works: list[Work]) -> None:
-        if not self.waiting:
-            self.loop.call_soon(self._run_waiting)
-        self.waiting += works
-
-    def _run_waiting(self) -> None:
-        """Run one after the other up to where it waits, which most never do; others get the loop in between.
-
-        What an engine that stops has not begun is given back with the rest.
-        """
-        turn_ends = time.monotonic() + TURN_S
-        while self.waiting and not self.is_stopping:
-            if time.monotonic() > turn_ends:
-                self.loop.call_soon(self._run_waiting)
-                return
-            work = self.waiting.popleft()
-            task = asyncio.Task(self._execute(work), loop=self.loop, eager_start=True)
-            if not task.done():
-                self.running[work.execution.id] = task
 
     # --- schedules
 
@@ -190,18 +144,6 @@ class Engine:
         self.schedule_in = LOOK_S if due_in is None else min(LOOK_S, due_in)
 
     # --- running
-
-    async def _execute(self, work: Work) -> None:
-        execution = work.execution
-        try:
-            holder = Holder(self.crumb, execution.id)
-            move = await held(self._move_of(work, holder), holder)
-            if move is not None:
-                self._hand_over(move)
-        finally:
-            if self.running.get(execution.id) is asyncio.current_task():  # not the task of a later claim of the same
-                del self.running[execution.id]
-            self.turns.freed(execution.id)
 
     async def _move_of(self, work: Work, holder: Holder) -> Move | None:
         """Return how the execution leaves Running, or None when it is no longer ours or the engine stops."""
@@ -239,16 +181,6 @@ class Engine:
     def _crashed(self, execution: Claimed) -> Move:
         logger.exception("execution %s failed inside the engine", execution.id)
         return _failed(execution, "internal_error", "An error inside AgentOS; its log has the details.")
-
-    def _hand_over(self, move: Move) -> None:
-        """Give all that end in one round of the loop to the database at once."""
-        self.ended.append(move)
-        if len(self.ended) == 1:
-            self.loop.call_soon(self._hand_all_over)
-
-    def _hand_all_over(self) -> None:
-        moves, self.ended = self.ended, []
-        self.database.move(moves)
 
     async def durable(self, execution: Claimed, records: list[StepRecord]) -> None:
         """Be the runner's journal."""
@@ -303,7 +235,7 @@ class Engine:
         """In the database thread: renew the lease and recover what dead engines held."""
         with store().transaction():
             rss_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-            kept = store().beat(self.id, running=self._load(), rss_kb=rss_kb, is_stopping=self.is_stopping)
+            kept = store().beat(self.id, running=len(self.running), rss_kb=rss_kb, is_stopping=self.is_stopping)
             if not kept:
                 logger.error("engine %s lost its lease: this worker ends", self.id)
                 os._exit(1)
@@ -314,7 +246,7 @@ class Engine:
         self.turns.place = place_of(self.id, boot_id(), peers)
         self.wake.rest_s = 0.0 if self.turns.place.is_first else OTHERS_TURN_S
         if condemned:
-            self._soon(self._run_all, self.database.adopt(condemned))
+            self._soon(self.running.run, self.database.adopt(condemned))
 
 
 def _failed(execution: Claimed, code: str, reason: str) -> Move:

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -351,6 +353,26 @@ def test_database_away_answers_503(automation: Automation) -> None:
         settings["PORT"] = port
 
     assert (reply.status, reply.code, reply.headers["retry-after"]) == (503, "unavailable", "5")
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no server that counts its connections")
+def test_strangers_do_not_cost_a_connection_each() -> None:
+    def ask(number: int) -> int:
+        together.wait()
+        return send(PREFIX + f"{number:032x}", b"{}").status
+
+    def connections() -> int:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()")
+            return int(cursor.fetchone()[0])
+
+    before, together = connections(), threading.Barrier(20)
+    with ThreadPoolExecutor(20) as strangers:
+        answers = list(strangers.map(ask, range(20)))
+        more = connections() - before
+
+    assert answers == [404] * 20
+    assert more <= 2
 
 
 # --- the documentation

@@ -1,0 +1,114 @@
+"""Which engine claims, and what becomes of claims that are lost before they begin."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from executions.crumb import Crumb, Holder
+from executions.database import Batch, DatabaseThread, Work
+from executions.runner import Variables
+from executions.running import Running
+from executions.states import Lane
+from executions.store.rows import Claimed, Move, Peer
+from executions.turns import Place, Turns, place_of
+from projects.ids import new_id
+from tests.support.automations import AUTOMATIONS, make
+from tests.support.installation import Installation, copy_of
+from tests.support.processes import until
+
+A, B, C, D = (uuid.UUID(int=number) for number in (1, 2, 3, 4))
+
+
+def peer(id: uuid.UUID, boot_id: str, *, is_stale: bool = False) -> Peer:
+    return Peer(id=id, host="any", boot_id=boot_id, pid=1, is_stale=is_stale)
+
+
+PLACES = {
+    "alone": ([], Place()),
+    "the older of two on one machine": ([peer(C, "x")], Place()),
+    "the younger of two on one machine": ([peer(A, "x")], Place(is_first=False)),
+    "beside a dead one": ([peer(A, "x", is_stale=True)], Place()),
+    "with another machine": ([peer(A, "y")], Place(machine=0, machines=2)),
+    "with others on both machines": ([peer(A, "w"), peer(C, "x"), peer(D, "w")], Place(machine=1, machines=2)),
+}
+
+
+@pytest.mark.parametrize(("peers", "place"), PLACES.values(), ids=PLACES)
+def test_an_engines_place_among_the_others(peers: list[Peer], place: Place) -> None:
+    assert place_of(B, "x", peers) == place
+
+
+def test_every_number_rings_for_one_machine() -> None:
+    places = [Place(machine=machine, machines=3) for machine in range(3)]
+
+    assert all(sum(place.has_turn(number) for place in places) == 1 for number in range(256))
+    assert all(place.has_turn(None) for place in places)
+    assert not Place(is_first=False).has_turn(None)
+
+
+@pytest.fixture(scope="module")
+def pair(template: Installation, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """Return an installation with two workers, whose engines know each other."""
+    with copy_of(template, tmp_path_factory.mktemp("pair"), WORKERS="2") as copy:
+        copy.start()
+        until(lambda: len(beaten(copy)) == 2, what="both engines have beaten")
+        yield copy
+
+
+def beaten(installation: Installation) -> list[int]:
+    """Return the pids of the engines that have beaten since they began, and so know their peers; the first first."""
+    return [
+        row["pid"]
+        for row in installation.query("SELECT pid, started_at, beat_at FROM executions_engine ORDER BY id")
+        if row["beat_at"] > row["started_at"]
+    ]
+
+
+def test_what_the_first_engine_leaves_the_other_one_of_its_machine_runs(pair: Installation) -> None:
+    made = make(pair, AUTOMATIONS)
+    first, _ = beaten(pair)
+
+    os.kill(first, signal.SIGSTOP)
+    try:
+        execution = made.wait(made.start("transform"), within=5)  # long before the lease of the first one ends
+    finally:
+        os.kill(first, signal.SIGCONT)
+
+    assert execution["claim"] == 1
+
+
+def test_a_suspect_that_is_lost_before_it_begins_frees_the_engine() -> None:
+    execution = Claimed(
+        id=new_id(), organization_id=A, project_id=A, automation_id=A, version_id=A, lane=Lane.DIRECT, attempt=1,
+        claim=1, deaths=2, suspicion=2, time_limit_s=300, ran_ms=0, is_counted=False,
+    )  # fmt: skip
+    begun: list[uuid.UUID] = []
+
+    async def never(work: Work, _: Holder) -> Move | None:
+        begun.append(work.execution.id)
+        return None
+
+    async def lose() -> tuple[bool, bool]:
+        database = DatabaseThread(new_id(), 0, lambda _: None, lambda _: None)
+        turns = Turns(10, lambda: len(running), database)
+        running = Running(Crumb(new_id()), never, database.move, turns.freed)
+        turns.suspects_may_wait(True)
+        turns.ask()
+        was_asked_for, database.gathered = database.gathered.claims_suspect, Batch()
+        running.run([Work(execution, None, Variables())])
+        turns.claimed([Work(execution, None, Variables())])
+        running.drop([execution.id])
+        await asyncio.sleep(0.01)  # more than the time between two claims
+        return was_asked_for, database.gathered.claims_suspect
+
+    was_asked_for, asks_again = asyncio.run(lose())
+
+    assert was_asked_for
+    assert asks_again
+    assert begun == []
