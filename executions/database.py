@@ -23,7 +23,6 @@ from projects.secrets import UnreadableSecret, decrypt
 
 logger = logging.getLogger(__name__)
 
-CLAIM_AT_ONCE = 200  # so that several engines share the work
 LONGEST_BACKOFF_S = 2.0
 
 
@@ -92,7 +91,7 @@ class DatabaseThread(threading.Thread):
 
     def claim(self, slots: int, waited_s: float) -> None:
         with self._has_work:
-            self.gathered.claim, self.gathered.waited_s = min(slots, CLAIM_AT_ONCE), waited_s
+            self.gathered.claim, self.gathered.waited_s = slots, waited_s
             self._has_work.notify()
 
     def claim_suspect(self) -> None:

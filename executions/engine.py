@@ -27,7 +27,7 @@ from executions.schedules import start_due
 from executions.states import Status, StepStatus
 from executions.store import store
 from executions.store.rows import Claimed, Move, StepRecord
-from executions.turns import OTHERS_TURN_S, Turns, place_of
+from executions.turns import Turns, place_of
 from executions.wake import wake_for_work
 from projects.ids import new_id
 
@@ -85,8 +85,8 @@ class Engine:
         self.stop_requested = asyncio.Event()
         self.outbound = Outbound(parse_allow(settings.OUTBOUND_ALLOW))
         self.mail = DjangoMail()
-        self.turns = Turns(self.slots, lambda: len(self.running), self.database)
-        self.running = Running(self.crumb, self._move_of, self.database.move, self.turns.freed)
+        self.turns = Turns(self.slots, lambda: len(self.running), lambda: self.running.is_behind, self.database)
+        self.running = Running(self.crumb, self._move_of, self.database.move, self.turns.begun, self.turns.freed)
         self.database.start()
         await self._in_database(self._register)
         self.wake.start()
@@ -244,7 +244,7 @@ class Engine:
             store().join_direct()
             self._soon(self.turns.suspects_may_wait, store().has_suspects())
         self.turns.place = place_of(self.id, boot_id(), peers)
-        self.wake.rest_s = 0.0 if self.turns.place.is_first else OTHERS_TURN_S
+        self.wake.rest_s = self.turns.place.patience_s
         if condemned:
             self._soon(self.running.run, self.database.adopt(condemned))
 

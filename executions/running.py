@@ -20,7 +20,7 @@ class Running:
     """Runs each execution in a task of its own; its length is the number of slots that are taken.
 
     `move_of` runs one and returns how it leaves Running, or None when it is no longer ours; `hand_over` gets what all
-    of them that end in one round of the loop made, and `on_freed` hears of each slot.
+    of them that end in one round of the loop made; `on_begun` hears when none waits any more, `on_freed` of each slot.
     """
 
     def __init__(
@@ -28,11 +28,13 @@ class Running:
         crumb: Crumb,
         move_of: Callable[[Work, Holder], Coroutine[Any, Any, Move | None]],
         hand_over: Callable[[list[Move]], None],
+        on_begun: Callable[[], None],
         on_freed: Callable[[uuid.UUID], None],
     ) -> None:
         self.crumb = crumb
         self.move_of = move_of
         self.hand_over = hand_over
+        self.on_begun = on_begun
         self.on_freed = on_freed
         self.loop = asyncio.get_running_loop()
         self.is_over = False  # nothing begins any more; what has not is given back with the rest
@@ -42,6 +44,10 @@ class Running:
 
     def __len__(self) -> int:
         return len(self._waiting) + len(self._tasks)
+
+    @property
+    def is_behind(self) -> bool:
+        return bool(self._waiting)
 
     def run(self, works: Iterable[Work]) -> None:
         if not self._waiting:
@@ -79,6 +85,7 @@ class Running:
             task = asyncio.Task(self._execute(work), loop=self.loop, eager_start=True)
             if not task.done():
                 self._tasks[work.execution.id] = task
+        self.on_begun()
 
     async def _execute(self, work: Work) -> None:
         execution_id = work.execution.id

@@ -7,10 +7,12 @@ import uuid
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from executions.database import CLAIM_AT_ONCE, DatabaseThread, Work
+from executions.database import DatabaseThread, Work
 from executions.store import store
 from executions.store.rows import Peer
 
+MOST, FEWEST = 200, 8  # that one claim takes: as many as begin within BEGIN_S, so that other engines get the rest
+BEGIN_S = 0.1
 GATHER_S = 0.003  # between two claims: what comes meanwhile shares the next one
 OTHERS_TURN_S = 0.1  # that what is another engine's to claim is left to it
 LOOK_AHEAD_S = 0.05  # after a claim, to see when the next one is due
@@ -25,6 +27,11 @@ class Place:
     machines: int = 1
     is_first: bool = True  # of its machine: it claims at once, the others what it leaves for a moment
 
+    @property
+    def patience_s(self) -> float:
+        """How long something has to be due before this engine claims it."""
+        return 0.0 if self.is_first else OTHERS_TURN_S
+
     def has_turn(self, number: int | None) -> bool:
         return self.is_first and (number is None or number % self.machines == self.machine)
 
@@ -34,20 +41,26 @@ def place_of(engine_id: uuid.UUID, boot_id: str, peers: Iterable[Peer]) -> Place
     alive = [peer for peer in peers if not peer.is_stale]
     machines = sorted({boot_id, *(peer.boot_id for peer in alive)})
     mates = [peer.id for peer in alive if peer.boot_id == boot_id]
-    return Place(machines.index(boot_id), len(machines), engine_id < min(mates, default=engine_id) or not mates)
+    return Place(machines.index(boot_id), len(machines), all(engine_id < mate for mate in mates))
 
 
 class Turns:
     """Asks the database thread, at most one claim at a time; a suspect gets the engine to itself."""
 
-    def __init__(self, slots: int, load: Callable[[], int], database: DatabaseThread) -> None:
+    def __init__(
+        self, slots: int, load: Callable[[], int], is_behind: Callable[[], bool], database: DatabaseThread
+    ) -> None:
         self.slots = slots
         self.load = load  # how many slots are taken
+        self.is_behind = is_behind  # some that are claimed have not begun: the next ones are better off elsewhere
         self.database = database
         self.loop = asyncio.get_running_loop()
         self.place = Place()
         self.is_over = False
+        self._at_once = FEWEST
         self._asked = 0  # of a claim under way
+        self._had_more = False  # than the last claim took
+        self._claimed_at = 0.0
         self._is_for_suspect = False
         self._may_have_more = False
         self._next_claim_at = 0.0
@@ -72,21 +85,21 @@ class Turns:
             self._ask_at(self._next_claim_at)
             return
         is_draining = self._suspects_wait and load > 0 and now < self._drained_by
-        if self.is_over or self._asked or self._solo or load >= self.slots or is_draining:
+        if self.is_over or self._asked or self._solo or load >= self.slots or self.is_behind() or is_draining:
             self._may_have_more = True
             return
         self._may_have_more, self._next_claim_at = False, now + GATHER_S
         self._is_for_suspect = self._suspects_wait
-        self._asked = 1 if self._is_for_suspect else min(self.slots - load, CLAIM_AT_ONCE)
+        self._asked = 1 if self._is_for_suspect else min(self.slots - load, self._at_once)
         if self._is_for_suspect:
             self.database.claim_suspect()
         else:
-            self.database.claim(self._asked, 0.0 if self.place.is_first else OTHERS_TURN_S)
+            self.database.claim(self._asked, self.place.patience_s)
 
     def claimed(self, works: Sequence[Work]) -> None:
         """Take note of what a claim brought; the engine runs it already."""
         is_all = len(works) < self._asked  # fewer than asked for were all there were: the next ones ring
-        self._asked = 0
+        self._asked, self._had_more, self._claimed_at = 0, not is_all, self.loop.time()
         if self._is_for_suspect:
             self._suspects_wait, self._is_for_suspect, is_all = bool(works), False, False
             self._solo = works[0].execution.id if works else None
@@ -101,6 +114,15 @@ class Turns:
             self._solo = None
             self.ask()
         elif self._may_have_more and self.load() <= self.slots // 2:
+            self.ask()
+
+    def begun(self) -> None:
+        """Take note that all that was claimed has begun, and how long that took."""
+        if self.loop.time() - self._claimed_at > BEGIN_S:
+            self._at_once = max(1, self._at_once // 2)
+        elif self._had_more:
+            self._at_once = min(MOST, self._at_once * 2)
+        if self._may_have_more:
             self.ask()
 
     def suspects_may_wait(self, do_wait: bool) -> None:
@@ -131,4 +153,4 @@ class Turns:
     def _wake_in(self, seconds: float) -> None:
         if self._due is not None:
             self._due.cancel()
-        self._due = self.loop.call_later(seconds + 0.001, self.ask)
+        self._due = self.loop.call_later(seconds + self.place.patience_s + 0.001, self.ask)

@@ -7,6 +7,7 @@ import os
 import signal
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -55,7 +56,8 @@ def test_every_number_rings_for_one_machine() -> None:
 @pytest.fixture(scope="module")
 def pair(template: Installation, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """Return an installation with two workers, whose engines know each other."""
-    with copy_of(template, tmp_path_factory.mktemp("pair"), WORKERS="2") as copy:
+    settings = {"WORKERS": "2", "EXTRA_CONNECTORS": "tests.support.faulty"}
+    with copy_of(template, tmp_path_factory.mktemp("pair"), **settings) as copy:
         copy.start()
         until(lambda: len(beaten(copy)) == 2, what="both engines have beaten")
         yield copy
@@ -83,6 +85,17 @@ def test_what_the_first_engine_leaves_the_other_one_of_its_machine_runs(pair: In
     assert execution["claim"] == 1
 
 
+def test_the_engines_of_a_machine_share_what_keeps_one_busy(pair: Installation) -> None:
+    made = make(pair, {"busy": [{"key": "busy", "connector": "faulty", "action": "hurt", "input": {"fault": "busy"}}]})
+    working = "SELECT COUNT(DISTINCT engine_id) AS n FROM executions_execution WHERE status = 1"
+
+    with ThreadPoolExecutor(8) as senders:
+        execution_ids = list(senders.map(lambda _: made.start("busy"), range(40)))
+
+    until(lambda: pair.query(working)[0]["n"] == 2, every=0.01, what="both engines run some")
+    assert {made.wait(execution_id)["claim"] for execution_id in execution_ids} == {1}
+
+
 def test_a_suspect_that_is_lost_before_it_begins_frees_the_engine() -> None:
     execution = Claimed(
         id=new_id(), organization_id=A, project_id=A, automation_id=A, version_id=A, lane=Lane.DIRECT, attempt=1,
@@ -96,8 +109,8 @@ def test_a_suspect_that_is_lost_before_it_begins_frees_the_engine() -> None:
 
     async def lose() -> tuple[bool, bool]:
         database = DatabaseThread(new_id(), 0, lambda _: None, lambda _: None)
-        turns = Turns(10, lambda: len(running), database)
-        running = Running(Crumb(new_id()), never, database.move, turns.freed)
+        turns = Turns(10, lambda: len(running), lambda: running.is_behind, database)
+        running = Running(Crumb(new_id()), never, database.move, turns.begun, turns.freed)
         turns.suspects_may_wait(True)
         turns.ask()
         was_asked_for, database.gathered = database.gathered.claims_suspect, Batch()
