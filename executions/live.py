@@ -72,11 +72,7 @@ def _look_up(uid: str) -> LiveTrigger | None:
         return read_trigger(uid)
     except (OperationalError, InterfaceError):
         forget_connection()  # it may have died long before this request
-        try:
-            return read_trigger(uid)
-        except (OperationalError, InterfaceError):
-            forget_connection()
-            raise
+        return read_trigger(uid)
 
 
 def read_trigger(uid: str) -> LiveTrigger | None:
