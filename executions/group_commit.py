@@ -1,10 +1,11 @@
-"""One commit shared by all that arrive while the one before it lasts."""
+"""One commit shared by all that arrive before its transaction has begun."""
 
 from __future__ import annotations
 
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from django.db import InterfaceError, OperationalError, connection
 
@@ -14,6 +15,7 @@ BATCH = 200
 LONGEST_WAIT_S = 10.0  # for a commit, before the sender is told to come again
 
 type Outcome[Result] = Result | Exception
+type Join[Item] = Callable[[], Sequence[Item]]
 
 
 class Unavailable(Exception):
@@ -37,9 +39,13 @@ class _Slot[Item, Result]:
 
 
 class GroupCommit[Item, Result]:
-    """Stores items from one thread. `write` does a batch in one transaction and returns an outcome for each."""
+    """Stores items from one thread.
 
-    def __init__(self, name: str, write: Callable[[Sequence[Item]], Sequence[Outcome[Result]]]) -> None:
+    `write` does a batch in one transaction and returns an outcome for each. It gets the items and a function that gives
+    those that arrived meanwhile, for once the transaction has begun: that may have meant waiting for other writers.
+    """
+
+    def __init__(self, name: str, write: Callable[[Sequence[Item], Join[Item]], Sequence[Outcome[Result]]]) -> None:
         self.write = write
         self._slots: list[_Slot[Item, Result]] = []
         self._has_slots = threading.Condition()
@@ -67,17 +73,26 @@ class GroupCommit[Item, Result]:
 
     def _run(self) -> None:
         while True:
+            batch: list[_Slot[Item, Result]] = []
             with self._has_slots:
                 while not self._slots:
                     self._has_slots.wait()
-                batch, self._slots = self._slots[:BATCH], self._slots[BATCH:]
-            self._settle(batch)
+                self._join(batch)
+            self._settle(batch, partial(self._join, batch))
 
-    def _settle(self, batch: list[_Slot[Item, Result]]) -> None:
+    def _join(self, batch: list[_Slot[Item, Result]]) -> list[Item]:
+        """Take what waits into the batch, as far as there is room, and return it."""
+        with self._has_slots:
+            room = BATCH - len(batch)
+            joining, self._slots = self._slots[:room], self._slots[room:]
+        batch += joining
+        return [slot.item for slot in joining]
+
+    def _settle(self, batch: list[_Slot[Item, Result]], join: Join[Item] = tuple) -> None:
         """Store a batch; when it cannot be, one by one, so that one bad item does not fail its neighbours."""
         outcomes: Sequence[Outcome[Result]]
         try:
-            outcomes = self.write([slot.item for slot in batch])
+            outcomes = self.write([slot.item for slot in batch], join)
         except (OperationalError, InterfaceError) as error:
             logger.warning("nothing can be accepted: %s", error)
             forget_connection()

@@ -17,7 +17,7 @@ from django.db import InterfaceError, OperationalError, connection
 
 from connectors.call import JSON
 from executions.callers import callers
-from executions.group_commit import GroupCommit, Unavailable, forget_connection
+from executions.group_commit import GroupCommit, Join, Unavailable, forget_connection
 from executions.live import LiveTrigger, find_trigger, new_execution
 from executions.models import Outcome
 from executions.states import Lane
@@ -57,14 +57,16 @@ class Acceptance:
     """One transaction's worth of requests; `refused` says why some executions are not stored."""
 
     def __init__(self, items: Sequence[NewExecution | NewReceipt]) -> None:
-        self.items = items
-        self.executions = [item for item in items if isinstance(item, NewExecution)]
+        self.items = list(items)
+        self.executions: list[NewExecution] = []
         self.refused: dict[uuid.UUID, Exception] = {}
         self.live: dict[uuid.UUID, LiveRow] = {}
         self.is_sent = False
 
-    def commit(self) -> None:
+    def commit(self, join: Join[NewExecution | NewReceipt]) -> None:
         with store().pipeline():
+            self.items += join()
+            self.executions = [item for item in self.items if isinstance(item, NewExecution)]
             if self.executions:
                 self.store()
             receipts = [item for item in self.items if isinstance(item, NewReceipt)] + self.receipts
@@ -180,22 +182,24 @@ def about(of: NewExecution | LiveTrigger, outcome: Outcome, status: int, code: s
     )  # fmt: skip
 
 
-def write(items: Sequence[NewExecution | NewReceipt]) -> list[uuid.UUID | Exception]:
-    """Store a batch in one transaction; return for each its id or why it is not stored.
+def write(
+    items: Sequence[NewExecution | NewReceipt], join: Join[NewExecution | NewReceipt] = tuple
+) -> list[uuid.UUID | Exception]:
+    """Store a batch, and what joins it, in one transaction; return for each its id or why it is not stored.
 
     An error of the database is raised only when nothing is stored, or when it stays away for longer than senders wait.
     """
     acceptance = Acceptance(items)
     try:
-        acceptance.commit()
+        acceptance.commit(join)
     except (OperationalError, InterfaceError) as error:
         if connection.in_atomic_block or connection.is_usable():
             raise
         logger.warning("accepting on a new connection: %s", error)  # it may have died long before this batch
         if not acceptance.is_stored():
-            acceptance = Acceptance(items)
-            acceptance.commit()
-    return [acceptance.refused.get(item.id, item.id) for item in items]
+            acceptance = Acceptance(acceptance.items)
+            acceptance.commit(tuple)
+    return [acceptance.refused.get(item.id, item.id) for item in acceptance.items]
 
 
 @cache

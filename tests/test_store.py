@@ -82,6 +82,18 @@ def test_a_request_is_accepted_when_the_connection_died_before_it(automation: Au
     assert Execution.objects.count() == 1
 
 
+@pytest.mark.django_db(transaction=True)
+def test_what_arrives_before_a_transaction_has_begun_is_accepted_by_it(automation: Automation) -> None:
+    assert automation.trigger
+    live = find_trigger(automation.trigger.uid)
+    assert live
+    first, later = new_execution(live, {"body": 1}), new_execution(live, {"body": 2})
+
+    assert intake.write([first], lambda: [later]) == [first.id, later.id]
+    assert set(Execution.objects.values_list("id", flat=True)) == {first.id, later.id}
+    assert UsageMonth.objects.get().reserved == 2
+
+
 @pytest.mark.django_db
 def test_a_claim_brings_whole_payloads_when_they_are_large(make_execution: Callable[..., Execution]) -> None:
     execution = make_execution()
