@@ -10,12 +10,9 @@ import faulthandler
 import math
 import mmap
 import time
-import types
 import uuid
-from collections.abc import Callable, Coroutine, Generator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from django.conf import settings
 
@@ -94,46 +91,3 @@ def traces_of(engine_id: uuid.UUID) -> str:
 def remove(engine_id: uuid.UUID) -> None:
     for file in files_of(engine_id):
         file.unlink(missing_ok=True)
-
-
-class Holder:
-    """One execution's hold on the loop."""
-
-    __slots__ = ("before_waiting", "crumb", "execution_id", "step")
-
-    def __init__(self, crumb: Crumb, execution_id: uuid.UUID) -> None:
-        self.crumb = crumb
-        self.execution_id = execution_id.bytes
-        self.step = b""
-        self.before_waiting: Callable[[], None] | None = None  # called once; most executions never wait
-
-    def enter(self, key: str) -> None:
-        """Say which step's code runs from now on."""
-        self.step = key.encode()
-        self.crumb.step(self.step)
-
-    def take(self) -> None:
-        self.crumb.hold(self.execution_id, self.step)
-
-
-@types.coroutine
-def held[T](coroutine: Coroutine[Any, Any, T], holder: Holder) -> Generator[Any, Any, T]:
-    """Run a coroutine, with the crumb naming its execution during each piece of its code that the loop runs."""
-    value: Any = None
-    error: BaseException | None = None
-    while True:
-        holder.take()
-        try:
-            waits_for = coroutine.send(value) if error is None else coroutine.throw(error)
-        except StopIteration as stop:
-            return stop.value  # type: ignore[no-any-return]
-        finally:
-            holder.crumb.let_go()
-        value = error = None
-        if holder.before_waiting is not None:
-            call, holder.before_waiting = holder.before_waiting, None
-            call()
-        try:
-            value = yield waits_for
-        except BaseException as thrown:
-            error = thrown

@@ -16,8 +16,9 @@ from django.conf import settings
 from connectors.addresses import parse_allow
 from connectors.outbound import Outbound
 from executions import crumb, metrics
-from executions.crumb import WATCH_EVERY_S, Crumb, Holder
+from executions.crumb import WATCH_EVERY_S, Crumb
 from executions.database import DatabaseThread, Work
+from executions.hold import Holder
 from executions.machine import boot_id, host_name
 from executions.mail import DjangoMail
 from executions.recovery import recover
@@ -156,7 +157,7 @@ class Engine:
             journal=self,
             http=self.outbound,
             mail=self.mail.of(work.execution.organization_id),
-            on_step=holder.enter,
+            enter=holder.enter,
         )
         code, step = work.verdict
         if code:

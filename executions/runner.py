@@ -7,7 +7,7 @@ before anything after it that acts on the world.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -74,7 +74,7 @@ class Runner:
         journal: Journal,
         http: Http,
         mail: Mail,
-        on_step: Callable[[str], None] = lambda key: None,
+        enter: Callable[[str], Awaitable[None]] | None = None,
     ) -> None:
         self.execution = execution
         self.definition = definition
@@ -82,7 +82,7 @@ class Runner:
         self.journal = journal
         self.http = http
         self.mail = mail
-        self.on_step = on_step  # told whose code runs next
+        self.enter = enter  # a step: told whose code runs next, once it may
         self.scope: dict[str, JSON] = {"vars": dict(variables.values)}
         self.started = asyncio.get_running_loop().time()
         self.position = 0
@@ -136,7 +136,6 @@ class Runner:
             return
         self.connectors[step.connector] = None
         self.current = run
-        self.on_step(step.key)
         self.scope[step.key] = await self._result(run)
         self.current = None
         is_reply = run.replies and step is not self.definition.steps[-1]  # the caller gets it now, not at the end

@@ -9,11 +9,10 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
-from executions.crumb import Crumb, Holder, held
+from executions.crumb import Crumb
 from executions.database import Work
+from executions.hold import TURN_S, Holder, Share, held
 from executions.store.rows import Move
-
-TURN_S = 0.02  # after which executions that start leave the loop to others for a moment
 
 
 class Running:
@@ -37,6 +36,7 @@ class Running:
         self.on_begun = on_begun
         self.on_freed = on_freed
         self.loop = asyncio.get_running_loop()
+        self.share = Share()
         self.is_over = False  # nothing begins any more; what has not is given back with the rest
         self._waiting: deque[Work] = deque()
         self._tasks: dict[uuid.UUID, asyncio.Task[None]] = {}
@@ -90,7 +90,7 @@ class Running:
     async def _execute(self, work: Work) -> None:
         execution_id = work.execution.id
         try:
-            holder = Holder(self.crumb, execution_id)
+            holder = Holder(self.crumb, self.share, execution_id)
             move = await held(self.move_of(work, holder), holder)
             if move is not None:
                 self._end(move)

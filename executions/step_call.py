@@ -70,6 +70,8 @@ class StepCall:
         return max(backoff, error.retry_after_s or 0.0)
 
     async def _try(self, action: Action[Any], paused_until: datetime | None) -> JSON:
+        if self.runner.enter is not None:
+            await self.runner.enter(self.step.key)
         model = self._checked_input(action)
         if action.acts:
             if self.never_repeats:

@@ -11,17 +11,19 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from executions.crumb import Crumb, Holder
+from executions.crumb import Crumb
 from executions.database import Batch, DatabaseThread, Work
+from executions.hold import Holder
 from executions.runner import Variables
 from executions.running import Running
 from executions.states import Lane
 from executions.store.rows import Claimed, Move, Peer
 from executions.turns import Place, Turns, place_of
 from projects.ids import new_id
-from tests.support.automations import AUTOMATIONS, make
+from tests.support.automations import AUTOMATIONS, call, make
 from tests.support.installation import Installation, copy_of
 from tests.support.processes import until
+from tests.support.stub import Stub
 
 A, B, C, D = (uuid.UUID(int=number) for number in (1, 2, 3, 4))
 
@@ -94,6 +96,19 @@ def test_the_engines_of_a_machine_share_what_keeps_one_busy(pair: Installation) 
 
     until(lambda: pair.query(working)[0]["n"] == 2, every=0.01, what="both engines run some")
     assert {made.wait(execution_id)["claim"] for execution_id in execution_ids} == {1}
+
+
+def test_those_that_go_on_at_once_end_one_after_the_other_not_all_at_last(pair: Installation, stub: Stub) -> None:
+    busy = {"key": "busy", "connector": "faulty", "action": "hurt", "input": {"fault": "busy"}}
+    made = make(pair, {"answered": [call(), busy]})
+    stub.answer(path="/slow", delay=1.5)
+
+    with ThreadPoolExecutor(16) as senders:
+        ids = list(senders.map(lambda _: made.start("answered", {"url": stub.url + "/slow"}), range(60)))
+
+    ended = [made.wait(execution_id, within=60) for execution_id in ids]
+    assert {execution["claim"] for execution in ended} == {1}
+    assert len({execution["finished_at"] for execution in ended}) > 20
 
 
 def test_a_suspect_that_is_lost_before_it_begins_frees_the_engine() -> None:
