@@ -8,8 +8,8 @@ from typing import Any, cast
 
 from connectors import payload
 from connectors.call import JSON, HttpResponse
+from connectors.payload import REPLACEMENT
 
-REPLACEMENT = "\ufffd"
 TEXT_ENDINGS = ("json", "xml", "javascript", "yaml", "x-www-form-urlencoded", "graphql", "x-ndjson")
 
 

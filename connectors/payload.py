@@ -9,6 +9,7 @@ import orjson
 
 from connectors.call import JSON
 
+REPLACEMENT = "\ufffd"
 DIGITS = bytes(ord("0") if byte in b"0123456789" else ord(" ") for byte in range(256))
 TOO_LONG = b"0" * 19  # digits; orjson turns integers past 64 bits into floats
 
@@ -27,11 +28,13 @@ def loads(text: str | bytes) -> JSON:
 
 
 def dumps(value: JSON) -> bytes:
+    """Return the value as JSON text, with half characters replaced: some answers have them, and no text may."""
     try:
         return orjson.dumps(value)
     except TypeError:  # integers past 64 bits, lone surrogates
-        text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
-    try:
-        return text.encode()
-    except UnicodeEncodeError:
-        return json.dumps(value, separators=(",", ":")).encode()
+        return storable(json.dumps(value, separators=(",", ":"), ensure_ascii=False)).encode()
+
+
+def storable(text: str) -> str:
+    """Return the text with what neither UTF-8 nor PostgreSQL can hold replaced."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\0", REPLACEMENT)

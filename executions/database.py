@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
-from django.db import DataError, IntegrityError, OperationalError, connection
+from django.db import DataError, Error, IntegrityError, InterfaceError, OperationalError, connection
 from pydantic import ValidationError
 
 from automations.definition import Definition
@@ -24,6 +25,7 @@ from projects.secrets import UnreadableSecret, decrypt
 logger = logging.getLogger(__name__)
 
 LONGEST_BACKOFF_S = 2.0
+NOT_STORABLE = "not_storable"
 
 
 @dataclass(slots=True)
@@ -40,6 +42,15 @@ class Batch:
 
     def __bool__(self) -> bool:
         return bool(self.records or self.moves or self.claim or self.claims_suspect or self.calls)
+
+    def parts(self) -> Iterator[Batch]:
+        """Yield it one execution's result at a time, and then the rest."""
+        for group, when_durable in zip(self.records, self.waiting, strict=True):
+            yield Batch(records=[group], waiting=[when_durable])
+        for move in self.moves:
+            yield Batch(moves=[move])
+        if rest := replace(self, records=[], waiting=[], moves=[]):
+            yield rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +126,12 @@ class DatabaseThread(threading.Thread):
     # --- the thread itself
 
     def run(self) -> None:
-        while (batch := self._take()) is not None:
-            self._commit_somehow(batch)
+        try:
+            while (batch := self._take()) is not None:
+                self._commit_somehow(batch)
+        except BaseException:
+            logger.exception("the engine's database thread failed: this worker ends")
+            os._exit(1)  # without this thread nothing that runs here could ever end; peers recover it
         connection.close()
 
     def _take(self) -> Batch | None:
@@ -127,7 +142,7 @@ class DatabaseThread(threading.Thread):
             return batch if batch or not self._is_stopping else None
 
     def _commit_somehow(self, batch: Batch) -> None:
-        """Commit, however long the database stays away."""
+        """Commit, however long the database stays away; what cannot be stored fails its own execution only."""
         backoff = 0.05
         while True:
             try:
@@ -135,14 +150,13 @@ class DatabaseThread(threading.Thread):
                     self._reconcile()
                 self._commit(batch)
                 return
-            except (DataError, IntegrityError) as error:
-                logger.error("a batch cannot be stored, storing its executions one by one: %s", error)
-                self._commit_one_by_one(batch)
-                return
             except Exception as error:
-                logger.warning("database error, trying again in %.2f s: %s", backoff, error)
                 self._must_reconcile = True
                 self._forget_connection()
+                if is_about_values(error):
+                    self._commit_in_parts(batch, error)
+                    return
+                logger.warning("database error, trying again in %.2f s: %s", backoff, error)
                 time.sleep(backoff)
                 backoff = min(LONGEST_BACKOFF_S, backoff * 2)
 
@@ -175,35 +189,37 @@ class DatabaseThread(threading.Thread):
     def _call(self, function: Callable[[], None]) -> None:
         try:
             function()
-        except OperationalError as error:
+        except (OperationalError, InterfaceError) as error:
             logger.warning("database error: %s", error)
             self._must_reconcile = True
             self._forget_connection()
         except Exception:
             logger.exception("a call of the engine failed")
 
-    def _commit_one_by_one(self, batch: Batch) -> None:
-        """Keep a result that the database refuses from failing its neighbours: only its execution ends Failed."""
-        for group, when_durable in zip(batch.records, batch.waiting, strict=True):
-            single = Batch(records=[group], waiting=[when_durable])
-            self._commit_or(single, lambda group=group: self._refuse(group[0].execution))  # type: ignore[misc]
-        for move in batch.moves:
-            self._commit_or(Batch(moves=[move]), lambda move=move: self._refuse(move.execution))  # type: ignore[misc]
-        self._commit_somehow(replace(batch, records=[], waiting=[], moves=[]))
+    def _commit_in_parts(self, batch: Batch, error: Exception) -> None:
+        """Find what cannot be stored, and keep it from failing its neighbours."""
+        parts = list(batch.parts())
+        if len(parts) == 1:
+            self._give_up(batch, error)
+            return
+        logger.error("a batch cannot be stored, storing its results one by one: %s", error)
+        for part in parts:
+            self._commit_somehow(part)
 
-    def _commit_or(self, batch: Batch, otherwise: Callable[[], None]) -> None:
-        try:
-            self._commit(batch)
-        except (DataError, IntegrityError) as error:
-            logger.error("a result cannot be stored: %s", error)
-            otherwise()
-            for when_durable in batch.waiting:
-                when_durable(False)
-
-    def _refuse(self, execution: Claimed) -> None:
-        reason = "A step's result could not be stored."
-        move = Move(execution=execution, target=Status.FAILED, reason_code="not_storable", reason=reason)
-        self._commit_somehow(Batch(moves=[move]))
+    def _give_up(self, part: Batch, error: Exception) -> None:
+        """End the execution of the one result that cannot be stored."""
+        for execution in [group[0].execution for group in part.records] + [move.execution for move in part.moves]:
+            if any(move.reason_code == NOT_STORABLE for move in part.moves):
+                raise error  # nothing could be plainer
+            logger.error("a result of execution %s cannot be stored: %s", execution.id, error)
+            reason = "A step's result could not be stored."
+            move = Move(execution=execution, target=Status.FAILED, reason_code=NOT_STORABLE, reason=reason)
+            self._commit_somehow(Batch(moves=[move]))
+        for when_durable in part.waiting:
+            when_durable(False)
+        if rest := replace(part, records=[], waiting=[], moves=[]):
+            logger.error("nothing can be claimed", exc_info=error)
+            self._after(rest, [], set())
 
     def _reconcile(self) -> None:
         """After a lost answer or a crash of the database: agree with it on what this engine runs."""
@@ -246,6 +262,11 @@ class DatabaseThread(threading.Thread):
             known = execution.variables, variables_of(execution.project_id, execution.variables)
             self.variables[execution.project_id] = known
         return known[1]
+
+
+def is_about_values(error: Exception) -> bool:
+    """Return whether something that was to be stored is at fault; of the rest, another try may succeed."""
+    return isinstance(error, (DataError, IntegrityError)) or not isinstance(error, Error)
 
 
 def _readable(version: Version) -> Definition | None:

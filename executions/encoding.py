@@ -45,7 +45,8 @@ def sealed(value: JSON, secret_values: Iterable[str]) -> JSON:
 
 
 def hidden(text: str, secret_values: Iterable[str]) -> str:
-    """Return a message with every secret in it masked: nothing is ever computed from a message."""
+    """Return a message as it is stored, with every secret in it masked: nothing is ever computed from a message."""
+    text = payload.storable(text)
     for secret in secret_values:
         if len(secret) >= SHORTEST_SECRET:
             for form in variants(secret):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from executions.states import Status
-from tests.support.automations import AUTOMATIONS, Made, make
+from tests.support.automations import AUTOMATIONS, WAIT, Made, call, make
 from tests.support.installation import Installation
 from tests.support.stub import Stub
 
@@ -71,3 +73,21 @@ def test_a_response_step_that_is_never_reached_answers_502_with_the_execution(ru
     assert status == 502
     assert answer["error"]["code"] == "no_reply"
     assert answer["execution_id"]
+
+
+def test_what_no_text_can_hold_is_replaced_in_an_answer_and_in_the_error_that_quotes_it(
+    product: Installation, stub: Stub
+) -> None:
+    query = {"source": "{{ call.headers }}", "query": 'abs("x-odd")'}
+    steps = [call(), WAIT, {"key": "query", "connector": "transform", "action": "query", "input": query}]
+    made = make(product, {"odd": steps, "transform": AUTOMATIONS["transform"]})
+    headers = {"Content-Type": "text/plain; charset=unicode_escape", "X-Odd": "caf\xe9"}
+    stub.answer(body=rb"half of \ud83d", path="/odd", headers=headers)
+
+    execution = made.wait(made.start("odd", {"url": stub.url + "/odd"}))
+
+    answer = json.loads(made.step_runs(execution["id"])[0]["output"])
+    assert (execution["status"], execution["reason_code"]) == (Status.FAILED, "invalid_query")
+    assert "caf\ufffd" in execution["reason"]
+    assert (answer["headers"]["x-odd"], answer["body"]) == ("caf\ufffd", "half of \ufffd")
+    assert made.wait(made.start("transform"))["status"] == Status.SUCCESS

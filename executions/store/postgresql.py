@@ -171,7 +171,7 @@ class PostgreSQLStore(Store):
 def _move_row(move: Move) -> dict[str, Any]:
     return {
         "id": move.execution.id, "claim": move.execution.claim, "status": move.target.value,
-        "reason_code": move.reason_code, "reason": move.reason.replace("\0", "�"), "ran_ms": move.ran_ms,
+        "reason_code": move.reason_code, "reason": move.reason, "ran_ms": move.ran_ms,
         "run_at": move.resume_at if move.target is Status.PAUSED else None, "steps": move.steps,
         "connectors": move.connectors, "is_final": move.target in FINAL,
     }  # fmt: skip

@@ -1,0 +1,129 @@
+"""What the engine's database thread does with what cannot be stored, and when its connection dies meanwhile."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+
+import pytest
+from django.db import connection
+
+from executions.database import DatabaseThread
+from executions.models import Execution, StepRun
+from executions.states import Lane, Status, StepStatus
+from executions.store.rows import Claimed, Move, StepRecord
+from projects.ids import new_id
+from tests.support.cut import end_connections
+from tests.support.processes import until
+
+NOT_UTF_8 = "half of \ud83d"
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def thread() -> Iterator[DatabaseThread]:
+    thread = DatabaseThread(new_id(), 0, lambda _: None, lambda _: None)
+    thread.start()
+    yield thread
+    thread.stop()
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+@pytest.fixture
+def make_running(make_execution: Callable[..., Execution], thread: DatabaseThread) -> Callable[[], Claimed]:
+    """Return a function that stores an execution which the thread's engine runs."""
+
+    def make() -> Claimed:
+        row = make_execution(status=Status.RUNNING, engine_id=thread.engine_id, claim=1)
+        claimed = Claimed(
+            id=row.id, organization_id=row.organization_id, project_id=row.project_id,
+            automation_id=row.automation_id, version_id=row.version_id, lane=Lane.DIRECT, attempt=1, claim=1, deaths=0,
+            suspicion=0, time_limit_s=300, ran_ms=0, is_counted=False,
+        )  # fmt: skip
+        thread.owned[row.id] = claimed
+        return claimed
+
+    return make
+
+
+def end(of: Claimed, reason: str = "") -> Move:
+    return Move(execution=of, target=Status.SUCCESS, reason_code="skipped_failures" if reason else "", reason=reason)
+
+
+def step_run(of: Claimed, error: str = "") -> StepRecord:
+    return StepRecord(
+        execution=of, key="step", iteration="", position=1, status=StepStatus.FAILED, connector="http",
+        action="request", title="Step", tries=1, started_at=datetime.now(UTC), finished_at=None, input="{}",
+        output=None, error_code="odd", error=error, is_outside=False, is_reply=False, resume_at=None,
+    )  # fmt: skip
+
+
+def ended(ids: list[uuid.UUID]) -> dict[uuid.UUID, tuple[int, str]]:
+    until(
+        lambda: not Execution.objects.filter(pk__in=ids, status=Status.RUNNING).exists(), within=10, what="their ends"
+    )
+    return {row.pk: (row.status, row.reason_code) for row in Execution.objects.filter(pk__in=ids)}
+
+
+def test_an_end_that_cannot_be_stored_fails_its_execution_alone(
+    thread: DatabaseThread, make_running: Callable[[], Claimed]
+) -> None:
+    good, bad = make_running(), make_running()
+
+    thread.move([end(bad, NOT_UTF_8), end(good)])
+
+    assert ended([good.id, bad.id]) == {
+        good.id: (Status.SUCCESS, ""),
+        bad.id: (Status.FAILED, "not_storable"),
+    }
+
+
+def test_a_step_run_that_cannot_be_stored_fails_its_execution_alone(
+    thread: DatabaseThread, make_running: Callable[[], Claimed]
+) -> None:
+    good, bad = make_running(), make_running()
+    told: dict[uuid.UUID, bool] = {}
+
+    with thread._has_work:  # both in one batch
+        thread.gathered.records += [(step_run(bad, NOT_UTF_8),), (step_run(good),)]
+        thread.gathered.waiting += [
+            lambda is_ours, of=of: told.update({of.id: is_ours})  # type: ignore[misc]
+            for of in (bad, good)
+        ]
+        thread._has_work.notify()
+
+    until(lambda: len(told) == 2, within=10, what="word of both")
+    assert told == {bad.id: False, good.id: True}
+    assert ended([bad.id]) == {bad.id: (Status.FAILED, "not_storable")}
+    assert StepRun.objects.get(execution_id=good.id).status == StepStatus.FAILED
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no connection to lose")
+def test_a_connection_that_dies_while_ends_are_stored_one_by_one_is_replaced(
+    thread: DatabaseThread, make_running: Callable[[], Claimed]
+) -> None:
+    many = [make_running() for _ in range(100)]
+
+    thread.move([end(one, NOT_UTF_8 if one is many[0] else "") for one in many])
+    for _ in range(20):
+        end_connections()
+        connection.close()
+
+    statuses = [status for status, _ in ended([one.id for one in many]).values()]
+    assert statuses.count(Status.FAILED) == 1
+    assert statuses.count(Status.SUCCESS) == 99
+
+
+def test_what_is_called_goes_on_after_something_could_not_be_stored(
+    thread: DatabaseThread, make_running: Callable[[], Claimed]
+) -> None:
+    called = threading.Event()
+
+    thread.move([end(make_running(), NOT_UTF_8)])
+    thread.call(called.set)
+
+    assert called.wait(10)
