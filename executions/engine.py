@@ -219,6 +219,7 @@ class Engine:
         while True:
             self.database.call(self._renew)
             self.database.call(metrics.save_when_due)
+            self.database.call(self._join_direct)
             await asyncio.sleep(BEAT_S)
             self.turns.ask()
             if self.mail.abandoned >= ABANDONED_LIMIT:
@@ -242,12 +243,18 @@ class Engine:
                 os._exit(1)
             peers = store().peers(self.id)
             condemned = recover(self.id, peers)
-            store().join_direct()
             self._soon(self.turns.suspects_may_wait, store().has_suspects())
         self.turns.place = place_of(self.id, boot_id(), peers)
         self.wake.rest_s = self.turns.place.patience_s
         if condemned:
             self._soon(self.running.run, self.database.adopt(condemned))
+
+    def _join_direct(self) -> None:
+        """In the database thread: empty a line that is throttled no longer, part by part, with turns for others."""
+        if line := store().left_line():
+            with store().transaction():
+                store().join_direct(*line)
+            self.database.call(self._join_direct)
 
 
 def _failed(execution: Claimed, code: str, reason: str) -> Move:

@@ -60,6 +60,7 @@ class Acceptance:
         self.items = list(items)
         self.executions: list[NewExecution] = []
         self.refused: dict[uuid.UUID, Exception] = {}
+        self.receipts: list[NewReceipt] = []
         self.live: dict[uuid.UUID, LiveRow] = {}
         self.is_sent = False
 
@@ -69,9 +70,9 @@ class Acceptance:
             self.executions = [item for item in self.items if isinstance(item, NewExecution)]
             if self.executions:
                 self.store()
-            receipts = [item for item in self.items if isinstance(item, NewReceipt)] + self.receipts
-            store().insert_receipts(receipts)
-            store().count_receipts(os.getpid() % SHARDS, self.accepted, receipts)
+            self.receipts = [item for item in self.items if isinstance(item, NewReceipt)] + self._receipts_of_refused()
+            store().insert_receipts(self.receipts)
+            store().count_receipts(os.getpid() % SHARDS, self.accepted, self.receipts)
             self.is_sent = True  # but for COMMIT: from now on only the database knows what became of it
 
     def is_stored(self) -> bool:
@@ -80,11 +81,20 @@ class Acceptance:
         while True:
             forget_connection()
             try:
-                return any(store().has_execution(execution.id) for execution in self.accepted[:1])
+                return self._is_found()
             except (OperationalError, InterfaceError):
                 if time.monotonic() >= deadline:
                     raise
                 time.sleep(0.1)
+
+    def _is_found(self) -> bool:
+        """Look for one of its rows: they were stored together or not at all."""
+        for execution in self.accepted:
+            return store().has_execution(execution.id)
+        for receipt in self.receipts:
+            if receipt.is_written:
+                return store().has_receipt(receipt.id)
+        return False
 
     @property
     def accepted(self) -> list[NewExecution]:
@@ -96,6 +106,8 @@ class Acceptance:
             row = self.live.get(execution.automation_id)
             if row is None or row.live_rev != execution.live_rev:
                 self.refused[execution.id] = Stale()
+            else:
+                execution.fit(row)
         self._refuse_duplicates()
         self._refuse_over_limit()
         self._place()
@@ -151,8 +163,7 @@ class Acceptance:
         if throttled:
             store().make_paces(sorted(throttled))
 
-    @property
-    def receipts(self) -> list[NewReceipt]:
+    def _receipts_of_refused(self) -> list[NewReceipt]:
         """Return the receipts of those that made no execution and will not be looked at again."""
         return [
             receipt for new in self.executions if (why := self.refused.get(new.id)) and (receipt := _receipt(new, why))

@@ -111,6 +111,10 @@ class Organization(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    def save(self, **options: Any) -> None:
+        self.throttle_rate = min(self.throttle_rate, self.throttle_rate_limit)  # which staff may just have lowered
+        super().save(**options)
+
 
 class Membership(models.Model):
     class Role(models.TextChoices):

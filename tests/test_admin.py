@@ -108,7 +108,7 @@ def test_limits_are_set_by_staff(staff: Client, organization: Organization) -> N
     page = reverse("admin:projects_organization_change", args=[organization.pk])
     form = {
         "name": "Acme", "soft_limit": "100", "hard_limit": "500", "email_limit": "", "time_limit_s": "300",
-        "throttle_rate": "2", "throttle_rate_limit": "20", "direct_limit": "", "duplicates_h": "48", "keep_days": "30",
+        "throttle_rate": "25", "throttle_rate_limit": "20", "direct_limit": "", "duplicates_h": "48", "keep_days": "30",
         "keep_count": "", "keep_payloads_days": "7",
         "memberships-TOTAL_FORMS": "0", "memberships-INITIAL_FORMS": "0",
     }  # fmt: skip
@@ -119,3 +119,4 @@ def test_limits_are_set_by_staff(staff: Client, organization: Organization) -> N
     assert (organization.soft_limit, organization.hard_limit, organization.email_limit) == (100, 500, None)
     assert LimitNotice.objects.get().limit == "soft"  # of the one that was changed the owners are told anew
     assert (organization.throttle_rate_limit, organization.direct_limit, organization.keep_days) == (20, None, 30)
+    assert organization.throttle_rate == 20  # not above what it may be

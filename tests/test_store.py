@@ -5,20 +5,24 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.db import IntegrityError, connection
+from django.utils import timezone
 
 from automations.models import Automation
 from executions import encoding, intake
 from executions.live import find_trigger, new_execution
-from executions.models import Engine, Execution, Payload, StepRun
+from executions.models import Engine, Execution, Payload, Receipt, ReceiptDay, StepRun
 from executions.states import Lane, Status, StepStatus
 from executions.store import store
-from executions.store.rows import Claimed, Move, StepRecord
-from projects.ids import made_at, new_id
-from projects.models import UsageMonth
+from executions.store.rows import Claimed, DeliveryId, Move, StepRecord
+from executions.store.throttle import JOIN_MOST
+from projects.ids import id_at, made_at, new_id
+from projects.models import Organization, UsageMonth
 from tests.support.cut import CutAtCommit, end_connections
 
 RUNNING = 120
@@ -49,16 +53,8 @@ def test_what_was_committed_is_accepted_once_when_the_answer_is_lost(automation:
     live = find_trigger(automation.trigger.uid)
     assert live
     new = new_execution(live, {"body": {}})
-    settings = connection.settings_dict
-    address = {key: settings[key] for key in ("HOST", "PORT")}
-    connection.close()
-    with CutAtCommit(settings["HOST"], int(settings["PORT"])) as way:
-        settings |= {"HOST": "127.0.0.1", "PORT": way.port}
-        try:
-            answers = intake.write([new])
-        finally:
-            connection.close()
-            settings |= address
+    with cut_at_commit() as way:
+        answers = intake.write([new])
 
     assert way.is_cut
     assert answers == [new.id]
@@ -161,12 +157,125 @@ def test_the_throttled_lane_is_looked_at_without_reading_its_line(
     assert max(read for plan in seen for read in rows_read(plan)) < 10
 
 
+@pytest.mark.django_db(transaction=True)
+def test_a_claim_does_not_pass_by_all_that_waits_for_later(make_execution: Callable[..., Execution]) -> None:
+    def claim() -> int:
+        with steps_of_the_database() as steps, store().pipeline():
+            assert not store().claim(new_id(), 10)
+            assert not store().may_claim(1.0)
+        return sum(steps)
+
+    one = make_execution(status=Status.PAUSED, run_at=timezone.now() + timedelta(days=1))
+    few = [claim() for _ in range(2)][-1]
+    values = {field.attname: getattr(one, field.attname) for field in Execution._meta.concrete_fields}
+    Execution.objects.bulk_create(Execution(**values | {"id": new_id()}) for _ in range(5000))
+
+    assert claim() <= 2 * few
+
+
+@pytest.mark.django_db
+def test_a_claim_takes_the_sync_lane_first_and_throttled_starts_on_top(
+    make_execution: Callable[..., Execution],
+) -> None:
+    direct = [make_execution() for _ in range(3)]
+    sync = make_execution(lane=Lane.SYNC, run_at=timezone.now() - timedelta(seconds=1))
+    throttled = make_execution(lane=Lane.THROTTLED)
+    store().make_paces([throttled.organization_id])
+
+    with store().transaction():
+        claimed = store().claim(new_id(), 2)
+
+    assert {one.id for one in claimed} == {sync.pk, direct[0].pk, throttled.pk}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_line_that_throttles_no_longer_is_left_in_parts_and_at_the_direct_pace(
+    automation: Automation, make_execution: Callable[..., Execution]
+) -> None:
+    organization = automation.organization
+    Organization.objects.update(direct_limit=900)
+    Automation.objects.update(is_throttled=True)
+    one = make_execution(lane=Lane.THROTTLED)
+    values = {field.attname: getattr(one, field.attname) for field in Execution._meta.concrete_fields}
+    Execution.objects.bulk_create(Execution(**values | {"id": new_id()}) for _ in range(JOIN_MOST))
+    assert store().left_line() is None
+    Automation.objects.update(is_throttled=False)
+
+    parts = 0
+    while line := store().left_line():
+        with store().transaction():
+            store().join_direct(*line)
+        parts += 1
+
+    assert (parts, line) == (2, None)
+    direct = Execution.objects.filter(organization=organization, lane=Lane.DIRECT)
+    assert direct.filter(reason_code="").count() == 900
+    assert direct.filter(reason_code="direct_limit", run_at__gt=timezone.now() - timedelta(minutes=1)).count() == 101
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_machine_whose_clock_is_ahead_accepts_what_starts_at_once(automation: Automation) -> None:
+    assert automation.trigger
+    live = find_trigger(automation.trigger.uid)
+    assert live
+    ahead = id_at(timezone.now() + timedelta(seconds=30))
+
+    intake.write([replace(new_execution(live, {"body": {}}), id=ahead)])
+
+    assert Execution.objects.get(pk=ahead).run_at <= timezone.now()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_no_execution_gets_more_time_than_its_organization_allows_now(automation: Automation) -> None:
+    assert automation.trigger
+    live = find_trigger(automation.trigger.uid)
+    assert live
+    Organization.objects.update(time_limit_s=20)  # after the trigger was looked up
+
+    intake.write([new_execution(live, {"body": {}})])
+
+    assert Execution.objects.get().time_limit_s == 20
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no connection to lose")
+def test_a_duplicate_is_counted_once_when_the_answer_is_lost(automation: Automation) -> None:
+    assert automation.trigger
+    live = find_trigger(automation.trigger.uid)
+    assert live
+    delivery = DeliveryId(key="webhook-id:1", fingerprint="same", must_match=False)
+    intake.write([new_execution(live, {"body": {}}, delivery)])
+
+    with cut_at_commit() as way:
+        [answer] = intake.write([new_execution(live, {"body": {}}, delivery)])
+
+    assert way.is_cut
+    assert isinstance(answer, intake.Duplicate)
+    assert Receipt.objects.get().outcome == "duplicate"
+    assert dict(ReceiptDay.objects.values_list("outcome", "count")) == {"executed": 1, "duplicate": 1}
+
+
 def record(execution: Claimed, *, key: str = "a", input: str = "{}", output: str = "{}") -> StepRecord:
     at = made_at(execution.id)
     return StepRecord(
         execution=execution, key=key, iteration="", position=1, status=StepStatus.SUCCESS, connector="transform",
         action="fields", title="A", tries=1, started_at=at, finished_at=at, input=input, output=output,
     )  # fmt: skip
+
+
+@contextmanager
+def cut_at_commit() -> Iterator[CutAtCommit]:
+    """Connect this thread through what loses the answer to its next commit."""
+    settings = connection.settings_dict
+    address = {key: settings[key] for key in ("HOST", "PORT")}
+    connection.close()
+    with CutAtCommit(settings["HOST"], int(settings["PORT"])) as way:
+        settings |= {"HOST": "127.0.0.1", "PORT": way.port}
+        try:
+            yield way
+        finally:
+            connection.close()
+            settings |= address
 
 
 @contextmanager
@@ -185,6 +294,22 @@ def plans() -> Iterator[list[Any]]:
     yield found
     wire.remove_notice_handler(take)
     wire.execute("SET client_min_messages = notice")
+
+
+@contextmanager
+def steps_of_the_database() -> Iterator[list[int]]:
+    """Yield what becomes the pages that PostgreSQL looks at, or the instructions that SQLite executes, in hundreds."""
+    steps: list[int] = []
+    if connection.vendor == "sqlite":
+        connection.connection.set_progress_handler(lambda: steps.append(1), 100)
+        yield steps
+        connection.connection.set_progress_handler(None, 0)
+        return
+    connection.ensure_connection()
+    with plans() as seen:
+        connection.connection.execute("SET auto_explain.log_buffers = on")
+        yield steps
+    steps += [plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] for plan in seen]
 
 
 def rows_read(plan: dict[str, Any]) -> Iterator[float]:

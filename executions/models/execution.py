@@ -89,6 +89,7 @@ class Execution(models.Model):
             models.Index(
                 fields=["organization", "run_at", "id"], name="execution_throttled", condition=Q(status=0, lane=2)
             ),
+            models.Index(fields=["automation", "run_at", "id"], name="execution_line", condition=Q(status=0, lane=2)),
             models.Index(fields=["run_at"], name="execution_suspect", condition=Q(status=0, suspicion__gte=2)),
             models.Index(fields=["engine_id"], name="execution_of_engine", condition=Q(status=1)),
             models.Index(fields=["project", "-id"], name="execution_log"),
@@ -148,8 +149,9 @@ class Execution(models.Model):
             unchanged = Execution.objects.filter(pk=self.pk, status=Status.FAILED, attempt=self.attempt)
             changed = unchanged.filter(payloads_removed_at=None).update(
                 status=Status.PENDING, version=automation.live_version_id, attempt=F("attempt") + 1,
-                time_limit_s=automation.time_limit_s, ran_ms=0, deaths=0, suspicion=0, engine_id=None,
-                started_at=None, finished_at=None, steps=0, connectors="", rev=F("rev") + 1,
+                time_limit_s=min(automation.time_limit_s, self.organization.time_limit_s),
+                ran_ms=0, deaths=0, suspicion=0, engine_id=None, started_at=None,
+                finished_at=None, steps=0, connectors="", rev=F("rev") + 1,
                 **self._waiting(automation),
             )  # fmt: skip
             if not changed:

@@ -30,11 +30,12 @@ class Accepting(Limits):
     def live(self, automation_ids: set[uuid.UUID]) -> dict[uuid.UUID, LiveRow]:
         where, parameters = self.among("a.uid", automation_ids)
         rows = self.ask(
-            "SELECT a.uid, a.live_rev, o.direct_limit, o.duplicates_h FROM automations_automation a"
+            f"SELECT a.uid, a.live_rev, o.direct_limit, o.duplicates_h, o.time_limit_s, {self.now}"
+            " FROM automations_automation a"
             f" JOIN projects_organization o ON o.uid = a.organization_id WHERE {where}",
             parameters,
         )
-        return {self.to_uuid(row[0]): LiveRow(*row[1:]) for row in rows()}
+        return {self.to_uuid(row[0]): LiveRow(*row[1:5], self.moment(row[5])) for row in rows()}
 
     # --- deliveries
 
@@ -102,6 +103,9 @@ class Accepting(Limits):
 
     def has_execution(self, execution_id: uuid.UUID) -> bool:
         return bool(self.ask("SELECT 1 FROM executions_execution WHERE id = %s", [self.uid(execution_id)])())
+
+    def has_receipt(self, receipt_id: uuid.UUID) -> bool:
+        return bool(self.ask("SELECT 1 FROM executions_receipt WHERE id = %s", [self.uid(receipt_id)])())
 
     def insert_executions(self, executions: list[NewExecution]) -> None:
         """Store accepted requests with their payloads, and wake the engines once."""

@@ -18,10 +18,11 @@ CLAIM_COLUMNS = (
     " time_limit_s, ran_ms, is_counted"
 )
 
-# What a claim takes, in the words of the partial index execution_due; suspects have one of their own.
-DUE = "status IN (0, 2) AND suspicion < 2"
+# What a claim takes, in the words of the partial index execution_due; suspects have one of their own. One lane at a
+# time: a search over both would pass by all that waits for a later time, of which there may be millions.
+DUE = "FROM executions_execution WHERE status IN (0, 2) AND suspicion < 2 AND lane = {lane}"
+CLAIMED_LANES = (Lane.SYNC.value, Lane.DIRECT.value)
 SUSPECTS = "status = 0 AND suspicion >= 2"
-FIRST_OF_LANE = f"SELECT run_at FROM executions_execution WHERE {DUE} AND lane = {{}} ORDER BY run_at LIMIT 1"
 STARTING = "status = 1, engine_id = %s, claim = claim + 1, rev = rev + 1, reason_code = '', reason = ''"
 
 
@@ -32,16 +33,19 @@ class Claims(Throttle):
 
     def may_claim(self, waited_s: float) -> bool:
         """Look whether anything is due for so long, as that is cheaper than to claim nothing."""
-        due = f"SELECT 1 FROM executions_execution WHERE {DUE} AND lane < 2 AND run_at <= {self.due_ago}"
-        throttled = "SELECT 1 FROM executions_execution WHERE status = 0 AND lane = 2"
-        return bool(self.ask(f"SELECT EXISTS ({due}) OR EXISTS ({throttled})", [waited_s])()[0][0])
+        looks = [f"SELECT 1 {self.due(lane)}" for lane in CLAIMED_LANES]
+        looks.append("SELECT 1 FROM executions_execution WHERE status = 0 AND lane = 2")
+        any_is = " OR ".join(f"EXISTS ({look})" for look in looks)
+        return bool(self.ask(f"SELECT {any_is}", [waited_s] * len(CLAIMED_LANES))()[0][0])
+
+    def due(self, lane: int) -> str:
+        """Return what of a lane has been due for so many seconds (a parameter), as the end of a SELECT."""
+        return f"{DUE.format(lane=lane)} AND run_at <= {self.due_ago}"
 
     def claim(self, engine_id: uuid.UUID, limit: int, waited_s: float = 0.0) -> list[Claimed]:
-        """Take up to so many of those that have been due for so long."""
+        """Take up to so many of those that have been due for so long; starts that a throttle allows come on top."""
         started, ready = self.start_due(engine_id, limit, waited_s), self.ready_organizations()
-        rows = started()
-        rows += self.claim_throttled(engine_id, ready(), limit - len(rows))
-        return self.loaded(rows)
+        return self.loaded(started() + self.claim_throttled(engine_id, ready(), limit))
 
     @abstractmethod
     def start_suspect(self, engine_id: uuid.UUID) -> Answer:
@@ -123,7 +127,8 @@ class Claims(Throttle):
 
     def next_due(self) -> float | None:
         """Return the seconds until the earliest that waits for a time or for its turn may be claimed."""
-        lanes = " UNION ALL ".join(f"SELECT ({FIRST_OF_LANE.format(lane)}) AS run_at" for lane in (0, 1))
+        first = f"(SELECT run_at {DUE} ORDER BY run_at LIMIT 1)"
+        lanes = " UNION ALL ".join(f"SELECT {first.format(lane=lane)} AS run_at" for lane in CLAIMED_LANES)
         seconds = self.ask(f"SELECT {self.seconds_since('MIN(run_at)')} FROM ({lanes}) AS first")()[0][0]
         dues = [None if seconds is None else -float(seconds), self.next_throttled()]
         return min((due for due in dues if due is not None), default=None)

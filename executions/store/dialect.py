@@ -66,6 +66,12 @@ class Dialect(ABC):
         moment: datetime | None = datetime.fromisoformat(value) if isinstance(value, str) else value
         return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment
 
+    def moment(self, value: Any) -> datetime:
+        """Return a moment that is there."""
+        found = self.to_time(value)
+        assert found is not None
+        return found
+
     @abstractmethod
     def tune(self) -> None:
         """Make this thread's new connection the store's: it repeats the same few statements for ever."""

@@ -85,8 +85,7 @@ class Limits(Dialect):
             f" RETURNING direct_minute, direct_used, {self.this_minute}",
             [self.uid(organization_id)],
         )()[0]
-        filling, used, now = self.to_time(row[0]), row[1], self.to_time(row[2])
-        assert filling is not None and now is not None
+        filling, used, now = self.moment(row[0]), row[1], self.moment(row[2])
         places: list[datetime | None] = []
         filling, used = (now, 0) if filling < now else (filling, used)
         for _ in range(wanted):

@@ -19,9 +19,8 @@ def waiting(lane: Lane) -> tuple[int, float]:
     age = store().seconds_since("MIN(run_at)")
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT COUNT(*), {age} FROM (SELECT status, run_at FROM executions_execution WHERE {DUE} AND lane = %s"
+            f"SELECT COUNT(*), {age} FROM (SELECT status, run_at {DUE.format(lane=lane.value)}"
             f" ORDER BY run_at LIMIT {COUNTED}) AS line WHERE status = {Status.PENDING.value}",
-            [lane.value],
         )
         count, seconds = cursor.fetchone()
     return count, max(0.0, float(seconds or 0))

@@ -128,6 +128,26 @@ def make_weeks(now: datetime) -> list[str]:
     return made
 
 
+def add_index(table: str, name: str, of: str) -> None:
+    """Make an index, one a partition, that stops no writer; begun again, it goes on where it ended.
+
+    `of` is what follows the table's name: columns, and a condition. Not within a transaction.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(f"CREATE INDEX IF NOT EXISTS {name} ON ONLY {table} {of}")
+        cursor.execute(
+            "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = %s::regclass"
+            " AND inhrelid NOT IN (SELECT x.indrelid FROM pg_inherits i JOIN pg_index x ON x.indexrelid = i.inhrelid"
+            " WHERE i.inhparent = %s::regclass) ORDER BY 1",
+            [table, name],
+        )
+        for (partition,) in cursor.fetchall():
+            own = partition.replace("executions_", "", 1) + name.removeprefix(table.removeprefix("executions_"))
+            cursor.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {own}")  # begun, and not ended
+            cursor.execute(f"CREATE INDEX CONCURRENTLY {own} ON {partition} {of}")
+            cursor.execute(f"ALTER INDEX {name} ATTACH PARTITION {own}")
+
+
 @contextmanager
 def _impatient() -> Iterator[Any]:
     with transaction.atomic(), connection.cursor() as cursor:

@@ -17,7 +17,7 @@ from psycopg.pq import TransactionStatus
 
 from executions.states import FINAL, Status
 from executions.store.base import Store
-from executions.store.claims import CLAIM_COLUMNS, DUE, STARTING, SUSPECTS
+from executions.store.claims import CLAIM_COLUMNS, CLAIMED_LANES, STARTING, SUSPECTS
 from executions.store.dialect import REPLY_CHANNEL, WORK_CHANNEL, Answer, Row
 from executions.store.leases import STALE_AFTER_S
 from executions.store.rows import Claimed, Move
@@ -115,21 +115,28 @@ class PostgreSQLStore(Store):
         return not waited_s or super().may_claim(waited_s)  # who is rung for has something to claim
 
     def start_due(self, engine_id: uuid.UUID, limit: int, waited_s: float) -> Answer:
-        due = f"{DUE} AND lane < 2 AND run_at <= {self.due_ago}"
-        order = "ORDER BY lane, run_at, id LIMIT %s FOR UPDATE SKIP LOCKED"
-        return self._start(engine_id, f"{due} {order}", [waited_s, limit])
+        lanes = [
+            f"(SELECT id FROM (SELECT id {self.due(lane)} ORDER BY run_at, id LIMIT %s FOR UPDATE SKIP LOCKED) AS lane)"
+            for lane in CLAIMED_LANES
+        ]
+        due = f"{' UNION ALL '.join(lanes)} LIMIT %s"  # in the order of the lanes
+        return self._start(engine_id, due, [*[waited_s, limit] * len(lanes), limit])
 
     def start_suspect(self, engine_id: uuid.UUID) -> Answer:
-        return self._start(engine_id, f"{SUSPECTS} ORDER BY run_at LIMIT 1 FOR UPDATE SKIP LOCKED", [])
+        suspect = f"SELECT id FROM executions_execution WHERE {SUSPECTS} ORDER BY run_at LIMIT 1"
+        return self._start(engine_id, f"{suspect} FOR UPDATE SKIP LOCKED", [])
 
     def claim_next_throttled(self, engine_id: uuid.UUID, organization_id: Any, limit: int) -> Answer:
-        line = "organization_id = %s AND status = 0 AND lane = 2 ORDER BY run_at, id LIMIT %s FOR UPDATE"
+        line = (
+            "SELECT id FROM executions_execution WHERE organization_id = %s AND status = 0 AND lane = 2"
+            " ORDER BY run_at, id LIMIT %s FOR UPDATE"
+        )
         return self._start(engine_id, line, [organization_id, limit], "lane = 1, ")
 
     def _start(self, engine_id: uuid.UUID, which: str, parameters: list[Any], changes: str = "") -> Answer:
-        """Start the executions that a condition, an order and a lock choose; a join prunes partitions row by row."""
+        """Start the executions whose ids a query gives, and locks; a join prunes partitions row by row."""
         return self.ask(
-            f"WITH due AS MATERIALIZED (SELECT id AS due_id FROM executions_execution WHERE {which})"
+            f"WITH due (due_id) AS MATERIALIZED ({which})"
             f" UPDATE executions_execution SET {changes}{STARTING}, started_at = COALESCE(started_at, now())"
             f" FROM due WHERE id = due_id RETURNING {CLAIM_COLUMNS}",
             [*parameters, engine_id],

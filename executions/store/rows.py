@@ -8,6 +8,7 @@ from datetime import datetime
 
 from connectors.call import JSON
 from executions.states import Lane, Status, StepStatus
+from projects.ids import made_at
 
 type VariableRow = tuple[str, str, bool]  # key, encrypted value, is secret
 
@@ -45,6 +46,12 @@ class NewExecution:
     reason_code: str = ""
     reason: str = ""
 
+    def fit(self, live: LiveRow) -> None:
+        """Keep to the organization's longest time, and to the database's clock where this machine's is ahead of it."""
+        self.time_limit_s = min(self.time_limit_s, live.time_limit_s)
+        if made_at(self.id) > live.now:
+            self.run_at = live.now
+
     def start_at(self, minute: datetime | None, limit: int) -> None:
         """Wait for a later minute, where the organization's direct starts of this one are used up."""
         if minute is not None:
@@ -81,6 +88,8 @@ class LiveRow:
     live_rev: int
     direct_limit: int | None
     duplicates_h: int
+    time_limit_s: int
+    now: datetime  # on the database's clock
 
 
 @dataclass(slots=True, kw_only=True)

@@ -18,7 +18,7 @@ from django.db import OperationalError, connection, transaction
 from executions.bell import ring
 from executions.states import FINAL, Status
 from executions.store.base import Store
-from executions.store.claims import CLAIM_COLUMNS, DUE, STARTING, SUSPECTS
+from executions.store.claims import CLAIM_COLUMNS, CLAIMED_LANES, STARTING, SUSPECTS
 from executions.store.dialect import REPLY_CHANNEL, WORK_CHANNEL, Answer, Row
 from executions.store.leases import STALE_AFTER_S
 from executions.store.rows import Claimed, Move
@@ -108,20 +108,25 @@ class SQLiteStore(Store):
         return f"{column} IN ({', '.join(['%s'] * len(values))})", values
 
     def start_due(self, engine_id: uuid.UUID, limit: int, waited_s: float) -> Answer:
-        due = f"{DUE} AND lane < 2 AND run_at <= {self.due_ago} ORDER BY lane, run_at, id LIMIT %s"
-        return self._start(engine_id, due, [waited_s, limit])
+        lanes = [f"SELECT id FROM (SELECT id {self.due(lane)} ORDER BY run_at, id LIMIT %s)" for lane in CLAIMED_LANES]
+        due = f"{' UNION ALL '.join(lanes)} LIMIT %s"  # in the order of the lanes
+        return self._start(engine_id, due, [*[waited_s, limit] * len(lanes), limit])
 
     def start_suspect(self, engine_id: uuid.UUID) -> Answer:
-        return self._start(engine_id, f"{SUSPECTS} ORDER BY run_at LIMIT 1", [])
+        return self._start(
+            engine_id, f"SELECT id FROM executions_execution WHERE {SUSPECTS} ORDER BY run_at LIMIT 1", []
+        )
 
     def claim_next_throttled(self, engine_id: uuid.UUID, organization_id: Any, limit: int) -> Answer:
-        line = "organization_id = %s AND status = 0 AND lane = 2 ORDER BY run_at, id LIMIT %s"
+        line = (
+            "SELECT id FROM executions_execution WHERE organization_id = %s AND status = 0 AND lane = 2"
+            " ORDER BY run_at, id LIMIT %s"
+        )
         return self._start(engine_id, line, [organization_id, limit], "lane = 1, ")
 
     def _start(self, engine_id: uuid.UUID, which: str, parameters: list[Any], changes: str = "") -> Answer:
-        """Start the executions that a condition and an order choose."""
-        chosen = f"(SELECT id FROM executions_execution WHERE {which})"
-        ids = self.ask(f"SELECT json_group_array(id) FROM {chosen}", parameters)()[0][0]
+        """Start the executions whose ids a query gives."""
+        ids = self.ask(f"SELECT json_group_array(id) FROM ({which})", parameters)()[0][0]
         if ids == "[]":
             return list
         these = "id IN (SELECT value FROM json_each(%s))"

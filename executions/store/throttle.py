@@ -9,22 +9,35 @@ from __future__ import annotations
 import math
 import uuid
 from abc import abstractmethod
+from itertools import groupby
 from typing import Any
 
-from executions.store.dialect import Answer, Dialect, Row
+from executions.store.dialect import Answer, Row
+from executions.store.limits import Limits
+from executions.store.rows import direct_limit_reason
 
 LEEWAY_S = 0.05  # that an engine may come late without losing the next start's time
 
-# The organizations with somebody in line, by one look into the index for each: there may be many who wait, and many
-# organizations of which nobody does.
-IN_LINE = "SELECT organization_id FROM executions_execution WHERE status = 0 AND lane = 2"
-WAITING = (
-    f"WITH RECURSIVE waiting (organization_id) AS (SELECT ({IN_LINE} ORDER BY organization_id LIMIT 1) UNION ALL"
-    f" SELECT ({IN_LINE} AND organization_id > waiting.organization_id ORDER BY organization_id LIMIT 1)"
-    " FROM waiting WHERE waiting.organization_id IS NOT NULL)"
-)
+JOIN_MOST = 1000  # that leave a line in one transaction
+
+IN_LINE = "FROM executions_execution WHERE status = 0 AND lane = 2"
+
+
+def each_in_line(column: str) -> str:
+    """Return SQL that names `in_line`, the different values of a column among those who wait.
+
+    By one look into the index for each: there may be many who wait, and many organizations of which nobody does.
+    """
+    return (
+        f"WITH RECURSIVE in_line ({column}) AS (SELECT (SELECT {column} {IN_LINE} ORDER BY {column} LIMIT 1) UNION ALL"
+        f" SELECT (SELECT {column} {IN_LINE} AND {column} > in_line.{column} ORDER BY {column} LIMIT 1)"
+        f" FROM in_line WHERE in_line.{column} IS NOT NULL)"
+    )
+
+
+WAITING = each_in_line("organization_id")
 PACES = (
-    "FROM waiting JOIN executions_pace p ON p.organization_id = waiting.organization_id"
+    "FROM in_line JOIN executions_pace p ON p.organization_id = in_line.organization_id"
     " JOIN projects_organization o ON o.uid = p.organization_id"
 )
 
@@ -35,7 +48,7 @@ def starts_allowed(seconds: float, rate: float) -> tuple[int, float]:
     return min(math.floor(counted * rate + 1e-6), math.ceil(rate)), counted
 
 
-class Throttle(Dialect):
+class Throttle(Limits):
     lock_paces: str  # the end of a SELECT that keeps other engines from the same organizations
 
     def ready_organizations(self) -> Answer:
@@ -76,10 +89,35 @@ class Throttle(Dialect):
         )()[0][0]
         return None if seconds is None else float(seconds)
 
-    def join_direct(self) -> None:
-        """Let those wait in the direct lane whose automation is no longer throttled."""
-        self._run(
-            "UPDATE executions_execution SET lane = 1, rev = rev + 1 WHERE status = 0 AND lane = 2 AND EXISTS"
-            " (SELECT 1 FROM automations_automation a WHERE a.uid = executions_execution.automation_id"
-            " AND NOT a.is_throttled)"
+    def left_line(self) -> tuple[uuid.UUID, uuid.UUID, int | None] | None:
+        """Return an automation that is throttled no longer while some of it wait, with its organization and limit."""
+        rows = self.ask(
+            f"{each_in_line('automation_id')} SELECT a.uid, a.organization_id, o.direct_limit FROM in_line"
+            " JOIN automations_automation a ON a.uid = in_line.automation_id AND NOT a.is_throttled"
+            " JOIN projects_organization o ON o.uid = a.organization_id LIMIT 1"
+        )()
+        return next(((self.to_uuid(row[0]), self.to_uuid(row[1]), row[2]) for row in rows), None)
+
+    def join_direct(self, automation_id: uuid.UUID, organization_id: uuid.UUID, limit: int | None) -> None:
+        """Let the first of an automation's line wait in the direct lane instead."""
+        self.make_paces([organization_id])
+        self._run(  # from here on nobody else touches the line
+            "UPDATE executions_pace SET direct_used = direct_used WHERE organization_id = %s",
+            [self.uid(organization_id)],
         )
+        line = f"SELECT id {IN_LINE} AND automation_id = %s ORDER BY run_at, id LIMIT {JOIN_MOST}"
+        ids = [self.to_uuid(row[0]) for row in self.ask(line, [self.uid(automation_id)])()]
+        self._place(organization_id, ids, limit)
+        self.notify_work()
+
+    def _place(self, organization_id: uuid.UUID, ids: list[uuid.UUID], limit: int | None) -> None:
+        """Move them to the direct lane, each to a minute in which its organization has a start left."""
+        places = [None] * len(ids) if limit is None else self.place_direct(organization_id, len(ids), limit)
+        for minute, group in groupby(zip(places, ids, strict=True), key=lambda pair: pair[0]):
+            where, parameters = self.among("id", (id for _, id in group))
+            code, reason = ("direct_limit", direct_limit_reason(limit or 0)) if minute else ("", "")
+            self._run(
+                "UPDATE executions_execution SET lane = 1, rev = rev + 1, run_at = COALESCE(%s, run_at),"
+                f" reason_code = %s, reason = %s WHERE status = 0 AND lane = 2 AND {where}",
+                [self.at(minute), code, reason, *parameters],
+            )
