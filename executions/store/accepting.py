@@ -35,7 +35,7 @@ class Accepting(Limits):
             f" JOIN projects_organization o ON o.uid = a.organization_id WHERE {where}",
             parameters,
         )
-        return {self.to_uuid(row[0]): LiveRow(*row[1:5], self.moment(row[5])) for row in rows()}
+        return {self.to_uuid(uid): LiveRow(*limits, now=self.moment(now)) for uid, *limits, now in rows()}
 
     # --- deliveries
 
