@@ -192,6 +192,7 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = IS_HTTPS
 SESSION_COOKIE_NAME = f"agentos_session_{PORT}"  # two installations on one host do not sign each other out
 CSRF_COOKIE_NAME = f"agentos_csrf_{PORT}"
 SECURE_SSL_REDIRECT = IS_HTTPS and flag("SSL_REDIRECT", True)
+SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz|metrics)$"]  # a redirect would look healthy to who probes over plain HTTP
 SECURE_HSTS_SECONDS = int(text("HSTS_SECONDS", "31536000" if IS_HTTPS else "0"))
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = IS_HTTPS
 SECURE_REFERRER_POLICY = "same-origin"

@@ -24,7 +24,7 @@ type Sample = tuple[dict[str, str], float]
 def text() -> str:
     lines = [*_executions(), *_requests(), *_queue(), *_engines()]
     lines += _histogram(metrics.STEPS.name, "Time of an ended step, all its tries together.", "connector")
-    lines += _histogram(metrics.ACCEPTS.name, "Time until a request at a trigger URL was durable and got its 202.")
+    lines += _histogram(metrics.ACCEPTS.name, "Time until an accepted request was durable.")
     return "\n".join([*lines, ""])
 
 
@@ -63,8 +63,8 @@ def _queue() -> Iterator[str]:
     depths = [({"lane": lane}, depth) for lane, (depth, _) in lanes.items()]
     ages = [({"lane": lane}, round(age, 3)) for lane, (_, age) in lanes.items()]
     most = f"counted up to {measures.COUNTED}."
-    yield from _family("queue_depth", "gauge", f"Pending executions, {most}", depths)
-    yield from _family("queue_oldest_age_seconds", "gauge", "How long the first Pending one has been due.", ages)
+    yield from _family("queue_depth", "gauge", f"Executions that are due, {most}", depths)
+    yield from _family("queue_oldest_age_seconds", "gauge", "How long the first has been due.", ages)
     yield from _family("paused", "gauge", f"Paused executions, {most}", [({}, measures.paused())])
 
 

@@ -16,6 +16,7 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 
 from connectors.call import JSON
+from executions import metrics
 from executions.callers import callers
 from executions.group_commit import GroupCommit, Join, Unavailable, forget_connection
 from executions.live import LiveTrigger, find_trigger, new_execution
@@ -220,7 +221,7 @@ def group_commit() -> GroupCommit[NewExecution | NewReceipt, uuid.UUID]:
 
 def accept(live: LiveTrigger, payload: JSON, delivery: DeliveryId | None = None) -> uuid.UUID:
     """Store an execution and return its id once durable; raise Stale, Duplicate, LimitReached or Unavailable."""
-    return group_commit().submit(new_execution(live, payload, delivery))
+    return _stored(new_execution(live, payload, delivery))
 
 
 def accept_and_wait(
@@ -228,7 +229,14 @@ def accept_and_wait(
 ) -> tuple[uuid.UUID, ReplyRow | None]:
     """Store an execution and return its id with the reply of its Response step, or None past REPLY_LIMIT_S."""
     execution = new_execution(live, payload, delivery)
-    return execution.id, reply_of(execution.id, lambda: group_commit().submit(execution))
+    return execution.id, reply_of(execution.id, lambda: _stored(execution))
+
+
+def _stored(execution: NewExecution) -> uuid.UUID:
+    started = time.perf_counter()
+    execution_id = group_commit().submit(execution)
+    metrics.accepted(started)
+    return execution_id
 
 
 def reply_of(execution_id: uuid.UUID, accept: Callable[[], object] | None = None) -> ReplyRow | None:

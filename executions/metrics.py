@@ -61,7 +61,7 @@ class Histogram:
 
 
 STEPS = Histogram("step_duration_seconds")  # by connector
-ACCEPTS = Histogram("accept_duration_seconds")  # requests that were answered 202
+ACCEPTS = Histogram("accept_duration_seconds")  # requests that made an execution
 
 _saving = threading.Lock()
 _saved_at = time.monotonic()
@@ -73,7 +73,7 @@ def step_ended(connector: str, lasted: timedelta) -> None:
 
 
 def accepted(started: float) -> None:
-    """Observe a request that came at `started` (time.perf_counter) and is durable now."""
+    """Observe a request that was ready to be stored at `started` (time.perf_counter) and is durable now."""
     ACCEPTS.observe("", time.perf_counter() - started)
     if _saver is None:
         _start_saver()

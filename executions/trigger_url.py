@@ -9,7 +9,6 @@ from __future__ import annotations
 import hmac
 import logging
 import re
-import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -23,7 +22,7 @@ from connectors import conditions
 from connectors.call import JSON
 from connectors.fields import HEADER_NAME, HEADER_VALUE
 from connectors.response import FORBIDDEN_HEADERS
-from executions import encoding, intake, metrics
+from executions import encoding, intake
 from executions.content import Refused
 from executions.group_commit import forget_connection
 from executions.intake import LiveTrigger
@@ -58,7 +57,7 @@ class Answer:
 
 
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    request_id, started = uuid_utils.uuid7().hex, time.perf_counter()
+    request_id = uuid_utils.uuid7().hex
     try:
         answer = respond(environ)
     except Refused as refused:
@@ -69,8 +68,6 @@ def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> 
     except Exception:
         logger.exception("trigger URL, request %s", request_id)
         answer = refusal(Refused(500, "internal_error", "An error inside AgentOS; nothing was stored."), request_id)
-    if answer.status == 202:
-        metrics.accepted(started)
     start_response(
         STATUS_LINES.get(answer.status, f"{answer.status} Status"),
         [

@@ -8,9 +8,11 @@ from io import StringIO
 import pytest
 from django.core.management import call_command
 from django.utils import timezone
+from pytest_django import Settings
 
 from executions.models import Engine, Execution, StepRun
 from executions.states import Status, StepStatus
+from tests.support.door import send
 from tests.support.installation import Installation
 from tests.support.processes import until
 from tests.test_intake import database_away
@@ -33,6 +35,16 @@ def test_healthz_answers_and_readyz_does_not_when_the_database_is_away(server: I
         status, body = server.get("/readyz")
         assert (status, json.loads(body)["reason"]) == (503, "The database does not answer.")
         assert server.get("/healthz")[0] == 200
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("path", "status"), [("/healthz", 200), ("/readyz", 503), ("/metrics", 401)])
+def test_probes_are_answered_by_address_and_over_plain_http(path: str, status: int, settings: Settings) -> None:
+    settings.SECURE_SSL_REDIRECT, settings.METRICS_TOKEN = True, "opens-the-metrics"
+
+    answer = send(path, method="GET", HTTP_HOST="10.1.2.3:8000")
+
+    assert answer.status == status
 
 
 # --- manage.py engines

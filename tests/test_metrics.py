@@ -94,17 +94,19 @@ def test_queue_tells_depth_and_age_of_each_lane_and_who_is_paused(
     hour = timedelta(hours=1)
     make_execution(lane=Lane.DIRECT, run_at=timezone.now() - hour)
     make_execution(lane=Lane.DIRECT, run_at=timezone.now() + hour)
-    make_execution(lane=Lane.THROTTLED, run_at=timezone.now() + hour)
+    make_execution(lane=Lane.THROTTLED)
+    make_execution(lane=Lane.SYNC, suspicion=2)
     for _ in range(4):
         make_execution(lane=Lane.DIRECT, status=Status.PAUSED, run_at=timezone.now() - 2 * hour)
+    make_execution(lane=Lane.DIRECT, status=Status.PAUSED, run_at=timezone.now() + hour)
     make_execution(status=Status.SUCCESS)
 
     told = scrape()
 
-    assert [told.value("agentos_queue_depth", lane=lane) for lane in ("sync", "direct", "throttled")] == [0, 2, 1]
-    assert told.value("agentos_queue_oldest_age_seconds", lane="direct") == pytest.approx(3600, abs=60)
-    assert told.value("agentos_queue_oldest_age_seconds", lane="throttled") == 0
-    assert told.value("agentos_paused") == 4
+    assert [told.value("agentos_queue_depth", lane=lane) for lane in ("sync", "direct", "throttled")] == [1, 5, 1]
+    assert told.value("agentos_queue_oldest_age_seconds", lane="direct") == pytest.approx(7200, abs=60)
+    assert told.value("agentos_queue_oldest_age_seconds", lane="throttled") == pytest.approx(60, abs=60)
+    assert told.value("agentos_paused") == 5
 
 
 def test_a_long_queue_is_counted_up_to_a_bound(
@@ -112,6 +114,7 @@ def test_a_long_queue_is_counted_up_to_a_bound(
 ) -> None:
     monkeypatch.setattr(measures, "COUNTED", 4)
     for _ in range(6):
+        make_execution(status=Status.PAUSED)  # whose time has come before
         make_execution()
         make_execution(status=Status.PAUSED, run_at=timezone.now() + timedelta(hours=1))
 

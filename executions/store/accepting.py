@@ -30,12 +30,12 @@ class Accepting(Limits):
     def live(self, automation_ids: set[uuid.UUID]) -> dict[uuid.UUID, LiveRow]:
         where, parameters = self.among("a.uid", automation_ids)
         rows = self.ask(
-            f"SELECT a.uid, a.live_rev, o.direct_limit, o.duplicates_h, o.time_limit_s, {self.now}"
+            f"SELECT a.uid, {self.now}, a.live_rev, o.direct_limit, o.duplicates_h, o.time_limit_s"
             " FROM automations_automation a"
             f" JOIN projects_organization o ON o.uid = a.organization_id WHERE {where}",
             parameters,
         )
-        return {self.to_uuid(uid): LiveRow(*limits, now=self.moment(now)) for uid, *limits, now in rows()}
+        return {self.to_uuid(row[0]): LiveRow(self.moment(row[1]), *row[2:]) for row in rows()}
 
     # --- deliveries
 

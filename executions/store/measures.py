@@ -6,7 +6,6 @@ from django.db import connection
 
 from executions.states import Lane, Status
 from executions.store import store
-from executions.store.claims import DUE
 
 COUNTED = 10_000
 COLUMNS = ("name", "label", "bucket", "count", "seconds")
@@ -15,13 +14,12 @@ type MeasureRow = tuple[str, str, int, int, float]
 
 
 def waiting(lane: Lane) -> tuple[int, float]:
-    """Return how many are Pending in a lane, and for how many seconds the first of them has been due."""
+    """Return how many of a lane are due, Pending or back from a pause, and for how many seconds the first has been."""
     age = store().seconds_since("MIN(run_at)")
+    due = f"status IN (0, 2) AND lane = {lane.value} AND run_at <= {store().now}"  # in words of execution_due
+    line = f"SELECT run_at FROM executions_execution WHERE {due} ORDER BY run_at LIMIT {COUNTED}"
     with connection.cursor() as cursor:
-        cursor.execute(
-            f"SELECT COUNT(*), {age} FROM (SELECT status, run_at {DUE.format(lane=lane.value)}"
-            f" ORDER BY run_at LIMIT {COUNTED}) AS line WHERE status = {Status.PENDING.value}",
-        )
+        cursor.execute(f"SELECT COUNT(*), {age} FROM ({line}) AS line", [])
         count, seconds = cursor.fetchone()
     return count, max(0.0, float(seconds or 0))
 

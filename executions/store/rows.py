@@ -85,11 +85,11 @@ class NewReceipt:
 class LiveRow:
     """What the transaction that accepts must know of an automation and its organization."""
 
+    now: datetime  # on the database's clock
     live_rev: int
     direct_limit: int | None
     duplicates_h: int
     time_limit_s: int
-    now: datetime  # on the database's clock
 
 
 @dataclass(slots=True, kw_only=True)
