@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
+
+import orjson
 
 from executions.store.dialect import Dialect, Row
 
@@ -13,23 +15,30 @@ SLOT_COLUMNS = ("trigger_id", "slot_at", "organization_id", "execution_id")
 
 class Schedules(Dialect):
     lock_schedules: str  # the end of a SELECT that keeps other engines from the same schedules
+    texts: str  # the rows, each a `value`, of a JSON list of texts
 
-    def next_schedule(self) -> float | None:
-        """Return the seconds until the next schedule fires; none or fewer: it is due."""
-        seconds = self.ask(f"SELECT {self.seconds_since('MIN(next_at)')} FROM automations_schedule")()[0][0]
+    def next_schedule(self, without: Iterable[str]) -> float | None:
+        """Return the seconds until the next schedule fires, of all but some triggers; none or fewer: it is due."""
+        others, parameters = self._but(without)
+        next_in = self.seconds_since("MIN(next_at)")
+        seconds = self.ask(f"SELECT {next_in} FROM automations_schedule WHERE {others}", parameters)()[0][0]
         return None if seconds is None else -float(seconds)
 
-    def take_schedules(self, limit: int) -> tuple[datetime, list[tuple[str, datetime]]]:
+    def take_schedules(self, limit: int, without: Iterable[str]) -> tuple[datetime, list[tuple[str, datetime]]]:
         """Return the database's time, and the trigger and fire time of schedules that are due and no other engine's."""
         now = self.to_time(self.ask(f"SELECT {self.now}")()[0][0])
+        others, parameters = self._but(without)
         rows = self.ask(
-            f"SELECT trigger_id, next_at FROM automations_schedule WHERE next_at <= {self.now}"
+            f"SELECT trigger_id, next_at FROM automations_schedule WHERE next_at <= {self.now} AND {others}"
             f" ORDER BY next_at, trigger_id LIMIT %s {self.lock_schedules}",
-            [limit],
+            [*parameters, limit],
         )
         taken = [(row[0], self.to_time(row[1])) for row in rows()]
         assert now is not None
         return now, [(uid, at) for uid, at in taken if at is not None]
+
+    def _but(self, trigger_uids: Iterable[str]) -> tuple[str, list[str]]:
+        return f"trigger_id NOT IN (SELECT value FROM {self.texts})", [orjson.dumps(list(trigger_uids)).decode()]
 
     def insert_slots(self, slots: Sequence[tuple[str, datetime, uuid.UUID, uuid.UUID]]) -> set[uuid.UUID]:
         """Write down fire times with the executions to make; return those executions whose time had none before."""
