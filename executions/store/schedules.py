@@ -5,12 +5,14 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from itertools import batched, chain
 
 import orjson
 
-from executions.store.dialect import Dialect, Row
+from executions.store.dialect import Dialect
 
 SLOT_COLUMNS = ("trigger_id", "slot_at", "organization_id", "execution_id")
+SLOTS_AT_ONCE = 100
 
 
 class Schedules(Dialect):
@@ -43,14 +45,15 @@ class Schedules(Dialect):
     def insert_slots(self, slots: Sequence[tuple[str, datetime, uuid.UUID, uuid.UUID]]) -> set[uuid.UUID]:
         """Write down fire times with the executions to make; return those executions whose time had none before."""
         made: set[uuid.UUID] = set()
-        for trigger_uid, at, organization_id, execution_id in slots:
-            row: Row = (trigger_uid, self.at(at), self.uid(organization_id), self.uid(execution_id))
-            if self._changed(
-                f"INSERT INTO executions_slot ({', '.join(SLOT_COLUMNS)}) VALUES (%s, %s, %s, %s)"
-                " ON CONFLICT (trigger_id, slot_at) DO NOTHING",
-                row,
-            ):
-                made.add(execution_id)
+        for some in batched(slots, SLOTS_AT_ONCE):
+            rows = [(uid, self.at(at), self.uid(of), self.uid(execution_id)) for uid, at, of, execution_id in some]
+            answer = self.ask(
+                f"INSERT INTO executions_slot ({', '.join(SLOT_COLUMNS)})"
+                f" VALUES {', '.join(['(%s, %s, %s, %s)'] * len(rows))}"
+                " ON CONFLICT (trigger_id, slot_at) DO NOTHING RETURNING execution_id",
+                list(chain.from_iterable(rows)),
+            )
+            made.update(self.to_uuid(row[0]) for row in answer())
         return made
 
     def set_schedule(self, trigger_uid: str, next_at: datetime | None) -> None:
