@@ -126,7 +126,9 @@ def _add(fired: Fired, live: LiveTrigger, rule: Rule, at: datetime, now: datetim
     payload = output(rule, at, now)
     group = live.definition.trigger.conditions
     if conditions.holds(group, {"trigger": payload}):
-        fired.executions.append((at, new_execution(live, payload)))
+        new = new_execution(live, payload)
+        new.run_at = now  # its id has this machine's time, which claims, on the database's clock, would wait for
+        fired.executions.append((at, new))
         return
     reason = conditions.explain(group, {"trigger": payload})
     fired.receipts.append(about(live, Outcome.CONDITIONS_NOT_MET, 200, "conditions_not_met", reason=reason))

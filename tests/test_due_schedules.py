@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.db import connection
 
 from automations.definition import TriggerPart
 from automations.models import Automation, Schedule, Trigger
@@ -15,6 +16,15 @@ from executions.schedules import DueSchedules
 
 # Daily, half a day from now, so that none fires by itself while a test runs.
 NOON = (datetime.now(UTC) - timedelta(hours=12)).replace(minute=0, second=0, microsecond=0)
+
+SHIFTED = """
+CREATE SCHEMA shifted;
+CREATE FUNCTION shifted.now() RETURNS timestamptz STABLE LANGUAGE sql
+    AS $$ SELECT pg_catalog.now() + interval '{0} seconds' $$;
+CREATE FUNCTION shifted.clock_timestamp() RETURNS timestamptz VOLATILE LANGUAGE sql
+    AS $$ SELECT pg_catalog.clock_timestamp() + interval '{0} seconds' $$;
+SET search_path = shifted, pg_catalog, public;
+"""
 
 type MakeDue = Callable[..., Automation]
 
@@ -37,6 +47,17 @@ def make_due(make_automation: Callable[..., Automation]) -> MakeDue:
         return automation
 
     return make
+
+
+@pytest.fixture(params=[-30, 30])
+def of_database(request: pytest.FixtureRequest, db: None) -> Iterator[timedelta]:
+    """Return how far ahead of this machine's clock the database's is, for the rest of the test."""
+    if connection.vendor != "postgresql":
+        pytest.skip("the clock of an SQLite database is its machine's")
+    with connection.cursor() as cursor:
+        cursor.execute(SHIFTED.format(request.param))
+        yield timedelta(seconds=request.param)
+        cursor.execute("RESET search_path; DROP SCHEMA shifted CASCADE")
 
 
 def fire_times(automation: Automation) -> list[datetime]:
@@ -89,3 +110,20 @@ def test_a_fire_time_that_has_made_an_execution_makes_no_other_among_many(make_d
     DueSchedules().start_due()
 
     assert fire_times(automation) == [NOON - timedelta(days=ago) for ago in reversed(range(100))]
+
+
+@pytest.mark.parametrize("due_in_s", [-1, 10])
+def test_the_databases_clock_says_what_is_due(make_due: MakeDue, of_database: timedelta, due_in_s: int) -> None:
+    automation = make_due()
+    at = datetime.now(UTC) + of_database + timedelta(seconds=due_in_s)
+    Schedule.objects.update(next_at=at)
+    due = DueSchedules()
+
+    for _ in range(2):
+        next_in = due.start_due()
+
+        assert next_in is not None
+        assert (due_in_s - 5 < next_in <= due_in_s) if due_in_s > 0 else next_in > 3600
+    assert fire_times(automation) == ([at.replace(microsecond=0)] if due_in_s < 0 else [])
+    latest = datetime.now(UTC) + of_database
+    assert not Execution.objects.filter(run_at__gt=latest).exists(), "it waits until this machine's time has come"

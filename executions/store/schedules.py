@@ -29,14 +29,14 @@ class Schedules(Dialect):
     def take_schedules(self, limit: int, without: Iterable[str]) -> tuple[datetime, list[tuple[str, datetime]]]:
         """Return the database's time, and the trigger and fire time of schedules that are due and no other engine's."""
         now = self.to_time(self.ask(f"SELECT {self.now}")()[0][0])
+        assert now is not None
         others, parameters = self._but(without)
         rows = self.ask(
-            f"SELECT trigger_id, next_at FROM automations_schedule WHERE next_at <= {self.now} AND {others}"
+            f"SELECT trigger_id, next_at FROM automations_schedule WHERE next_at <= %s AND {others}"
             f" ORDER BY next_at, trigger_id LIMIT %s {self.lock_schedules}",
-            [*parameters, limit],
+            [self.at(now), *parameters, limit],
         )
         taken = [(row[0], self.to_time(row[1])) for row in rows()]
-        assert now is not None
         return now, [(uid, at) for uid, at in taken if at is not None]
 
     def _but(self, trigger_uids: Iterable[str]) -> tuple[str, list[str]]:
