@@ -262,10 +262,11 @@ class Trigger(models.Model):
 class ScheduleQuerySet(models.QuerySet["Schedule"]):
     def follow(self, automation: Automation, *, anew: bool) -> None:
         """Have a row while the clock starts the automation; one that is there keeps its time, unless made anew."""
-        trigger, rule = automation.trigger, timing.live_rule(automation)
-        lasting = trigger if trigger and trigger.is_timed and rule and not anew else None
-        self.filter(trigger__automation=automation.pk).exclude(trigger=lasting).delete()
-        if trigger and trigger.is_timed and rule:
+        part = timing.live_part(automation)
+        trigger = automation.trigger if part and automation.trigger and automation.trigger.is_timed else None
+        self.filter(trigger__automation=automation.pk).exclude(trigger=None if anew else trigger).delete()
+        rule = timing.rule_of(part) if part else None  # one that cannot be read here leaves the row that is there
+        if trigger and rule:
             now = Trigger.objects.annotate(now=Now()).values_list("now", flat=True).get(pk=trigger.pk)
             if (next_at := next_slot(rule, now)) is not None:
                 self.get_or_create(trigger=trigger, defaults={"next_at": next_at})

@@ -33,12 +33,19 @@ class FireTime:
         return f"{self.at:%a %-d %b %Y, %H:%M %Z}"
 
 
-def live_rule(automation: Automation) -> Rule | None:
-    """Return the rule that fires the automation, or None when the clock does not."""
+def live_part(automation: Automation) -> TriggerPart | None:
+    """Return the trigger that the clock fires now, or None when the clock does not."""
     version = automation.live_version
     if version is None or not automation.is_active or automation.deleted_at:
         return None
-    return rule_of(Definition.model_validate(version.definition).trigger)
+    part = Definition.model_validate(version.definition).trigger
+    return part if is_timed(part.connector, part.event) else None
+
+
+def live_rule(automation: Automation) -> Rule | None:
+    """Return the rule that fires the automation, or None when the clock does not."""
+    part = live_part(automation)
+    return rule_of(part) if part else None
 
 
 def is_timed(connector: str, event: str) -> bool:
@@ -48,7 +55,7 @@ def is_timed(connector: str, event: str) -> bool:
 
 
 def rule_of(part: TriggerPart) -> Rule | None:
-    """Return the rule of a schedule; None for every other trigger and for unfinished settings."""
+    """Return the rule of a schedule; None for every other trigger and for settings that do not make one here."""
     if not is_timed(part.connector, part.event):
         return None
     try:

@@ -3,7 +3,7 @@
 Two kinds of rule. A fixed time of day (days, weeks, months, every few hours, cron with fixed hours) follows the wall
 clock: in the gap of spring it fires once, at the first instant after it, and in the doubled hour of autumn once, in the
 first pass. What repeats within the hour or each hour (minutes, every hour, cron with `*` for the hour) follows elapsed
-time, so that no hour is silent or run over.
+time, so that no hour is silent or run over where the clock moves by whole hours, as it does but on Lord Howe Island.
 """
 
 from __future__ import annotations
@@ -26,18 +26,24 @@ def slots(rule: Rule, after: datetime) -> Iterator[datetime]:
     """Yield the fire times after a moment, in order, as UTC."""
     if rule.first_day:
         after = max(after, _midnight(rule.first_day, rule.zone) - timedelta(seconds=1))
+    last = after
+    for day, at in _by_day(rule, after):
+        if at - after > HORIZON or (rule.last_day and day > rule.last_day):
+            return
+        if at > last and rule.has_turn(day):  # of several that a gap moves to its end, one
+            last = at
+            yield at
+
+
+def _by_day(rule: Rule, after: datetime) -> Iterator[tuple[date, datetime]]:
+    """Return the times of all days, whether or not they have their turn, each with the day that it counts for."""
     if rule.unit == "minutes":
         found = _by_minutes(rule, after)
     elif rule.expression.split()[1] in ("*", "*/1"):
         found = (at.astimezone(UTC) for at in CronSim(rule.expression, after.astimezone(rule.zone)))
     else:
-        found = _by_wall_clock(rule, after)
-    for at in takewhile(lambda at: at - after <= HORIZON, found):
-        day = at.astimezone(rule.zone).date()
-        if rule.last_day and day > rule.last_day:
-            return
-        if rule.has_turn(day):
-            yield at
+        return _by_wall_clock(rule, after)
+    return ((at.astimezone(rule.zone).date(), at) for at in found)
 
 
 def _by_minutes(rule: Rule, after: datetime) -> Iterator[datetime]:
@@ -50,15 +56,11 @@ def _by_minutes(rule: Rule, after: datetime) -> Iterator[datetime]:
         number += 1
 
 
-def _by_wall_clock(rule: Rule, after: datetime) -> Iterator[datetime]:
-    """Read the rule off the wall clock; a time that the clock skips becomes the instant of the skip."""
+def _by_wall_clock(rule: Rule, after: datetime) -> Iterator[tuple[date, datetime]]:
+    """Read the rule off the wall clock; a time that the clock skips becomes the instant of the skip, even tomorrow."""
     local = after.astimezone(rule.zone).replace(tzinfo=None)
-    last = after.astimezone(UTC)
     for wall in CronSim(rule.expression, local - timedelta(days=1)):
-        at = _instant(wall, rule.zone)
-        if at > last:
-            last = at
-            yield at
+        yield wall.date(), _instant(wall, rule.zone)
 
 
 def _midnight(day: date, zone: zoneinfo.ZoneInfo) -> datetime:

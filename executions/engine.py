@@ -24,7 +24,7 @@ from executions.mail import DjangoMail
 from executions.recovery import recover
 from executions.runner import Fenced, Runner
 from executions.running import Running
-from executions.schedules import start_due
+from executions.schedules import DueSchedules
 from executions.states import Status, StepStatus
 from executions.store import store
 from executions.store.rows import Claimed, Move, StepRecord
@@ -52,6 +52,7 @@ class Engine:
         self.stopped = threading.Event()
         self.database = DatabaseThread(self.id, self.id.int % SHARDS, self._claimed_in_thread, self._lost_in_thread)
         self.wake = wake_for_work(self._woken_in_thread)
+        self.schedules = DueSchedules()
         self.schedule_in = LOOK_S
 
     def start(self) -> None:
@@ -141,7 +142,7 @@ class Engine:
 
     def _start_due(self) -> None:
         """In the database thread."""
-        due_in = start_due()
+        due_in = self.schedules.start_due()
         self.schedule_in = LOOK_S if due_in is None else min(LOOK_S, due_in)
 
     # --- running

@@ -133,6 +133,21 @@ def test_what_is_due_stays_due_when_something_else_of_the_automation_changes(tim
     assert next_at(timed) == due
 
 
+def test_what_is_due_stays_due_when_something_else_changes_where_the_rule_cannot_be_read(timed: Pages) -> None:
+    live(timed, DAILY)
+    due = next_at(timed)
+    version = timed.automation.live_version
+    assert version is not None
+    version.definition["trigger"]["config"]["of_a_later_release"] = True
+    version.save()
+
+    timed.automation.change(name="Renamed")
+
+    assert next_at(timed) == due
+    timed.automation.deactivate()
+    assert next_at(timed) is None
+
+
 def test_a_published_change_of_the_schedule_counts_from_now(timed: Pages) -> None:
     live(timed, DAILY)
     Schedule.objects.update(next_at=timezone.now() - timedelta(minutes=5))

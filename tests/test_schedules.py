@@ -35,6 +35,12 @@ DEACTIVATE = """
 from automations.models import Automation
 Automation.objects.get(uid=%r).deactivate()
 """
+SET_UNIT = """
+from automations.models import Version
+version = Version.objects.get(automation__triggers__uid=%r)
+version.definition["trigger"]["config"]["unit"] = %r
+version.save()
+"""
 STEP = {**TRANSFORM, "input": {"fields": {"region": "{{ trigger.metadata.region }}"}}}
 HOURLY = {"unit": "hours", "interval": 1, "minute": 0, "metadata": {"region": "eu"}}
 EVERY_MINUTE = {"unit": "minutes", "interval": 1, "metadata": {"region": "eu"}}
@@ -66,6 +72,10 @@ class Timed:
     def deactivate(self) -> None:
         uid = self.select("uid", "automations_automation")[0]["uid"]
         self.installation.python(DEACTIVATE % str(uid))
+
+    def set_unit(self, unit: str) -> None:
+        """Write another unit into the live rule, even one that only a later release knows."""
+        self.installation.python(SET_UNIT % (self.uid, unit))
 
     def select(self, what: str, table: str, where: str = "1 = 1", order: str = "1") -> list[Row]:
         sql = f"SELECT {what} FROM {table} WHERE organization_id = %s AND {where} ORDER BY {order}"
@@ -243,6 +253,24 @@ def test_a_throttled_automation_waits_in_the_throttled_lane(make_timed: MakeTime
         until(lambda count=count: len(timed.executions) == count, within=10)  # type: ignore[misc]
 
     assert timed.executions[1]["lane"] == Lane.THROTTLED
+
+
+def test_a_schedule_that_one_engine_cannot_read_stays_due_for_another_that_can(cluster: Installation) -> None:
+    timed = Timed(cluster, HOURLY)
+    timed.set_unit("fortnights")
+    at = datetime.now(UTC).replace(microsecond=0)
+    timed.set_next(at)
+    until(lambda: f"schedule {timed.uid} " in cluster.logs(), within=10, what="that it cannot be read")
+    assert timed.next_at == at
+    timed.set_unit("hours")
+
+    second = cluster.start_another_cluster()
+    try:
+        until(lambda: len(timed.executions) == 1, within=10, what="an execution")
+    finally:
+        second.end()
+
+    assert timed.payloads[0]["scheduled_at"] == at.isoformat()
 
 
 def test_a_deactivated_schedule_fires_no_more(make_timed: MakeTimed) -> None:

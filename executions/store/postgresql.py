@@ -49,6 +49,7 @@ class PostgreSQLStore(Store):
     due_ago = "now() - make_interval(secs => %s::float8)"  # stable, so an index can be searched for it
     lock_paces = "FOR UPDATE OF p SKIP LOCKED"
     lock_schedules = "FOR UPDATE SKIP LOCKED"
+    texts = "json_array_elements_text(%s::json)"
     this_minute = "date_trunc('minute', now())"
     is_stale = f"beat_at < now() - interval '{STALE_AFTER_S} seconds'"
 

@@ -3,45 +3,57 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
+from itertools import batched, chain
 
-from executions.store.dialect import Dialect, Row
+import orjson
+
+from executions.store.dialect import Dialect
 
 SLOT_COLUMNS = ("trigger_id", "slot_at", "organization_id", "execution_id")
+SLOTS_AT_ONCE = 100
 
 
 class Schedules(Dialect):
     lock_schedules: str  # the end of a SELECT that keeps other engines from the same schedules
+    texts: str  # the rows, each a `value`, of a JSON list of texts
 
-    def next_schedule(self) -> float | None:
-        """Return the seconds until the next schedule fires; none or fewer: it is due."""
-        seconds = self.ask(f"SELECT {self.seconds_since('MIN(next_at)')} FROM automations_schedule")()[0][0]
+    def next_schedule(self, without: Iterable[str]) -> float | None:
+        """Return the seconds until the next schedule fires, of all but some triggers; none or fewer: it is due."""
+        others, parameters = self._but(without)
+        next_in = self.seconds_since("MIN(next_at)")
+        seconds = self.ask(f"SELECT {next_in} FROM automations_schedule WHERE {others}", parameters)()[0][0]
         return None if seconds is None else -float(seconds)
 
-    def take_schedules(self, limit: int) -> tuple[datetime, list[tuple[str, datetime]]]:
+    def take_schedules(self, limit: int, without: Iterable[str]) -> tuple[datetime, list[tuple[str, datetime]]]:
         """Return the database's time, and the trigger and fire time of schedules that are due and no other engine's."""
         now = self.to_time(self.ask(f"SELECT {self.now}")()[0][0])
+        assert now is not None
+        others, parameters = self._but(without)
         rows = self.ask(
-            f"SELECT trigger_id, next_at FROM automations_schedule WHERE next_at <= {self.now}"
+            f"SELECT trigger_id, next_at FROM automations_schedule WHERE next_at <= %s AND {others}"
             f" ORDER BY next_at, trigger_id LIMIT %s {self.lock_schedules}",
-            [limit],
+            [self.at(now), *parameters, limit],
         )
         taken = [(row[0], self.to_time(row[1])) for row in rows()]
-        assert now is not None
         return now, [(uid, at) for uid, at in taken if at is not None]
+
+    def _but(self, trigger_uids: Iterable[str]) -> tuple[str, list[str]]:
+        return f"trigger_id NOT IN (SELECT value FROM {self.texts})", [orjson.dumps(list(trigger_uids)).decode()]
 
     def insert_slots(self, slots: Sequence[tuple[str, datetime, uuid.UUID, uuid.UUID]]) -> set[uuid.UUID]:
         """Write down fire times with the executions to make; return those executions whose time had none before."""
         made: set[uuid.UUID] = set()
-        for trigger_uid, at, organization_id, execution_id in slots:
-            row: Row = (trigger_uid, self.at(at), self.uid(organization_id), self.uid(execution_id))
-            if self._changed(
-                f"INSERT INTO executions_slot ({', '.join(SLOT_COLUMNS)}) VALUES (%s, %s, %s, %s)"
-                " ON CONFLICT (trigger_id, slot_at) DO NOTHING",
-                row,
-            ):
-                made.add(execution_id)
+        for some in batched(slots, SLOTS_AT_ONCE):
+            rows = [(uid, self.at(at), self.uid(of), self.uid(execution_id)) for uid, at, of, execution_id in some]
+            answer = self.ask(
+                f"INSERT INTO executions_slot ({', '.join(SLOT_COLUMNS)})"
+                f" VALUES {', '.join(['(%s, %s, %s, %s)'] * len(rows))}"
+                " ON CONFLICT (trigger_id, slot_at) DO NOTHING RETURNING execution_id",
+                list(chain.from_iterable(rows)),
+            )
+            made.update(self.to_uuid(row[0]) for row in answer())
         return made
 
     def set_schedule(self, trigger_uid: str, next_at: datetime | None) -> None:

@@ -34,6 +34,7 @@ class SQLiteStore(Store):
     due_ago = seconds_ago
     lock_paces = ""
     lock_schedules = ""
+    texts = "json_each(%s)"
     this_minute = "strftime('%%Y-%%m-%%d %%H:%%M:00.000000', 'now')"
     is_stale = f"beat_at < strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now', '-{STALE_AFTER_S} seconds')"
 

@@ -196,6 +196,48 @@ def test_no_hour_is_silent_or_run_over_when_the_clock_changes(config: dict[str, 
     assert {two - one for one, two in pairwise(instants)} == {timedelta(minutes=minutes)}
 
 
+@pytest.mark.parametrize(
+    ("config", "times"),
+    [
+        ({"unit": "days", "interval": 2, "first_day": "2026-03-26"}, ["03-29 00:00 -0100", "03-30 23:30 -0100"]),
+        ({"unit": "days", "interval": 2, "first_day": "2026-03-27"}, ["03-27 23:30 -0200", "03-29 23:30 -0100"]),
+        ({"unit": "days", "interval": 1, "last_day": "2026-03-28"}, ["03-27 23:30 -0200", "03-29 00:00 -0100"]),
+        ({"unit": "days", "interval": 1, "first_day": "2026-03-29"}, ["03-29 23:30 -0100", "03-30 23:30 -0100"]),
+        ({"unit": "weeks", "interval": 1, "weekdays": ["sat"]}, ["03-29 00:00 -0100", "04-04 23:30 -0100"]),
+        ({"unit": "months", "interval": 2, "day": 28, "first_day": "2026-01-01"},
+         ["03-29 00:00 -0100", "05-28 23:30 -0100"]),
+    ],
+)  # fmt: skip
+def test_the_day_that_was_meant_decides_when_the_gap_ends_on_the_next(config: dict[str, Any], times: list[str]) -> None:
+    late = rule(**config, at="23:30", time_zone="America/Nuuk")
+
+    assert fires(late, "2026-03-27 12:00", 2) == times
+
+
+def test_a_time_that_the_gap_moves_onto_the_first_day_does_not_take_the_place_of_its_own() -> None:
+    found = rule(unit="cron", cron="30 23,0 * * *", time_zone="America/Nuuk", first_day="2026-03-29")
+    at_once = rule(unit="cron", cron="0 23,0 * * *", time_zone="America/Nuuk", first_day="2026-03-29")
+
+    assert fires(found, "2026-03-27 12:00", 2) == ["03-29 00:30 -0100", "03-29 23:30 -0100"]
+    assert fires(at_once, "2026-03-27 12:00", 2) == ["03-29 00:00 -0100", "03-29 23:00 -0100"]
+
+
+@pytest.mark.parametrize("day", ["2026-10-03 12:00", "2026-04-04 12:00"])
+@pytest.mark.parametrize(
+    ("expression", "minutes"),
+    [("* * * * *", 1), ("*/20 * * * *", 20), ("0,30 * * * *", 30), ("15 * * * *", 60), ("45 * * * *", 60)],
+)
+def test_half_an_hour_more_at_most_passes_when_a_clock_moves_by_half_an_hour(
+    expression: str, minutes: int, day: str
+) -> None:
+    found = next_slots(cron(expression, "Australia/Lord_Howe"), at(day), 6 * 60 // minutes)
+    passed = {two - one for one, two in pairwise(time.astimezone(UTC) for time in found)}
+
+    assert found[0].utcoffset() != found[-1].utcoffset()
+    assert timedelta(minutes=minutes) in passed
+    assert max(passed) <= timedelta(minutes=minutes + 30)
+
+
 @pytest.mark.parametrize(("missed", "count"), [("once", 1), ("all", 5), ("none", 1)])
 def test_of_five_missed_fire_times_run(missed: str, count: int) -> None:
     every = rule(interval=1, missed=missed)
