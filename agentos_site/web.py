@@ -1,4 +1,4 @@
-"""The web server: `python -m agentos_site.web` becomes granian, set up for AgentOS. It listens on HOST and PORT."""
+"""The web server: `python -m agentos_site.web` is granian, set up for AgentOS. It listens on HOST and PORT."""
 
 from __future__ import annotations
 
@@ -11,19 +11,28 @@ THREADS = 64  # each a request that waits for its commit, or a caller for a repl
 STOP_S = 15  # for requests under way; below what the cluster gets to end
 # One arena without caches for granian's own allocator: requests are small, and 64 threads would keep 10 MB for nothing.
 MEMORY = "narenas:1,tcache:false,dirty_decay_ms:0,muzzy_decay_ms:0"
+# One process: group commit likes company, and a second one would share the same cores with the cluster.
+COMMAND = [
+    "granian", "--interface", "wsgi", "--host", HOST, "--port", str(PORT), "--http", "1", "--no-ws", "--workers", "1",
+    "--blocking-threads", str(THREADS), "--backlog", "2048", "--respawn-failed-workers", "--workers-kill-timeout",
+    str(STOP_S), "--http1-header-read-timeout", "10000", "--log-level", "error", "agentos_site.wsgi:application",
+]  # fmt: skip
 
 
-def main() -> None:
+def prepare() -> None:
+    """Set what granian's libraries read when they are loaded."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "agentos_site.settings")
     os.environ.setdefault("_RJEM_MALLOC_CONF", MEMORY)
-    # One process: group commit likes company, and a second one would share the same cores with the cluster.
-    command = [
-        sys.executable, "-m", "granian", "--interface", "wsgi", "--host", HOST, "--port", str(PORT), "--http", "1",
-        "--no-ws", "--workers", "1", "--blocking-threads", str(THREADS), "--backlog", "2048",
-        "--respawn-failed-workers", "--workers-kill-timeout", str(STOP_S), "--http1-header-read-timeout", "10000",
-        "--log-level", "error", "agentos_site.wsgi:application",
-    ]  # fmt: skip
-    os.execv(sys.executable, command)  # noqa: S606  (nothing of it comes from outside)
+
+
+def serve() -> None:
+    """Become the server, until a signal ends it."""
+    prepare()
+    from granian.cli import entrypoint
+
+    sys.argv = COMMAND
+    entrypoint()  # type: ignore[no-untyped-call]
 
 
 if __name__ == "__main__":
-    main()
+    serve()

@@ -8,8 +8,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -87,6 +87,22 @@ class Installation:
     def start_cluster(self) -> None:
         """Start the cluster; it is ready when an engine shows (`Rows.has_engine`)."""
         self.cluster = self.group("cluster", "manage.py", "qcluster")
+
+    @contextmanager
+    def as_service(self) -> Iterator[None]:
+        """Run both as one service for a while; afterwards each is itself again."""
+        self.cluster.stop()
+        self.web.stop()
+        self.service = self.group("service", "-m", "agentos_site")
+        self.wait_for(self.is_ready, self.service, "the service")
+        yield
+        self.service.stop()
+        self.start_web()
+        self.start_cluster()
+        self.wait_for(self.is_ready, self.cluster, "the cluster")
+
+    def is_ready(self) -> bool:
+        return _answers(f"http://127.0.0.1:{self.port}/readyz", 200)
 
     def stub_url(self, delay_ms: int) -> str:
         return f"http://127.0.0.1:{self.stub_port}/?ms={delay_ms}"

@@ -1,8 +1,4 @@
-"""Run AgentOS: prepare its data, start web server and cluster, end both together. This is `make run`.
-
-Both are process groups of their own. One SIGTERM or Ctrl-C asks them to end, and what has not ended when the drain is
-over is killed; when one of them dies, the other ends too and the exit code says so.
-"""
+"""Run AgentOS: prepare its data, start web server and cluster, end both together. This is `make run`."""
 
 from __future__ import annotations
 
@@ -14,7 +10,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from pathlib import Path
 from typing import Any, NoReturn
@@ -22,47 +17,28 @@ from typing import Any, NoReturn
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from agentos_site.keys import create_missing, data_dir  # noqa: E402  (the checkout is not installed)
+from agentos_site import service  # noqa: E402  (the checkout is not installed)
+from agentos_site.keys import create_missing, data_dir  # noqa: E402
+from agentos_site.service import Service, Stop, tick  # noqa: E402
 from agentos_site.web import HOST, PORT  # noqa: E402
-
-DRAIN_S = 19.5  # above settings.ENGINE_DRAIN_S: an engine gives back what it could not end
-TICK_S = 0.1
-STOPPED_BY_SIGNAL = 128
-
-
-received: list[int] = []  # the signals that asked for the end; looked at where nothing can get lost
-
-
-class Stop(Exception):
-    """A signal asked for the end."""
 
 
 def main() -> int:
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, lambda number, _: received.append(number))
+    service.listen()
     os.chdir(ROOT)
     os.environ["DATA_DIR"] = str(data_dir())
-    children: dict[str, subprocess.Popen[bytes]] = {}
     lock = take_over(data_dir())
     try:
         check_port()
         demo = prepare()
-        children["web"] = start([sys.executable, "-m", "agentos_site.web"])
-        children["cluster"] = start(manage("qcluster"))
-        wait_until_ready(children)
-        say(demo)
-        watch(children)
+        with Service() as running:
+            wait_until_ready(running)
+            say(demo)
+            watch(running)
     except Stop:
-        return STOPPED_BY_SIGNAL + received[0]
+        return service.STOPPED_BY_SIGNAL + service.received[0]
     finally:
-        end(children)
         os.close(lock)
-
-
-def tick() -> None:
-    time.sleep(TICK_S)
-    if received:
-        raise Stop
 
 
 # --- before the start
@@ -115,10 +91,10 @@ def run(command: list[str]) -> str:
     )
     while True:
         try:
-            output, _ = child.communicate(timeout=TICK_S)
+            output, _ = child.communicate(timeout=service.TICK_S)
             break
         except subprocess.TimeoutExpired:
-            if received:
+            if service.received:
                 os.killpg(child.pid, signal.SIGKILL)
                 raise Stop from None
     if child.returncode:
@@ -133,13 +109,9 @@ def manage(*arguments: str) -> list[str]:
     return [sys.executable, "manage.py", *arguments]
 
 
-def start(command: list[str]) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
-
-
-def wait_until_ready(children: dict[str, subprocess.Popen[bytes]]) -> None:
+def wait_until_ready(running: Service) -> None:
     while not is_ready():
-        fail_if_dead(children)
+        running.fail_if_dead()
         tick()
 
 
@@ -153,42 +125,14 @@ def is_ready() -> bool:
         return False
 
 
-def watch(children: dict[str, subprocess.Popen[bytes]]) -> NoReturn:
+def watch(running: Service) -> NoReturn:
     """Wait until a signal comes, a child dies for good, or the make that started us is gone."""
     parent = os.getppid()
     while True:
-        fail_if_dead(children)
+        running.fail_if_dead()
         if os.environ.get("MAKELEVEL") and os.getppid() != parent:
             sys.exit("make is gone: AgentOS stops.")
         tick()
-
-
-def fail_if_dead(children: dict[str, subprocess.Popen[bytes]]) -> None:
-    for name, child in children.items():
-        if child.poll() is not None:
-            sys.exit(f"The {name} process ended by itself (exit code {child.returncode}): AgentOS stops.")
-
-
-# --- the end
-
-
-def end(children: dict[str, subprocess.Popen[bytes]]) -> None:
-    """Ask every child to end, wait for the drain, then leave nothing of its group behind."""
-    deadline = time.monotonic() + DRAIN_S
-    for child in children.values():
-        if child.poll() is None:
-            child.terminate()  # the leader only: it ends its workers in order
-    for child in children.values():
-        try:
-            child.wait(max(0, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            pass
-    for child in children.values():
-        try:
-            os.killpg(child.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-        child.wait()
 
 
 def say(demo: dict[str, Any]) -> None:
