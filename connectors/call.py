@@ -16,7 +16,8 @@ class StepError(Exception):
     """A step failed for a reason that its builder can read.
 
     `code` is a stable machine word; `output` is shown as the step's output (for HTTP the status and body);
-    `retryable` lets the step's retry policy try again; `outside` says that the cause is not the builder's to repair.
+    `retryable` lets the step's retry policy try again; `outside` says that the cause is not the builder's to repair;
+    `unknown` that it may have acted all the same, so that a step which must never be repeated is not tried again.
     """
 
     def __init__(
@@ -28,6 +29,7 @@ class StepError(Exception):
         retryable: bool = False,
         retry_after_s: float | None = None,
         outside: bool = False,
+        unknown: bool = False,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -36,6 +38,7 @@ class StepError(Exception):
         self.retryable = retryable
         self.retry_after_s = retry_after_s
         self.outside = outside
+        self.unknown = unknown
 
 
 class EndExecution(Exception):

@@ -168,7 +168,7 @@ class Outbound:
                 return await self._follow(method, target, dict(headers or {}), body, follow_redirects)
         except TimeoutError:
             text = f"No complete answer within {timeout_s:g} s."
-            raise StepError(text, code="timeout", outside=True, retryable=True) from None
+            raise StepError(text, code="timeout", outside=True, retryable=True, unknown=True) from None
 
     async def _follow(
         self, method: str, url: URL, headers: dict[str, str], body: bytes | None, follow: bool
@@ -216,7 +216,7 @@ class Outbound:
             raise StepError("A header or the method cannot be sent.", code="bad_request") from None
         except (aiohttp.ClientError, OSError) as error:
             text = f"The answer of {url.host} could not be read: {type(error).__name__}."
-            raise StepError(text, code="bad_response", outside=True, retryable=True) from None
+            raise StepError(text, code="bad_response", outside=True, retryable=True, unknown=True) from None
 
     async def _read(self, answer: aiohttp.ClientResponse) -> bytes:
         if answer.headers.get("Content-Encoding", "identity").lower() not in ("", "identity"):

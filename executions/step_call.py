@@ -64,7 +64,7 @@ class StepCall:
 
     def next_try_in(self, error: StepError) -> float | None:
         """Return the seconds until the next try, or None when there is none."""
-        if not error.retryable or self.tries > self.step.retry.times:
+        if not error.retryable or self.tries > self.step.retry.times or (error.unknown and self.never_repeats):
             return None
         backoff: float = self.step.retry.backoff_s * 2 ** (self.tries - 1)
         return max(backoff, error.retry_after_s or 0.0)
@@ -99,7 +99,7 @@ class StepCall:
             if not limit.expired():
                 raise
             message = f"Exceeded the step's time limit of {self.step.time_limit_s:g} s."
-            raise StepError(message, code="step_time_limit", retryable=True) from None
+            raise StepError(message, code="step_time_limit", retryable=True, unknown=True) from None
 
     @property
     def idempotency_key(self) -> str:

@@ -45,6 +45,20 @@ def test_a_step_is_tried_as_often_as_its_policy_says(running: Made, stub: Stub) 
     assert len(keys) == 1
 
 
+@pytest.mark.parametrize(("fields", "requests"), [({"if_interrupted": "never_repeat"}, 1), ({}, 3)])
+def test_a_step_that_must_never_be_repeated_is_not_tried_again_when_it_may_have_acted(
+    product: Installation, stub: Stub, fields: dict[str, str], requests: int
+) -> None:
+    policy = {"retry": {"times": 2, "backoff_s": 0.05}, "time_limit_s": 0.3}
+    made = make(product, {"slow": [call(**policy, **fields)]})
+    stub.answer(path="/slow", delay=1)
+
+    execution = made.wait(made.start("slow", {"url": stub.url + "/slow"}))
+
+    assert (execution["status"], execution["reason_code"]) == (Status.FAILED, "step_time_limit")
+    assert len(stub.requests) == requests
+
+
 def test_an_unfinished_step_fails_with_its_name(running: Made) -> None:
     execution = running.wait(running.start("unfinished"))
 
