@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -49,7 +50,7 @@ def test_a_step_is_tried_as_often_as_its_policy_says(running: Made, stub: Stub) 
 def test_a_step_that_must_never_be_repeated_is_not_tried_again_when_it_may_have_acted(
     product: Installation, stub: Stub, fields: dict[str, str], requests: int
 ) -> None:
-    policy = {"retry": {"times": 2, "backoff_s": 0.05}, "time_limit_s": 0.3}
+    policy: dict[str, Any] = {"retry": {"times": 2, "backoff_s": 0.05}, "time_limit_s": 0.3}
     made = make(product, {"slow": [call(**policy, **fields)]})
     stub.answer(path="/slow", delay=1)
 
