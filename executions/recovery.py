@@ -39,10 +39,10 @@ def bury(dead_id: uuid.UUID, engine_id: uuid.UUID, evidence: Evidence) -> list[t
     verdict = judge(store().held_by(dead_id), evidence)
     condemned: list[tuple[Claimed, str, str]] = []
     if verdict.accused and verdict.is_over:
-        rows = store().loaded(store().take_over(verdict.accused, engine_id))
+        rows = store().loaded(store().take_over(verdict.accused, dead_id, engine_id))
         condemned = [(claimed, verdict.code, evidence.step) for claimed in rows]
     elif verdict.accused:
-        store().accuse(verdict.accused, counts=verdict.counts)
+        store().accuse(verdict.accused, dead_id, counts=verdict.counts)
     given = store().inherit(dead_id, all_suspected=verdict.accused is None)
     blamed = f"; {verdict.accused} is accused, in step {evidence.step or '?'}" if verdict.accused else ""
     logger.warning("engine %s is dead, %s executions go on elsewhere%s", dead_id, given, blamed)

@@ -51,19 +51,20 @@ class Leases(Dialect):
         )
         return [Held(self.to_uuid(row[0]), row[1], row[2]) for row in rows()]
 
-    def accuse(self, execution_id: uuid.UUID, *, counts: bool) -> None:
-        """Make an execution run alone until its next durable step, and count a death against it."""
+    def accuse(self, execution_id: uuid.UUID, dead_id: uuid.UUID, *, counts: bool) -> None:
+        """Make a dead engine's execution run alone until its next durable step, and count a death against it."""
         self._run(
-            "UPDATE executions_execution SET suspicion = 2, deaths = deaths + %s WHERE id = %s",
-            [int(counts), self.uid(execution_id)],
+            "UPDATE executions_execution SET suspicion = 2, deaths = deaths + %s"
+            " WHERE id = %s AND status = 1 AND engine_id = %s",
+            [int(counts), self.uid(execution_id), self.uid(dead_id)],
         )
 
-    def take_over(self, execution_id: uuid.UUID, engine_id: uuid.UUID) -> list[Row]:
+    def take_over(self, execution_id: uuid.UUID, dead_id: uuid.UUID, engine_id: uuid.UUID) -> list[Row]:
         """Make a dead engine's execution another one's, still Running; return CLAIM_COLUMNS."""
         return self.ask(
             "UPDATE executions_execution SET engine_id = %s, claim = claim + 1, rev = rev + 1"
-            f" WHERE id = %s AND status = 1 RETURNING {CLAIM_COLUMNS}",
-            [self.uid(engine_id), self.uid(execution_id)],
+            f" WHERE id = %s AND status = 1 AND engine_id = %s RETURNING {CLAIM_COLUMNS}",
+            [self.uid(engine_id), self.uid(execution_id), self.uid(dead_id)],
         )()
 
     def inherit(self, engine_id: uuid.UUID, *, all_suspected: bool) -> int:
