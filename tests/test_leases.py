@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
-from executions.models import Execution
+from executions.models import Engine, Execution
+from executions.recovery import recover
 from executions.states import Status
 from executions.store import store
+from executions.store.leases import STALE_AFTER_S
 from projects.ids import new_id
+from tests.support.installation import Installation
+from tests.support.processes import until
 
 DEAD, OTHER, OURS = new_id(), new_id(), new_id()
 
@@ -49,3 +56,57 @@ def test_what_a_dead_engine_holds_is_accused_and_taken_over(make_execution: Call
     assert len(taken) == 1
     execution.refresh_from_db()
     assert (execution.suspicion, execution.deaths, execution.engine_id) == (2, 1, OURS)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("comes_back", [False, True])
+def test_a_stale_engine_is_buried_unless_it_has_beaten_again(
+    make_execution: Callable[..., Execution], comes_back: bool
+) -> None:
+    long_ago = timezone.now() - timedelta(seconds=STALE_AFTER_S + 1)
+    peer = Engine.objects.create(host="elsewhere", boot_id="another", pid=1, beat_at=long_ago)
+    execution = make_execution(status=Status.RUNNING, engine_id=peer.id)
+    seen = store().peers(OURS)
+    if comes_back:
+        store().beat(peer.id, running=1, rss_kb=1, is_stopping=False)
+
+    recover(OURS, seen, trusts_silence=True)
+
+    execution.refresh_from_db()
+    assert seen[0].is_stale
+    assert Engine.objects.exists() is comes_back
+    assert execution.status == (Status.RUNNING if comes_back else Status.PENDING)
+
+
+@pytest.fixture
+def pair(installation: Installation) -> Installation:
+    """Return an installation whose cluster of two workers runs."""
+    installation.settings["WORKERS"] = "2"
+    installation.start_cluster()
+    until(lambda: len(engines(installation)) == 2, what="both engines are there")
+    return installation
+
+
+def engines(installation: Installation, host: str = "") -> dict[Any, Any]:
+    """Return the last beats of this machine's engines, or of another host's, by id."""
+    where = f"host = '{host}'" if host else "host <> 'elsewhere'"
+    rows = installation.query(f"SELECT id, beat_at FROM executions_engine WHERE {where}")
+    return {row["id"]: row["beat_at"] for row in rows}
+
+
+ELSEWHERE = 'from executions.models import Engine; Engine.objects.create(host="elsewhere", boot_id="another", pid=1)'
+
+
+def test_engines_that_come_back_with_the_database_leave_each_other_time_to_beat(pair: Installation) -> None:
+    before = engines(pair)
+    pair.python(ELSEWHERE)
+
+    with pair.database.away():
+        time.sleep(STALE_AFTER_S + 2)
+    back_at = time.monotonic()
+    last = max(before.values())
+    until(lambda: all(beat > last for beat in engines(pair).values()), what="all engines have beaten again")
+
+    assert engines(pair).keys() == before.keys()
+    until(lambda: not engines(pair, "elsewhere"), within=25, what="the one that stays silent is buried")
+    assert time.monotonic() - back_at > STALE_AFTER_S - 1
