@@ -242,10 +242,10 @@ class Engine:
                 logger.error("engine %s lost its lease: this worker ends", self.id)
                 os._exit(1)
             peers = store().peers(self.id)
+            self.turns.place = place_of(self.id, boot_id(), peers)
             condemned = recover(self.id, peers, trusts_silence=self.presence.beaten(after_s))
             store().join_direct()
             self._soon(self.turns.suspects_may_wait, store().has_suspects())
-        self.turns.place = place_of(self.id, boot_id(), peers)
         self.wake.rest_s = self.turns.place.patience_s
         if condemned:
             self._soon(self.running.run, self.database.adopt(condemned))
