@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
 import time
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 
 from django.db import transaction
@@ -53,6 +56,8 @@ def recover(engine_id: uuid.UUID, peers: Sequence[Peer], *, trusts_silence: bool
         is_gone = is_ours and not is_alive(peer.pid)
         if (is_gone or (peer.is_stale and trusts_silence)) and store().end_lease(peer.id, if_stale=not is_gone):
             condemned += bury(peer.id, engine_id, crumb.evidence_of(peer.id) if is_ours else Evidence())
+            if is_ours:
+                transaction.on_commit(partial(end, peer))
     return condemned
 
 
@@ -71,3 +76,11 @@ def bury(dead_id: uuid.UUID, engine_id: uuid.UUID, evidence: Evidence) -> list[t
         logger.warning("it had stalled:\n%s", crumb.traces_of(dead_id))
     transaction.on_commit(partial(crumb.remove, dead_id))
     return condemned
+
+
+def end(peer: Peer) -> None:
+    """Kill a dead engine's process if it still hangs, so that its sentinel starts a new worker in its place."""
+    if crumb.is_of(peer.id, peer.pid):
+        logger.warning("engine %s hangs: its process %s is killed", peer.id, peer.pid)
+        with suppress(ProcessLookupError):
+            os.kill(peer.pid, signal.SIGKILL)

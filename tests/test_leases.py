@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from datetime import timedelta
@@ -10,14 +14,17 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
+from executions.machine import boot_id, host_name
 from executions.models import Engine, Execution
 from executions.recovery import recover
 from executions.states import Status
 from executions.store import store
 from executions.store.leases import STALE_AFTER_S
 from projects.ids import new_id
+from tests.support.automations import call, make
 from tests.support.installation import Installation
-from tests.support.processes import until
+from tests.support.processes import alive, until
+from tests.support.stub import Stub
 
 DEAD, OTHER, OURS = new_id(), new_id(), new_id()
 
@@ -110,3 +117,41 @@ def test_engines_that_come_back_with_the_database_leave_each_other_time_to_beat(
     assert engines(pair).keys() == before.keys()
     until(lambda: not engines(pair, "elsewhere"), within=25, what="the one that stays silent is buried")
     assert time.monotonic() - back_at > STALE_AFTER_S - 1
+
+
+def test_a_worker_that_hangs_is_killed_once_a_peer_has_taken_what_it_ran(pair: Installation, stub: Stub) -> None:
+    before = pids(pair)
+    pair.start_web()
+    made = make(pair, {"call": [call()]})
+    stub.answer(path="/slow", delay=2)
+    execution_id = made.start("call", {"url": stub.url + "/slow"})
+    stub.wait_for(1)
+    hung = before[made.read(execution_id)["engine_id"]]
+
+    os.kill(hung, signal.SIGSTOP)
+
+    assert made.wait(execution_id, within=40)["claim"] == 2
+    until(lambda: not alive({hung}), what="the worker that hangs has ended")
+    until(lambda: len(pids(pair)) == 2, what="another one has begun in its place")
+    assert len(before.keys() & pids(pair).keys()) == 1
+
+
+def pids(installation: Installation) -> dict[Any, int]:
+    """Return the processes of the engines, by id."""
+    return {row["id"]: row["pid"] for row in installation.query("SELECT id, pid FROM executions_engine")}
+
+
+@pytest.mark.django_db
+def test_a_process_that_has_a_dead_engines_pid_by_now_is_left_alone(
+    django_capture_on_commit_callbacks: Callable[..., Any],
+) -> None:
+    long_ago = timezone.now() - timedelta(seconds=STALE_AFTER_S + 1)
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        Engine.objects.create(host=host_name(), boot_id=boot_id(), pid=other.pid, beat_at=long_ago)
+
+        with django_capture_on_commit_callbacks(execute=True):
+            recover(OURS, store().peers(OURS), trusts_silence=True)
+        other.communicate(b"\n")
+
+    assert not Engine.objects.exists()
+    assert other.returncode == 0
