@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import psycopg
 import pytest
 from django.db import IntegrityError, connection
 
@@ -18,6 +19,7 @@ from executions.live import find_trigger, new_execution
 from executions.models import Engine, Execution, Payload, StepRun
 from executions.states import Lane, Status, StepStatus
 from executions.store import store
+from executions.store.leases import STALE_AFTER_S
 from executions.store.rows import Claimed, Move, StepRecord
 from projects.ids import made_at, new_id
 from projects.models import UsageMonth
@@ -171,6 +173,25 @@ def test_a_connection_that_died_without_a_word_is_noticed() -> None:
         assert wire.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
         assert 0 < wire.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) < 60
         assert 0 < wire.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) < 60_000
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite's lock is the file's")
+def test_who_stands_still_in_a_transaction_keeps_its_rows_from_nobody_for_ever() -> None:
+    engine_id = new_id()
+    store().register(engine_id, "here", "boot", 1)
+    store().tune()
+    parameters = connection.get_connection_params()
+    try:
+        connection.set_autocommit(False)
+        store().beat(engine_id, running=0, rss_kb=0, is_stopping=False)
+        with psycopg.connect(**{key: parameters[key] for key in ("dbname", "user", "host", "port")}) as peer:
+            peer.execute(f"SET statement_timeout = '{STALE_AFTER_S + 5}s'")
+            peer.execute("DELETE FROM executions_engine WHERE id = %s", [engine_id])
+    finally:
+        connection.close()
+
+    assert not Engine.objects.exists()
 
 
 def record(execution: Claimed, *, key: str = "a", input: str = "{}", output: str = "{}") -> StepRecord:
