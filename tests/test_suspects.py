@@ -74,7 +74,7 @@ def deaths_of_neighbours(made: Made, stub: Stub, fault: str, neighbours: int) ->
 def test_a_step_that_kills_its_worker_is_rejected_and_its_neighbours_succeed(
     made: Made, stub: Stub, fault: str
 ) -> None:
-    culprit, others = deaths_of_neighbours(made, stub, fault, 20 if fault == "die" else 3)
+    culprit, others = deaths_of_neighbours(made, stub, fault, 200 if fault == "die" else 3)
 
     assert (culprit["status"], culprit["reason_code"]) == (Status.REJECTED, "worker_died")
     assert culprit["reason"] == "The worker died 3 times in step “Hurt”."
