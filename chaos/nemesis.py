@@ -85,11 +85,11 @@ class Nemesis:
         until(lambda: not is_running(workers[0]), within=30, what="the next effect has killed the workers")
 
     def pause_worker(self) -> None:
-        """Stop a worker for twice its lease: a peer buries it, and its late writes must change nothing."""
+        """Stop a worker for twice its lease: a peer buries and kills it, and if not its late writes change nothing."""
         worker = self.a_worker()
-        os.kill(worker, signal.SIGSTOP)
+        kill(worker, signal.SIGSTOP)
         time.sleep(2 * LEASE_S)
-        os.kill(worker, signal.SIGCONT)
+        kill(worker, signal.SIGCONT)
 
     def kill_pusher(self) -> None:
         """Kill a child of the sentinel that is no worker: django-q2's pusher or monitor."""
@@ -212,9 +212,9 @@ OF_ANOTHER = {
 }
 
 
-def kill(pid: int) -> None:
+def kill(pid: int, how: signal.Signals = signal.SIGKILL) -> None:
     try:
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pid, how)
     except ProcessLookupError:
         pass
 

@@ -68,6 +68,14 @@ def files_of(engine_id: uuid.UUID) -> tuple[Path, Path]:
     return place / f"{engine_id}.crumb", place / f"{engine_id}.stall"
 
 
+def is_of(engine_id: uuid.UUID, pid: int) -> bool:
+    """Return whether the process is the engine's, whose file it has in memory: its pid may be another one's by now."""
+    try:
+        return f"/{engine_id}.crumb" in Path(f"/proc/{pid}/maps").read_text(errors="replace")
+    except OSError:
+        return False
+
+
 def evidence_of(engine_id: uuid.UUID) -> Evidence:
     """Return what an engine of this machine left behind; nothing known is evidence of nothing."""
     crumb, stall = files_of(engine_id)

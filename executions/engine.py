@@ -21,7 +21,7 @@ from executions.database import DatabaseThread, Work
 from executions.hold import Holder
 from executions.machine import boot_id, host_name
 from executions.mail import DjangoMail
-from executions.recovery import recover
+from executions.recovery import Presence, recover
 from executions.runner import Fenced, Runner
 from executions.running import Running
 from executions.schedules import DueSchedules
@@ -49,6 +49,7 @@ class Engine:
         self.is_stopping = False
         self.must_restart = False
         self.crumb = Crumb(self.id)
+        self.presence = Presence()
         self.stopped = threading.Event()
         self.database = DatabaseThread(self.id, self.id.int % SHARDS, self._claimed_in_thread, self._lost_in_thread)
         self.wake = wake_for_work(self._woken_in_thread)
@@ -238,14 +239,14 @@ class Engine:
         """In the database thread: renew the lease and recover what dead engines held."""
         with store().transaction():
             rss_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-            kept = store().beat(self.id, running=len(self.running), rss_kb=rss_kb, is_stopping=self.is_stopping)
-            if not kept:
+            after_s = store().beat(self.id, running=len(self.running), rss_kb=rss_kb, is_stopping=self.is_stopping)
+            if after_s is None:
                 logger.error("engine %s lost its lease: this worker ends", self.id)
                 os._exit(1)
             peers = store().peers(self.id)
-            condemned = recover(self.id, peers)
+            self.turns.place = place_of(self.id, boot_id(), peers)
+            condemned = recover(self.id, peers, trusts_silence=self.presence.beaten(after_s))
             self._soon(self.turns.suspects_may_wait, store().has_suspects())
-        self.turns.place = place_of(self.id, boot_id(), peers)
         self.wake.rest_s = self.turns.place.patience_s
         if condemned:
             self._soon(self.running.run, self.database.adopt(condemned))

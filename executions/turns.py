@@ -26,6 +26,7 @@ class Place:
     machine: int = 0
     machines: int = 1
     is_first: bool = True  # of its machine: it claims at once, the others what it leaves for a moment
+    takes_suspects: bool = True  # which run alone: one engine of several is left to all others
 
     @property
     def patience_s(self) -> float:
@@ -37,11 +38,19 @@ class Place:
 
 
 def place_of(engine_id: uuid.UUID, boot_id: str, peers: Iterable[Peer]) -> Place:
-    """Machines share what comes; the engines of one do not, as fewer and larger claims cost less."""
+    """Machines share what comes; the engines of one do not, as fewer and larger claims cost less.
+
+    The oldest of all takes no suspects, because it is the first of its machine: the others' work waits for nobody.
+    """
     alive = [peer for peer in peers if not peer.is_stale]
     machines = sorted({boot_id, *(peer.boot_id for peer in alive)})
     mates = [peer.id for peer in alive if peer.boot_id == boot_id]
-    return Place(machines.index(boot_id), len(machines), all(engine_id < mate for mate in mates))
+    return Place(
+        machine=machines.index(boot_id),
+        machines=len(machines),
+        is_first=all(engine_id < mate for mate in mates),
+        takes_suspects=not alive or any(peer.id < engine_id for peer in alive),
+    )
 
 
 class Turns:
@@ -101,7 +110,8 @@ class Turns:
         is_all = len(works) < self._asked  # fewer than asked for were all there were: the next ones ring
         self._asked, self._had_more, self._claimed_at = 0, not is_all, self.loop.time()
         if self._is_for_suspect:
-            self._suspects_wait, self._is_for_suspect, is_all = bool(works), False, False
+            self._suspects_wait = bool(works) and self.place.takes_suspects
+            self._is_for_suspect = is_all = False
             self._solo = works[0].execution.id if works else None
         if self._may_have_more or not is_all:
             self.ask()
@@ -126,8 +136,10 @@ class Turns:
             self.ask()
 
     def suspects_may_wait(self, do_wait: bool) -> None:
+        do_wait = do_wait and self.place.takes_suspects
         if do_wait and not self._suspects_wait:
-            self._suspects_wait, self._drained_by = True, self.loop.time() + LONGEST_DRAIN_S
+            self._drained_by = self.loop.time() + LONGEST_DRAIN_S
+        self._suspects_wait = do_wait
 
     def _ask_at(self, moment: float) -> None:
         if self._later is not None and self._later.when() <= moment:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+import psycopg
 import pytest
 from django.db import IntegrityError, connection
 from django.utils import timezone
@@ -19,6 +22,7 @@ from executions.live import find_trigger, new_execution
 from executions.models import Engine, Execution, Payload, Receipt, ReceiptDay, StepRun
 from executions.states import Lane, Status, StepStatus
 from executions.store import store
+from executions.store.leases import STALE_AFTER_S
 from executions.store.rows import Claimed, DeliveryId, Move, StepRecord
 from executions.store.throttle import JOIN_MOST
 from projects.ids import id_at, made_at, new_id
@@ -253,6 +257,35 @@ def test_a_duplicate_is_counted_once_when_the_answer_is_lost(automation: Automat
     assert isinstance(answer, intake.Duplicate)
     assert Receipt.objects.get().outcome == "duplicate"
     assert dict(ReceiptDay.objects.values_list("outcome", "count")) == {"executed": 1, "duplicate": 1}
+
+
+@pytest.mark.django_db
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no connection to lose")
+def test_a_connection_that_died_without_a_word_is_noticed() -> None:
+    connection.ensure_connection()
+    with socket.socket(fileno=os.dup(connection.connection.fileno())) as wire:
+        assert wire.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert 0 < wire.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) < 60
+        assert 0 < wire.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) < 60_000
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite's lock is the file's")
+def test_who_stands_still_in_a_transaction_keeps_its_rows_from_nobody_for_ever() -> None:
+    engine_id = new_id()
+    store().register(engine_id, "here", "boot", 1)
+    store().tune()
+    parameters = connection.get_connection_params()
+    try:
+        connection.set_autocommit(False)
+        store().beat(engine_id, running=0, rss_kb=0, is_stopping=False)
+        with psycopg.connect(**{key: parameters[key] for key in ("dbname", "user", "host", "port")}) as peer:
+            peer.execute(f"SET statement_timeout = '{STALE_AFTER_S + 5}s'")
+            peer.execute("DELETE FROM executions_engine WHERE id = %s", [engine_id])
+    finally:
+        connection.close()
+
+    assert not Engine.objects.exists()
 
 
 def record(execution: Claimed, *, key: str = "a", input: str = "{}", output: str = "{}") -> StepRecord:

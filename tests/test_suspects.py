@@ -13,7 +13,7 @@ from executions.crumb import Evidence
 from executions.states import Status
 from executions.store.rows import Held
 from executions.suspects import Verdict, judge
-from tests.support.automations import Made, call, make
+from tests.support.automations import TRANSFORM, Made, call, make
 from tests.support.installation import Installation, copy_of
 from tests.support.processes import until
 from tests.support.stub import Stub
@@ -74,7 +74,7 @@ def deaths_of_neighbours(made: Made, stub: Stub, fault: str, neighbours: int) ->
 def test_a_step_that_kills_its_worker_is_rejected_and_its_neighbours_succeed(
     made: Made, stub: Stub, fault: str
 ) -> None:
-    culprit, others = deaths_of_neighbours(made, stub, fault, 20 if fault == "die" else 3)
+    culprit, others = deaths_of_neighbours(made, stub, fault, 200 if fault == "die" else 3)
 
     assert (culprit["status"], culprit["reason_code"]) == (Status.REJECTED, "worker_died")
     assert culprit["reason"] == "The worker died 3 times in step “Hurt”."
@@ -116,3 +116,37 @@ def test_a_suspect_that_gets_a_step_done_is_one_no_longer(made: Made, stub: Stub
 
     assert [made.wait(id)["status"] for id in ids] == [Status.SUCCESS] * 2
     until(lambda: made.counted == 2)
+
+
+SUSPECTED = "status IN (0, 1) AND suspicion >= 2"
+
+
+def test_other_work_goes_on_in_one_of_two_engines_while_many_suspects_run(
+    installation: Installation, stub: Stub
+) -> None:
+    installation.settings["WORKERS"] = "2"
+    installation.start()
+    until(lambda: len(have_beaten(installation)) == 2, what="the engines know each other")
+    made = make(installation, {"call": [call()], "transform": [TRANSFORM]})
+    stub.answer(path="/slow", delay=1.5)
+    suspects = [made.start("call", {"url": stub.url + "/slow"}) for _ in range(8)]
+    stub.wait_for(8)
+    for suspect in suspects:
+        sql = "UPDATE executions_execution SET suspicion = 2, status = 0, engine_id = NULL WHERE id = %s"
+        installation.query(sql, [suspect])
+    until(lambda: made.select("id", "executions_execution", f"{SUSPECTED} AND status = 1"), what="one runs alone")
+    seen = have_beaten(installation)
+    until(lambda: all(at > seen[id] for id, at in have_beaten(installation).items()), what="both know of suspects")
+
+    made.wait(made.start("transform"))
+
+    left = made.select("engine_id", "executions_execution", SUSPECTED)
+    assert len(left) > 1
+    assert {row["engine_id"] for row in left} <= {None, max(seen)}
+    assert {made.wait(suspect, within=60)["status"] for suspect in suspects} == {Status.SUCCESS}
+
+
+def have_beaten(installation: Installation) -> dict[Any, Any]:
+    """Return the last beats of the engines that have beaten since they began, by id."""
+    rows = installation.query("SELECT id, started_at, beat_at FROM executions_engine")
+    return {row["id"]: row["beat_at"] for row in rows if row["beat_at"] > row["started_at"]}

@@ -18,7 +18,7 @@ from executions.runner import Variables
 from executions.running import Running
 from executions.states import Lane
 from executions.store.rows import Claimed, Move, Peer
-from executions.turns import Place, Turns, place_of
+from executions.turns import GATHER_S, Place, Turns, place_of
 from projects.ids import new_id
 from tests.support.automations import AUTOMATIONS, call, make
 from tests.support.installation import Installation, copy_of
@@ -34,10 +34,11 @@ def peer(id: uuid.UUID, boot_id: str, *, is_stale: bool = False) -> Peer:
 
 PLACES = {
     "alone": ([], Place()),
-    "the older of two on one machine": ([peer(C, "x")], Place()),
+    "the older of two on one machine": ([peer(C, "x")], Place(takes_suspects=False)),
     "the younger of two on one machine": ([peer(A, "x")], Place(is_first=False)),
     "beside a dead one": ([peer(A, "x", is_stale=True)], Place()),
-    "with another machine": ([peer(A, "y")], Place(machine=0, machines=2)),
+    "with an older one on another machine": ([peer(A, "y")], Place(machine=0, machines=2)),
+    "with a younger one on another machine": ([peer(C, "y")], Place(machine=0, machines=2, takes_suspects=False)),
     "with others on both machines": ([peer(A, "w"), peer(C, "x"), peer(D, "w")], Place(machine=1, machines=2)),
 }
 
@@ -140,3 +141,21 @@ def test_a_suspect_that_is_lost_before_it_begins_frees_the_engine() -> None:
     assert was_asked_for
     assert asks_again
     assert begun == []
+
+
+def test_an_engine_that_takes_no_suspects_claims_what_is_due_and_the_suspects_when_it_is_alone() -> None:
+    async def ask() -> list[tuple[bool, bool]]:
+        database = DatabaseThread(new_id(), 0, lambda _: None, lambda _: None)
+        turns = Turns(10, lambda: 0, lambda: False, database)
+        asked = []
+        for takes_suspects in (False, True, False):
+            turns.place = Place(takes_suspects=takes_suspects)
+            turns.suspects_may_wait(True)
+            turns.ask()
+            asked.append((bool(database.gathered.claim), database.gathered.claims_suspect))
+            database.gathered = Batch()
+            turns.claimed([])
+            await asyncio.sleep(2 * GATHER_S)
+        return asked
+
+    assert asyncio.run(ask()) == [(True, False), (False, True), (True, False)]

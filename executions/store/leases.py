@@ -21,15 +21,20 @@ class Leases(Dialect):
             [self.uid(engine_id), host, boot_id, pid, False],
         )
 
-    def beat(self, engine_id: uuid.UUID, *, running: int, rss_kb: int, is_stopping: bool) -> bool:
-        """Renew the lease; return False when it was lost, and with it everything that the engine ran."""
-        return bool(
-            self._changed(
-                f"UPDATE executions_engine SET beat_at = {self.now}, running = %s, rss_kb = %s, is_stopping = %s"
-                " WHERE id = %s",
-                [running, rss_kb, is_stopping, self.uid(engine_id)],
-            )
+    def beat(self, engine_id: uuid.UUID, *, running: int, rss_kb: int, is_stopping: bool) -> float | None:
+        """Renew the lease; return how many seconds ago the last time was.
+
+        None says that it was lost, and with it everything that the engine ran.
+        """
+        before = self.ask(
+            f"SELECT {self.seconds_since('beat_at')} FROM executions_engine WHERE id = %s", [self.uid(engine_id)]
+        )()
+        is_kept = self._changed(
+            f"UPDATE executions_engine SET beat_at = {self.now}, running = %s, rss_kb = %s, is_stopping = %s"
+            " WHERE id = %s",
+            [running, rss_kb, is_stopping, self.uid(engine_id)],
         )
+        return float(before[0][0]) if is_kept else None
 
     def peers(self, engine_id: uuid.UUID) -> list[Peer]:
         rows = self.ask(
@@ -40,9 +45,10 @@ class Leases(Dialect):
 
     is_stale: str
 
-    def end_lease(self, engine_id: uuid.UUID) -> bool:
-        """End a dead engine's lease; return False when another engine was faster."""
-        return bool(self._changed("DELETE FROM executions_engine WHERE id = %s", [self.uid(engine_id)]))
+    def end_lease(self, engine_id: uuid.UUID, *, if_stale: bool) -> bool:
+        """End a dead engine's lease; return False when another engine was faster, or when it has beaten after all."""
+        stale = f" AND {self.is_stale}" if if_stale else ""
+        return bool(self._changed(f"DELETE FROM executions_engine WHERE id = %s{stale}", [self.uid(engine_id)]))
 
     def held_by(self, engine_id: uuid.UUID) -> list[Held]:
         rows = self.ask(
@@ -51,19 +57,20 @@ class Leases(Dialect):
         )
         return [Held(self.to_uuid(row[0]), row[1], row[2]) for row in rows()]
 
-    def accuse(self, execution_id: uuid.UUID, *, counts: bool) -> None:
-        """Make an execution run alone until its next durable step, and count a death against it."""
+    def accuse(self, execution_id: uuid.UUID, dead_id: uuid.UUID, *, counts: bool) -> None:
+        """Make a dead engine's execution run alone until its next durable step, and count a death against it."""
         self._run(
-            "UPDATE executions_execution SET suspicion = 2, deaths = deaths + %s WHERE id = %s",
-            [int(counts), self.uid(execution_id)],
+            "UPDATE executions_execution SET suspicion = 2, deaths = deaths + %s"
+            " WHERE id = %s AND status = 1 AND engine_id = %s",
+            [int(counts), self.uid(execution_id), self.uid(dead_id)],
         )
 
-    def take_over(self, execution_id: uuid.UUID, engine_id: uuid.UUID) -> list[Row]:
+    def take_over(self, execution_id: uuid.UUID, dead_id: uuid.UUID, engine_id: uuid.UUID) -> list[Row]:
         """Make a dead engine's execution another one's, still Running; return CLAIM_COLUMNS."""
         return self.ask(
             "UPDATE executions_execution SET engine_id = %s, claim = claim + 1, rev = rev + 1"
-            f" WHERE id = %s AND status = 1 RETURNING {CLAIM_COLUMNS}",
-            [self.uid(engine_id), self.uid(execution_id)],
+            f" WHERE id = %s AND status = 1 AND engine_id = %s RETURNING {CLAIM_COLUMNS}",
+            [self.uid(engine_id), self.uid(execution_id), self.uid(dead_id)],
         )()
 
     def inherit(self, engine_id: uuid.UUID, *, all_suspected: bool) -> int:

@@ -28,6 +28,8 @@ FOR_KEPT_PLANS = (
     "plan_cache_mode = force_generic_plan", "enable_seqscan = off", "enable_hashjoin = off", "enable_mergejoin = off",
     "enable_material = off", "jit = off",
 )  # fmt: skip
+# A process that stands still in a transaction, or whose machine is gone, would keep its rows from those who bury it.
+STILL = f"idle_in_transaction_session_timeout = '{STALE_AFTER_S}s'"
 # A CASE tells the planner nothing: it must not think that so few run that all of them may be read for each row of ours.
 RUNS_HERE = "CASE WHEN {of}status = 1 THEN {of}engine_id = %s ELSE FALSE END"
 
@@ -57,7 +59,7 @@ class PostgreSQLStore(Store):
         """Prepare this connection's statements and keep their plans: with partitions, planning costs most."""
         connection.connection.prepare_threshold = PREPARE_AFTER
         with connection.cursor() as cursor:
-            cursor.execute("; ".join(f"SET {setting}" for setting in FOR_KEPT_PLANS))
+            cursor.execute("; ".join(f"SET {setting}" for setting in (*FOR_KEPT_PLANS, STILL)))
 
     def transaction(self) -> AbstractContextManager[None]:
         return transaction.atomic()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,6 +24,9 @@ class Database(Protocol):
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
         """Run one statement, committed at once; `%s` marks a parameter on both."""
+
+    def away(self) -> AbstractContextManager[None]:
+        """Let nobody write, as if the server were down or another writer held the file."""
 
     def drop(self) -> None: ...
 
@@ -46,6 +50,13 @@ class SqliteDatabase:
         finally:
             connection.close()
 
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        with closing(sqlite3.connect(self.path, timeout=20, isolation_level=None)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            yield
+            connection.execute("ROLLBACK")
+
     def drop(self) -> None:
         self.path.unlink(missing_ok=True)
 
@@ -64,6 +75,15 @@ class PostgresqlDatabase:
         with psycopg.connect(self.url, autocommit=True, row_factory=dict_row) as connection:
             cursor = connection.execute(sql, list(parameters))
             return cursor.fetchall() if cursor.description else []
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        self._administer(f"ALTER DATABASE {self.name} ALLOW_CONNECTIONS false")
+        self._administer(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{self.name}'")
+        try:
+            yield
+        finally:
+            self._administer(f"ALTER DATABASE {self.name} ALLOW_CONNECTIONS true")
 
     def drop(self) -> None:
         self._administer(f"DROP DATABASE IF EXISTS {self.name} WITH (FORCE)")

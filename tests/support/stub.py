@@ -34,13 +34,17 @@ class StubAnswer:
     times: int | None = None  # how often, then the answer given before it
 
 
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 512  # five, and a kernel that drops the others' first packet, would cost them seconds
+
+
 class Stub:
     """`stub.answer(...)` sets what comes back, for all paths or one; `stub.requests` is what came."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self.server.daemon_threads = True
+        self.server = Server(("127.0.0.1", 0), self._handler())
         threading.Thread(target=self.server.serve_forever, name="stub", daemon=True).start()
         self.clear()
 
