@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from executions.states import Status
 from tests.support.automations import AUTOMATIONS, Made, make
 from tests.support.installation import Installation, copy_of
-from tests.support.processes import Process, descendants, group_is_alive, until
+from tests.support.processes import Process, children, descendants, group_is_alive, until
 from tests.support.smtp import Smtp
 from tests.support.stub import Stub
 
@@ -29,10 +28,6 @@ def attacked(template: Installation, tmp_path_factory: pytest.TempPathFactory, _
 def running(attacked: Installation) -> Made:
     """Return the automations of an organization of the test's own."""
     return make(attacked, AUTOMATIONS)
-
-
-def children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def kill_worker(made: Made) -> None:
@@ -72,20 +67,6 @@ def test_an_idle_worker_may_die_and_the_next_one_goes_on(running: Made) -> None:
         kill_worker(running)
 
         assert running.wait(running.start("transform"))["status"] == Status.SUCCESS
-
-
-def test_sigterm_ends_the_cluster_with_all_in_flight_finished(whole: Installation, stub: Stub) -> None:
-    running = make(whole, AUTOMATIONS)
-    stub.answer(path="/slow", delay=0.8)
-    executions = [running.start("call", {"url": stub.url + "/slow"}) for _ in range(50)]
-    cluster = whole.cluster
-    assert cluster is not None
-
-    assert cluster.terminate(within=10) == 0
-
-    assert {running.status(execution_id) for execution_id in executions} <= {Status.SUCCESS, Status.PENDING}
-    assert not whole.query("SELECT id FROM executions_engine")
-    assert not group_is_alive(cluster.pid)
 
 
 @pytest.mark.parametrize("victim", ["main", "sentinel"])

@@ -96,6 +96,10 @@ class Process:
         self.popen.wait(5)
 
 
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 def descendants(pid: int) -> set[int]:
     """Return the processes that a process started, and theirs, whatever their groups."""
     parents: dict[int, int] = {}
