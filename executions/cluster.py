@@ -6,6 +6,7 @@ thread stays an ordinary django-q2 worker for housekeeping (executions/tasks.py)
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import logging
 import multiprocessing.connection
@@ -35,11 +36,13 @@ STOP_S = settings.ENGINE_DRAIN_S + 3.5  # after SIGTERM; what has not ended by t
 HOUSEKEEPING_S = 3.0  # that a worker waits for its task once its engine has stopped
 PUSHER_S = 2.0  # twice as long as it sleeps when there is nothing to do
 ORPHAN_CHECK_S = 1.0
+PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 DATABASE_TURN_S = 0.001  # that the engine's database thread waits for a busy loop; Python's own 5 ms halve the rate
 GARBAGE_AFTER = 20_000  # new objects; executions die without cycles, Python's 2,000 look at each while it lives
 
 _engine: Engine | None = None
 _main_pid = 0
+_parent_pid = 0  # of what this process forks
 _asked, _ask = os.pipe()  # all processes share it; there is something to read once the cluster is asked to stop
 
 
@@ -124,11 +127,22 @@ class Sentinel(django_q.cluster.Sentinel):  # type: ignore[misc]
 
 def install() -> None:
     """Make the cluster that this process starts next carry engines."""
-    global _main_pid
-    _main_pid = os.getpid()
+    global _main_pid, _parent_pid
+    _main_pid = _parent_pid = os.getpid()
+    if sys.platform == "linux":
+        os.register_at_fork(after_in_child=die_with_the_parent)
     django_q.cluster.Queue = SafeQueue
     django_q.cluster.Sentinel = Sentinel
     post_spawn.connect(start_engine, dispatch_uid="executions.cluster")
+
+
+def die_with_the_parent() -> None:
+    """Have the kernel kill this new process when the one that forked it ends: an orphaned pusher would eat tasks."""
+    global _parent_pid
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != _parent_pid:
+        os._exit(1)  # it was faster
+    _parent_pid = os.getpid()
 
 
 def schedule_housekeeping() -> None:
@@ -168,7 +182,7 @@ def is_asked_to_stop(within: float = 0) -> bool:
 
 
 def end_with_the_cluster(sentinel: int) -> None:
-    """End the whole cluster when its main process or its sentinel is gone: an orphaned pusher would eat tasks.
+    """End the whole cluster when its main process or its sentinel is gone, where the kernel does not.
 
     When it is asked to stop, the engine does so at once, and housekeeping in the main thread is not waited for long:
     it may hang in a mail server, and what is left of it is done later.
