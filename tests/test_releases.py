@@ -51,3 +51,12 @@ def test_an_execution_that_no_release_can_read_fails(waiting: tuple[Made, uuid.U
     execution = made.wait(execution_id)
 
     assert (execution["status"], execution["reason_code"]) == (Status.FAILED, "unreadable_version")
+
+
+def test_a_trigger_that_only_a_newer_release_can_read_is_unavailable(waiting: tuple[Made, uuid.UUID]) -> None:
+    made, _ = waiting
+    made.installation.python(CHANGE % {"format": 2})
+    made.change("transform", "is_throttled", False)  # what is live is looked up anew
+
+    assert made.post("transform")[0] == 503
+    assert made.executions == 1
