@@ -7,7 +7,6 @@ is over is killed; when one of them dies, the other ends too and the exit code s
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import os
 import signal
@@ -25,7 +24,6 @@ from agentos_site import web
 DRAIN_S = 19.5  # above settings.ENGINE_DRAIN_S: an engine gives back what it could not end
 TICK_S = 0.1
 STOPPED_BY_SIGNAL = 128
-PR_SET_PDEATHSIG = 1  # of prctl(2)
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 received: list[int] = []  # the signals that asked for the end; looked at where nothing can get lost
@@ -114,8 +112,10 @@ def load() -> None:
 
 def lead(name: str, serve: Callable[[], None]) -> None:
     """In the child: be a group of its own, and run one of the two."""
+    from executions.machine import hear_of_the_parents_end
+
     os.setsid()
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)  # should the service be killed, both end in order
+    hear_of_the_parents_end(signal.SIGTERM)  # should the service be killed, both end in order
     for number in SIGNALS:
         signal.signal(number, signal.SIG_DFL)
     with suppress(OSError):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from enum import Enum, auto
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator
 
+from connectors.call import JSON
 from connectors.conditions import Group
 
+FORMAT: Final = 1  # raised by a release whose definitions the one before cannot read
 STEP_LIMIT = 100
 KEY_PATTERN = r"^[a-z][a-z0-9_]{0,63}$"
 RESERVED_KEYS = {"trigger", "item", "vars"}
@@ -99,7 +102,7 @@ type Step = Annotated[
 
 
 class Definition(Strict):
-    format: Literal[1] = 1
+    format: Literal[1] = FORMAT
     trigger: TriggerPart = Field(default_factory=TriggerPart)
     steps: list[Step] = Field(default=[], max_length=STEP_LIMIT)
 
@@ -116,6 +119,18 @@ class Definition(Strict):
         return any(
             isinstance(step, ActionStep) and step.connector == "response" and not step.disabled for step in self.walk()
         )
+
+
+class Unreadable(Enum):
+    """Why a stored definition cannot be read."""
+
+    NEWER = auto()  # a release to come has written it, and can
+    BROKEN = auto()
+
+
+def why_unreadable(stored: JSON) -> Unreadable:
+    found = stored.get("format") if isinstance(stored, dict) else None
+    return Unreadable.NEWER if isinstance(found, int) and found > FORMAT else Unreadable.BROKEN
 
 
 def _walk(steps: list[Any]) -> Iterator[Any]:

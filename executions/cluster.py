@@ -10,6 +10,7 @@ import gc
 import logging
 import multiprocessing.connection
 import os
+import select
 import signal
 import sys
 import threading
@@ -24,22 +25,27 @@ from django.db import DatabaseError, connections
 from django_q.signals import post_spawn
 
 from executions.engine import Engine
-from executions.machine import is_alive
+from executions.machine import hear_of_the_parents_end, is_alive
 from executions.tasks import make_schedules
 
 logger = logging.getLogger(__name__)
 
 STOP = "STOP"
+STOP_S = settings.ENGINE_DRAIN_S + 3.5  # after SIGTERM; what has not ended by then is killed: below tools/run.py's own
+HOUSEKEEPING_S = 3.0  # that a worker waits for its task once its engine has stopped
+PUSHER_S = 2.0  # twice as long as it sleeps when there is nothing to do
 ORPHAN_CHECK_S = 1.0
 DATABASE_TURN_S = 0.001  # that the engine's database thread waits for a busy loop; Python's own 5 ms halve the rate
 GARBAGE_AFTER = 20_000  # new objects; executions die without cycles, Python's 2,000 look at each while it lives
 
 _engine: Engine | None = None
 _main_pid = 0
+_parent_pid = 0  # of what this process forks
+_asked, _ask = os.pipe()  # all processes share it; there is something to read once the cluster is asked to stop
 
 
 class SafeQueue(django_q.queues.Queue):  # type: ignore[misc]
-    """A queue that survives kill -9 of a worker that waits for a task, and stops the engine before the worker ends.
+    """A queue that survives kill -9 of a worker that waits for a task, and lets the engine stop before the worker ends.
 
     django-q2 waits inside the pipe's read lock; a worker killed there leaves it locked for good (django-q2 #23).
     """
@@ -86,8 +92,11 @@ class Cluster(django_q.cluster.Cluster):  # type: ignore[misc]
         """
         if not self.sentinel.is_alive():
             return False
+        os.write(_ask, b"!")  # engines hear of it at once, whatever sentinel, pusher and tasks are busy with
         logger.info("cluster %s stops", self.name)
         threading.Thread(target=self.stop_event.set, name="stop", daemon=True).start()
+        if not multiprocessing.connection.wait([self.sentinel.sentinel], STOP_S):
+            end_the_cluster("the cluster did not stop in time")
         self.sentinel.join()
         self.start_event: Any = None  # so django-q2's start() sees that it is over
         self.stop_event: Any = None
@@ -104,12 +113,33 @@ class Cluster(django_q.cluster.Cluster):  # type: ignore[misc]
             end_the_cluster(f"the sentinel ended with exit code {self.sentinel.exitcode}")
 
 
+class Sentinel(django_q.cluster.Sentinel):  # type: ignore[misc]
+    """A sentinel that stops also while its pusher sleeps, which it does for 10 s after a database error."""
+
+    def stop(self) -> None:
+        self.event_out.set()
+        self.pusher.join(PUSHER_S)
+        self.pusher.kill()
+        super().stop()
+
+
 def install() -> None:
     """Make the cluster that this process starts next carry engines."""
-    global _main_pid
-    _main_pid = os.getpid()
+    global _main_pid, _parent_pid
+    _main_pid = _parent_pid = os.getpid()
+    os.register_at_fork(after_in_child=die_with_the_parent)
     django_q.cluster.Queue = SafeQueue
+    django_q.cluster.Sentinel = Sentinel
     post_spawn.connect(start_engine, dispatch_uid="executions.cluster")
+
+
+def die_with_the_parent() -> None:
+    """Have the kernel kill this new process when the one that forked it ends: an orphaned pusher would eat tasks."""
+    global _parent_pid
+    hear_of_the_parents_end(signal.SIGKILL)
+    if os.getppid() != _parent_pid:
+        os._exit(1)  # it was faster
+    _parent_pid = os.getpid()
 
 
 def schedule_housekeeping() -> None:
@@ -130,9 +160,11 @@ def start_engine(**_: Any) -> None:
         sys.setswitchinterval(DATABASE_TURN_S)
         gc.freeze()  # what the cluster has loaded stays, and stays shared
         gc.set_threshold(GARBAGE_AFTER, *gc.get_threshold()[1:])
+        if is_asked_to_stop():
+            return  # the sentinel has not heard of it yet
         _engine = Engine()
         _engine.start()
-        threading.Thread(target=end_with_the_cluster, args=(os.getppid(),), name="orphan-guard", daemon=True).start()
+        threading.Thread(target=end_with_the_cluster, args=(os.getppid(),), name="guard", daemon=True).start()
     except Exception:
         logger.exception("the engine could not be started")
 
@@ -142,12 +174,22 @@ def stop_engine() -> None:
         _engine.stop(settings.ENGINE_DRAIN_S)
 
 
+def is_asked_to_stop(within: float = 0) -> bool:
+    return bool(select.select([_asked], [], [], within)[0])
+
+
 def end_with_the_cluster(sentinel: int) -> None:
-    """End the whole cluster when its main process or its sentinel is gone: an orphaned pusher would eat tasks."""
-    while True:
-        time.sleep(ORPHAN_CHECK_S)
+    """End the whole cluster when its main process or its sentinel is gone, where the kernel does not.
+
+    When it is asked to stop, the engine does so at once, and housekeeping in the main thread is not waited for long:
+    it may hang in a mail server, and what is left of it is done later.
+    """
+    while not is_asked_to_stop(within=ORPHAN_CHECK_S):
         if os.getppid() != sentinel or not is_alive(_main_pid):
             end_the_cluster("the cluster lost its main process or its sentinel")
+    stop_engine()
+    time.sleep(HOUSEKEEPING_S)
+    os._exit(0)
 
 
 def end_the_cluster(reason: str) -> NoReturn:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from django.db import DataError, Error, IntegrityError, InterfaceError, OperationalError, connection
 from pydantic import ValidationError
 
-from automations.definition import Definition
+from automations.definition import Definition, Unreadable, why_unreadable
 from automations.models import Version
 from connectors.call import JSON
 from executions.runner import Variables
@@ -58,7 +58,7 @@ class Work:
     """A claimed execution with all that its runner needs."""
 
     execution: Claimed
-    definition: Definition | None  # None: this release cannot read it
+    definition: Definition | Unreadable
     variables: Variables
     verdict: tuple[str, str] = ("", "")  # code and step of one that has hurt its worker too often
 
@@ -79,7 +79,7 @@ class DatabaseThread(threading.Thread):
         self.on_claimed = on_claimed
         self.on_lost = on_lost
         self.owned: dict[uuid.UUID, Claimed] = {}
-        self.definitions: dict[uuid.UUID, Definition | None] = {}
+        self.definitions: dict[uuid.UUID, Definition | Unreadable] = {}
         self.variables: dict[uuid.UUID, tuple[list[VariableRow], Variables]] = {}
         self.gathered = Batch()
         self._has_work = threading.Condition()
@@ -251,7 +251,11 @@ class DatabaseThread(threading.Thread):
             for version in Version.objects.filter(pk__in=missing):
                 self.definitions[version.uid] = _readable(version)
         return [
-            Work(execution, self.definitions.get(execution.version_id), self._variables(execution))
+            Work(
+                execution,
+                self.definitions.get(execution.version_id, Unreadable.BROKEN),
+                self._variables(execution),
+            )
             for execution in claimed
         ]
 
@@ -269,12 +273,12 @@ def is_about_values(error: Exception) -> bool:
     return isinstance(error, (DataError, IntegrityError)) or not isinstance(error, Error)
 
 
-def _readable(version: Version) -> Definition | None:
+def _readable(version: Version) -> Definition | Unreadable:
     try:
         return Definition.model_validate(version.definition)
     except ValidationError as error:
         logger.error("version %s cannot be read: %s", version.uid, error)
-        return None
+        return why_unreadable(version.definition)
 
 
 def variables_of(project_id: uuid.UUID, rows: Iterable[VariableRow]) -> Variables:

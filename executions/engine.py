@@ -9,10 +9,12 @@ import os
 import resource
 import threading
 import uuid
+from datetime import UTC, datetime, timedelta
 
 import uvloop
 from django.conf import settings
 
+from automations.definition import Unreadable
 from connectors.addresses import parse_allow
 from connectors.outbound import Outbound
 from executions import crumb, metrics
@@ -37,6 +39,7 @@ logger = logging.getLogger(__name__)
 BEAT_S = 2.0
 ABANDONED_LIMIT = 8  # threads that nobody waits for any more
 LOOK_S = 1.0  # after which a schedule that was made or changed meanwhile is seen
+NEWER_AFTER_S = 10.0  # after which somebody looks again at what only a newer release can read
 SHARDS = 16  # of the usage counters: engines do not wait for each other's rows
 
 
@@ -150,8 +153,8 @@ class Engine:
 
     async def _move_of(self, work: Work, holder: Holder) -> Move | None:
         """Return how the execution leaves Running, or None when it is no longer ours or the engine stops."""
-        if work.definition is None:
-            return _failed(work.execution, "unreadable_version", "Its version cannot be read by this release.")
+        if isinstance(work.definition, Unreadable):
+            return _unread(work)
         runner = Runner(
             work.execution,
             work.definition,
@@ -257,6 +260,21 @@ class Engine:
             with store().transaction():
                 store().join_direct(*line)
             self.database.call(self._join_direct)
+
+
+def _unread(work: Work) -> Move:
+    """Leave to a newer release what only that can read, as while both run during a deployment."""
+    execution = work.execution
+    if work.definition is Unreadable.BROKEN or execution.is_suspect or work.verdict[0]:  # a suspect never waits
+        return _failed(execution, "unreadable_version", "Its version cannot be read by this release.")
+    return Move(
+        execution=execution,
+        target=Status.PAUSED,
+        reason_code="newer_release",
+        reason="Waits for a newer release of AgentOS.",
+        ran_ms=execution.ran_ms,
+        resume_at=datetime.now(UTC) + timedelta(seconds=NEWER_AFTER_S),
+    )
 
 
 def _failed(execution: Claimed, code: str, reason: str) -> Move:

@@ -7,11 +7,13 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
+from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db.models import F, Q
 from django.urls import reverse
+from django.utils import timezone
 
 from connectors.call import Message, StepError
 from executions.mail import deliver
@@ -21,7 +23,8 @@ from projects.models import LimitNotice, Membership, Organization, Project, Usag
 logger = logging.getLogger(__name__)
 
 LEVELS = (100, NEAR_PERCENT)
-BUDGET_S = 20.0  # after which a look begins no other notice: the next one goes on
+BUDGET_S = 20.0  # after which a look begins no other e-mail: the next one goes on
+LOOK_ENDS_IN = timedelta(minutes=2)  # at the latest, as django-q2 ends a task after one
 Limit = LimitNotice.Limit
 COLUMNS = {Limit.SOFT: "soft_limit", Limit.HARD: "hard_limit", Limit.EMAIL: "email_limit"}
 EFFECTS = {
@@ -54,45 +57,62 @@ class Notice:
     def percent(self) -> int:
         return 100 if self.used >= self.most else NEAR_PERCENT
 
-    def send(self) -> bool:
-        """Tell the owners unless somebody else has; when none could be told, leave it to the next look."""
+    def send(self, deadline: float) -> bool:
+        """Tell the owners whom nobody has told, and return whether any was; who is left over is for a later look."""
         owners = self._owners()
-        if not owners or not (marks := self._mark()):
+        if not owners or (mark := self._take()) is None:
             return False
-        if self._tell(owners):
-            return True
-        LimitNotice.objects.filter(pk__in=marks).delete()
-        return False
+        before = len(mark.told)
+        if self._tell(mark, owners, deadline) and mark.told:
+            self._close()
+        else:
+            mark.again_at = timezone.now()
+            mark.save(update_fields=["again_at"])
+        return len(mark.told) > before
 
-    def _owners(self) -> list[str]:
+    def _owners(self) -> list[tuple[int, str]]:
         owners = Membership.objects.filter(organization=self.organization, role=Membership.Role.OWNER)
         active = User.objects.filter(is_active=True, pk__in=owners.values("user")).exclude(email="")
-        return list(active.order_by("pk").values_list("email", flat=True))
+        return list(active.order_by("pk").values_list("pk", "email"))
 
-    def _mark(self) -> list[int]:
-        """Take this level, and the one below, which needs no e-mail any more; return nothing where it is taken."""
-        marks: list[int] = []
-        for level in (level for level in LEVELS if level <= self.percent):
-            mark, is_new = LimitNotice.objects.get_or_create(
-                organization=self.organization, month=self.month, limit=self.limit, percent=level
-            )
-            if level == self.percent and not is_new:
-                return []
-            marks += [mark.pk] if is_new else []
-        return marks
+    def _take(self) -> LimitNotice | None:
+        """Take this level for longer than a look can last, or return None: another look has it, or all are told."""
+        now = timezone.now()
+        mark, is_new = LimitNotice.objects.get_or_create(
+            **self._key(self.percent), defaults={"again_at": now + LOOK_ENDS_IN}
+        )
+        if is_new:
+            return mark
+        if mark.again_at is None or mark.again_at > now:
+            return None
+        free = LimitNotice.objects.filter(pk=mark.pk, again_at=mark.again_at)  # so what it says of who is told is true
+        return mark if free.update(again_at=now + LOOK_ENDS_IN) else None
 
-    def _tell(self, owners: list[str]) -> int:
-        """Return how many the mail server took an e-mail for; when it is away, the others are not tried."""
-        told = 0
-        for owner in owners:
+    def _tell(self, mark: LimitNotice, owners: list[tuple[int, str]], deadline: float) -> bool:
+        """Return whether each has had an e-mail or been refused; when the mail server is away, no other is tried."""
+        for owner, address in owners:
+            if owner in mark.told:
+                continue
+            if time.monotonic() > deadline:
+                return False
             try:
-                deliver(Message(to=[owner], cc=[], bcc=[], subject=self.subject, text=self.text))
-                told += 1
+                deliver(Message(to=[address], cc=[], bcc=[], subject=self.subject, text=self.text))
             except StepError as error:
                 logger.error("an owner of organization %s is not told of a limit: %s", self.organization.pk, error.code)
                 if error.code == "mail_server":
-                    break
-        return told
+                    return False
+                continue
+            mark.told.append(owner)
+            mark.save(update_fields=["told"])
+        return True
+
+    def _close(self) -> None:
+        """Be done with this level, and with the one below, which needs no e-mail any more."""
+        for level in (level for level in LEVELS if level <= self.percent):
+            LimitNotice.objects.update_or_create(**self._key(level), defaults={"again_at": None})
+
+    def _key(self, level: int) -> dict[str, Any]:
+        return {"organization": self.organization, "month": self.month, "limit": self.limit, "percent": level}
 
     @property
     def subject(self) -> str:
@@ -127,12 +147,12 @@ def send_due_notices() -> int:
     for notice in due_notices():
         if time.monotonic() > deadline:
             break
-        sent += notice.send()
+        sent += notice.send(deadline)
     return sent
 
 
 def due_notices() -> list[Notice]:
-    """Return the limits that are near or reached this month and not told yet, by two questions however many there are.
+    """Return the limits that are near or reached this month and not told to all, by two questions however many.
 
     Their e-mails are no step's: they do not count against the month's.
     """
@@ -143,7 +163,8 @@ def due_notices() -> list[Notice]:
         near |= Q((f"organization__{column}__gt", 0), (f"{_counter(limit)}__gte", nearly))
     rows = list(UsageMonth.objects.filter(near, month=month).select_related("organization"))
     notices = LimitNotice.objects.filter(month=month, organization__in=[row.organization_id for row in rows])
-    told = set(notices.values_list("organization", "limit", "percent"))
+    closed = notices.exclude(again_at__lte=timezone.now())  # or another look is at it
+    told = set(closed.values_list("organization", "limit", "percent"))
     return [
         notice
         for row in rows

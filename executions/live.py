@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from django.db import InterfaceError, OperationalError
+from pydantic import ValidationError
 
 from automations.definition import Definition
 from automations.models import Trigger
@@ -17,6 +19,8 @@ from executions.states import Lane
 from executions.store.rows import DeliveryId, NewExecution
 from projects import secrets
 from projects.ids import new_id
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,9 @@ def find_trigger(uid: str, *, is_fresh: bool = True) -> LiveTrigger | None:
     try:
         live = _look_ups.submit(_look_up, uid).result(LONGEST_WAIT_S)
     except TimeoutError:
+        raise Unavailable from None
+    except ValidationError as error:  # as where a newer release runs beside this one: that one can read it
+        logger.error("what is live at trigger %s cannot be read: %s", uid, error)
         raise Unavailable from None
     if live is None or live.is_timed:
         _triggers.pop(uid, None)

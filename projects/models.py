@@ -292,7 +292,7 @@ class UsageMonth(models.Model):
 
 
 class LimitNotice(models.Model):
-    """That an organization's owners have been told of one limit at one level this month: once, whoever noticed."""
+    """That an organization's owners are told of one limit at one level this month: each once, whoever noticed."""
 
     class Limit(models.TextChoices):
         SOFT = "soft", "soft limit of executions"
@@ -303,6 +303,8 @@ class LimitNotice(models.Model):
     month = models.DateField()
     limit = models.CharField(max_length=10, choices=Limit)
     percent = models.SmallIntegerField()  # 80 or 100
+    told = models.JSONField(default=list, db_default=[])  # the owners' ids, while not all are
+    again_at = models.DateTimeField(null=True)  # when those left over may be told; None: nobody is
     sent_at = models.DateTimeField(default=timezone.now)
 
     class Meta:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import pty
+import re
 import signal
+import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from executions.states import Status
 from tests.support.automations import AUTOMATIONS, Made, make
 from tests.support.installation import Installation, copy_of
-from tests.support.processes import Process, descendants, group_is_alive, until
+from tests.support.processes import Process, alive, children, descendants, group_is_alive, until
 from tests.support.smtp import Smtp
 from tests.support.stub import Stub
 
@@ -29,10 +31,6 @@ def attacked(template: Installation, tmp_path_factory: pytest.TempPathFactory, _
 def running(attacked: Installation) -> Made:
     """Return the automations of an organization of the test's own."""
     return make(attacked, AUTOMATIONS)
-
-
-def children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def kill_worker(made: Made) -> None:
@@ -74,29 +72,66 @@ def test_an_idle_worker_may_die_and_the_next_one_goes_on(running: Made) -> None:
         assert running.wait(running.start("transform"))["status"] == Status.SUCCESS
 
 
-def test_sigterm_ends_the_cluster_with_all_in_flight_finished(whole: Installation, stub: Stub) -> None:
-    running = make(whole, AUTOMATIONS)
-    stub.answer(path="/slow", delay=0.8)
-    executions = [running.start("call", {"url": stub.url + "/slow"}) for _ in range(50)]
-    cluster = whole.cluster
+SAYS = {"worker": "ready for work", "pusher": "pushing tasks", "monitor": "monitoring"}
+LOOK = """
+from django_q.tasks import async_task
+async_task("executions.tasks.notify_of_limits")
+"""
+
+
+@pytest.mark.parametrize("victim", SAYS)
+def test_a_process_that_was_killed_is_replaced_and_all_goes_on(running: Made, victim: str) -> None:
+    installation = running.installation
+    cluster = installation.cluster
     assert cluster is not None
+    pids = re.findall(rf"{SAYS[victim]} at (\d+)", cluster.output)
 
-    assert cluster.terminate(within=10) == 0
+    os.kill(int(pids[-1]), signal.SIGKILL)
+    until(lambda: cluster.output.count(f"{SAYS[victim]} at") > len(pids), what="another one is there")
 
-    assert {running.status(execution_id) for execution_id in executions} <= {Status.SUCCESS, Status.PENDING}
-    assert not whole.query("SELECT id FROM executions_engine")
-    assert not group_is_alive(cluster.pid)
+    assert running.wait(running.start("transform"))["status"] == Status.SUCCESS
+    installation.python(LOOK)  # which all three have a hand in
+    until(lambda: not installation.query("SELECT 1 FROM django_q_ormq"), what="housekeeping goes on")
 
 
 @pytest.mark.parametrize("victim", ["main", "sentinel"])
 def test_nothing_of_the_cluster_is_left_when_a_leading_process_is_killed(cluster: Installation, victim: str) -> None:
-    main = cluster.cluster
-    assert main is not None
-    pid = main.pid if victim == "main" else children(main.pid)[0]
+    assert cluster.cluster is not None
+    check_that_nothing_is_left(cluster.cluster.pid, victim)
 
-    os.kill(pid, signal.SIGKILL)
 
-    until(lambda: not group_is_alive(main.pid), within=10, what="the group has ended")
+@pytest.mark.parametrize("victim", ["main", "sentinel"])
+def test_nothing_is_left_of_a_cluster_in_a_terminal_that_shares_its_group(
+    installation: Installation, victim: str
+) -> None:
+    if installation.backend == "postgresql":
+        pytest.skip("nothing of it is about the database")
+    ours, terminal = pty.openpty()
+    shell = Process(
+        ["sh", "-c", f"{sys.executable} manage.py qcluster; exit"],
+        environment=installation.environment,
+        log=installation.directory / "terminal.log",
+        stdin=terminal,
+    )
+    try:
+        until(lambda: installation.query("SELECT 1 FROM executions_engine"), within=30, what="an engine runs")
+        check_that_nothing_is_left(children(shell.pid)[0], victim)
+    finally:
+        shell.kill()
+        os.close(ours)
+        os.close(terminal)
+
+
+def check_that_nothing_is_left(main: int, victim: str) -> None:
+    pids = {main} | descendants(main)
+
+    os.kill(main if victim == "main" else children(main)[0], signal.SIGKILL)
+
+    try:
+        until(lambda: not alive(pids), within=5, what="all have ended")
+    finally:
+        for pid in alive(pids):
+            os.kill(pid, signal.SIGKILL)
 
 
 def test_a_sigterm_to_all_processes_at_once_ends_the_cluster(cluster: Installation) -> None:

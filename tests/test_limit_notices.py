@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries, Settings
 
 from executions.limits import send_due_notices
@@ -132,10 +133,75 @@ def test_only_active_owners_with_an_address_are_told(
 def test_owners_are_told_later_when_the_mail_server_is_away(use: Callable[..., list[str]], mails: Smtp) -> None:
     mails.refuse("MAIL", "451 come again")
     assert use(reserved=8, hard_limit=10) == []
-    assert not LimitNotice.objects.exists()
 
     mails.refusals.clear()
     assert use(reserved=8, hard_limit=10) == ["Acme: hard limit of executions, 80 % used"]
+
+
+@pytest.fixture
+def second(organization: Organization) -> User:
+    """Return another owner, who is told after the builder."""
+    user = User.objects.create_user("second", "second@example.com")
+    Membership.objects.create(organization=organization, user=user, role=Membership.Role.OWNER)
+    return user
+
+
+def recipients(mails: Smtp) -> list[str]:
+    return [mail.recipients[0] for mail in mails.mails]
+
+
+def test_who_is_left_over_when_the_mail_server_goes_away_is_told_later(
+    use: Callable[..., list[str]], mails: Smtp, second: User
+) -> None:
+    mails.refuse("MAIL", "451 come again", after=1)
+    use(reserved=8, hard_limit=10)
+    assert recipients(mails) == ["builder@example.com"]
+
+    mails.refusals.clear()
+    use(reserved=9, hard_limit=10)
+    assert recipients(mails) == [second.email]
+    assert use(reserved=9, hard_limit=10) == []
+
+
+def test_who_is_left_over_when_the_time_is_up_is_told_later(
+    use: Callable[..., list[str]], mails: Smtp, second: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("executions.limits.BUDGET_S", 1)
+    mails.delay = 1.1
+    use(reserved=8, hard_limit=10)
+    assert recipients(mails) == ["builder@example.com"]
+
+    use(reserved=8, hard_limit=10)
+    assert recipients(mails) == [second.email]
+
+
+def test_who_is_left_over_by_a_look_that_died_is_told_once_its_time_is_over(
+    use: Callable[..., list[str]], mails: Smtp, organization: Organization, builder: User, second: User
+) -> None:
+    look = LimitNotice.objects.create(
+        organization=organization,
+        month=this_month(),
+        limit="hard",
+        percent=80,
+        told=[builder.pk],
+        again_at=timezone.now() + timedelta(minutes=1),
+    )
+    assert use(reserved=8, hard_limit=10) == []
+
+    LimitNotice.objects.filter(pk=look.pk).update(again_at=timezone.now() - timedelta(minutes=1))
+    use(reserved=8, hard_limit=10)
+    assert recipients(mails) == [second.email]
+
+
+def test_who_is_left_over_at_80_percent_is_told_of_100_percent_only(
+    use: Callable[..., list[str]], mails: Smtp, second: User
+) -> None:
+    mails.refuse("MAIL", "451 come again", after=1)
+    use(emails=8, email_limit=10)
+    mails.refusals.clear()
+
+    assert use(emails=10, email_limit=10) == ["Acme: maximum of e-mails, reached"] * 2
+    assert use(emails=9, email_limit=10) == []
 
 
 def test_an_organization_without_a_reachable_owner_keeps_no_other_from_being_told(

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from automations.definition import Definition
 from executions.crumb import Crumb
 from executions.database import Batch, DatabaseThread, Work
 from executions.hold import Holder
@@ -130,8 +131,8 @@ def test_a_suspect_that_is_lost_before_it_begins_frees_the_engine() -> None:
         turns.suspects_may_wait(True)
         turns.ask()
         was_asked_for, database.gathered = database.gathered.claims_suspect, Batch()
-        running.run([Work(execution, None, Variables())])
-        turns.claimed([Work(execution, None, Variables())])
+        running.run([Work(execution, Definition(), Variables())])
+        turns.claimed([Work(execution, Definition(), Variables())])
         running.drop([execution.id])
         await asyncio.sleep(0.01)  # more than the time between two claims
         return was_asked_for, database.gathered.claims_suspect

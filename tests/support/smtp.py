@@ -6,6 +6,7 @@ import email
 import email.policy
 import socketserver
 import threading
+import time
 from dataclasses import dataclass
 from email.message import EmailMessage
 from typing import cast
@@ -29,7 +30,8 @@ class Smtp:
 
     def __init__(self) -> None:
         self.mails: list[Mail] = []
-        self.refusals: dict[str, str] = {}
+        self.refusals: dict[str, tuple[int, str]] = {}
+        self.delay = 0.0  # before each e-mail is taken
         self.server = _Server(("127.0.0.1", 0), _Session)
         self.server.smtp = self
         threading.Thread(target=self.server.serve_forever, name="smtp", daemon=True).start()
@@ -45,9 +47,15 @@ class Smtp:
     def clear(self) -> None:
         self.mails.clear()
         self.refusals.clear()
+        self.delay = 0.0
 
-    def refuse(self, command: str, reply: str) -> None:
-        self.refusals[command.upper()] = reply
+    def refuse(self, command: str, reply: str, *, after: int = 0) -> None:
+        """Refuse a command once so many e-mails have been taken."""
+        self.refusals[command.upper()] = after, reply
+
+    def refusal_of(self, command: str) -> str | None:
+        after, reply = self.refusals.get(command, (0, None))
+        return reply if len(self.mails) >= after else None
 
     def wait_for(self, count: int, *, within: float = 15) -> list[Mail]:
         until(lambda: len(self.mails) >= count, within=within, what=f"{count} mails")
@@ -79,7 +87,7 @@ class _Session(socketserver.StreamRequestHandler):
     def obey(self, command: str, rest: str) -> bool:
         """Answer one command; return False when the session is over."""
         smtp = cast(_Server, self.server).smtp
-        if reply := smtp.refusals.get(command):
+        if reply := smtp.refusal_of(command):
             self.say(reply)
         elif command == "EHLO":
             self.say("250-stub\r\n250-8BITMIME\r\n250 SMTPUTF8")
@@ -91,6 +99,7 @@ class _Session(socketserver.StreamRequestHandler):
             self.say("250 ok")
         elif command == "DATA":
             self.say("354 go on")
+            time.sleep(smtp.delay)
             smtp.mails.append(Mail(self.sender, self.recipients, self.read_message()))
             self.say("250 taken")
         elif command == "QUIT":
