@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+from typing import Any, Self
+
+from django.conf import settings
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.utils import timezone
+
+from projects.ids import new_id
+
+type Asker = AbstractBaseUser | AnonymousUser
+
+
+class OrganizationQuerySet(models.QuerySet["Organization"]):
+    def managed_by(self, user: Asker) -> Self:
+        """Return those in which a person is owner or admin, and may create projects."""
+        if not user.is_authenticated:
+            return self.none()
+        roles = [Membership.Role.OWNER, Membership.Role.ADMIN]
+        managed = Membership.objects.filter(user_id=user.pk, role__in=roles)
+        return self.filter(pk__in=managed.values("organization")).order_by("name")
+
+
+class Organization(models.Model):
+    """Who pays and sets limits. An empty limit means unlimited."""
+
+    uid = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    name = models.CharField(max_length=100)
+    soft_limit = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Executions a month after which a banner warns; they go on."
+    )
+    hard_limit = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Executions a month after which new ones are refused with 429."
+    )
+    email_limit = models.PositiveIntegerField(
+        null=True, blank=True, default=10_000, help_text="E-mails a month; the next one ends Partially Executed."
+    )
+    time_limit_s = models.PositiveIntegerField(
+        default=300, validators=[MinValueValidator(1)], help_text="Longest allotted time that an automation may have."
+    )
+    throttle_rate = models.FloatField(
+        "throttle frequency",
+        default=1,
+        db_default=1,
+        validators=[MinValueValidator(0.1)],
+        help_text="Starts a second of all automations with Throttle on together.",
+    )
+    throttle_rate_limit = models.FloatField(
+        "highest throttle frequency",
+        default=10,
+        db_default=10,
+        validators=[MinValueValidator(0.1)],
+        help_text="What owners may set; staff raise it.",
+    )
+    direct_limit = models.PositiveIntegerField(
+        "direct starts a minute",
+        null=True,
+        blank=True,
+        default=5000,
+        db_default=5000,
+        validators=[MinValueValidator(1)],
+        help_text="Of automations that are not throttled; what comes beyond waits for the next minute.",
+    )
+    duplicates_h = models.PositiveIntegerField(
+        "duplicate window in hours",
+        default=24,
+        db_default=24,
+        validators=[MinValueValidator(1), MaxValueValidator(168)],
+        help_text="How long a delivery's id is remembered, so that its repetition starts nothing.",
+    )
+    keep_days = models.PositiveIntegerField(
+        "keep executions for days",
+        null=True,
+        blank=True,
+        default=90,
+        db_default=90,
+        validators=[MinValueValidator(1)],
+        help_text="Older ones that have ended are removed; usage counts stay.",
+    )
+    keep_count = models.PositiveIntegerField(
+        "keep executions up to",
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text="Beyond this number the oldest that have ended are removed.",
+    )
+    keep_payloads_days = models.PositiveIntegerField(
+        "keep payloads for days",
+        null=True,
+        blank=True,
+        default=30,
+        db_default=30,
+        validators=[MinValueValidator(1)],
+        help_text="Inputs and outputs of older executions are emptied; status, steps and times stay.",
+    )
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    objects = OrganizationQuerySet.as_manager()
+
+    def __str__(self) -> str:
+        return self.name
+
+    def save(self, **options: Any) -> None:
+        self.throttle_rate = min(self.throttle_rate, self.throttle_rate_limit)  # which staff may just have lowered
+        super().save(**options)
+
+
+class Membership(models.Model):
+    class Role(models.TextChoices):
+        OWNER = "owner", "Owner"  # sees every project, is told about limits
+        ADMIN = "admin", "Admin"  # sees every project
+        MEMBER = "member", "Member"  # sees the projects shared with them
+
+    organization = models.ForeignKey(Organization, models.CASCADE, related_name="memberships")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="memberships")
+    role = models.CharField(max_length=10, choices=Role, default=Role.MEMBER)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["organization", "user"], name="one_membership_each")]
+
+    def __str__(self) -> str:
+        return f"{self.user} in {self.organization}"

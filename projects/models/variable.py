@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from typing import Self
+
+from django.core.validators import RegexValidator
+from django.db import models
+
+from projects import secrets
+from projects.models.organization import Asker
+from projects.models.project import Project
+
+
+class VariableQuerySet(models.QuerySet["Variable"]):
+    def for_user(self, user: Asker) -> Self:
+        return self.filter(project__in=Project.objects.for_user(user))
+
+
+class Variable(models.Model):
+    """A value that any step of a project can use as `{{ vars.KEY }}`; a secret one is never shown again."""
+
+    project = models.ForeignKey(Project, models.CASCADE, related_name="variables")
+    key = models.CharField(
+        max_length=64,
+        validators=[RegexValidator(r"\A[A-Za-z_][A-Za-z0-9_]*\Z", "Letters, digits and _, not starting with a digit.")],
+    )
+    is_secret = models.BooleanField(default=False)
+    encrypted = models.TextField(editable=False)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    objects = VariableQuerySet.as_manager()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["project", "key"], name="variable_key_once_a_project")]
+        ordering = ["key"]
+
+    def __str__(self) -> str:
+        return self.key
+
+    @property
+    def value(self) -> str:
+        return secrets.decrypt(self.encrypted)
+
+    @value.setter
+    def value(self, text: str) -> None:
+        self.encrypted = secrets.encrypt(text)
+
+    @property
+    def shown(self) -> str:
+        """Return what people may see of it."""
+        return secrets.MASK if self.is_secret else self.value
+
+    @property
+    def readable(self) -> str:
+        """Return what people may see, or nothing when the key that it was encrypted with is lost."""
+        try:
+            return self.shown
+        except secrets.UnreadableSecret:
+            return ""
