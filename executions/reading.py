@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from functools import cached_property
 
 from django.utils import timezone
+from pydantic import ValidationError
 
 from automations.definition import Definition
 from connectors.call import Connector
@@ -119,7 +120,10 @@ class Reading:
         if self.shown is None or (self.is_current and not self.execution.is_final):
             return []
         reached = {line.run.key for line in self.lines}
-        definition = Definition.model_validate(self.shown.version.definition)
+        try:
+            definition = Definition.model_validate(self.shown.version.definition)
+        except ValidationError:
+            return []  # of another release
         return [step.title or step.key for step in definition.steps if step.key not in reached]
 
     @cached_property

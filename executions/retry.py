@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pydantic import ValidationError
+
 from automations.definition import Definition
-from automations.models import Automation, Version
+from automations.models import Automation
 from executions.states import Kind, Status
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ def refusal_of(execution: Execution, automation: Automation) -> RetryRefused | N
     """Return the first reason against a retry, or None; nothing is changed and no retry is used up."""
     return (
         _of_status(execution)
-        or _of_responses(execution, automation)
+        or _of_versions(execution, automation)
         or _of_payload(execution)
         or _of_trigger(execution)
         or _of_automation(automation)
@@ -43,14 +45,20 @@ def _of_status(execution: Execution) -> RetryRefused | None:
     return None
 
 
-def _of_responses(execution: Execution, automation: Automation) -> RetryRefused | None:
-    for version in (execution.version, automation.live_version):
-        if version and _replies(version):
-            return RetryRefused(
-                "has_response_step",
-                "An automation with a Response step cannot be retried: its caller has been answered already. "
-                "Start a new execution instead.",
-            )
+def _of_versions(execution: Execution, automation: Automation) -> RetryRefused | None:
+    versions = [version for version in (execution.version, automation.live_version) if version]
+    try:
+        replies = [Definition.model_validate(version.definition).replies for version in versions]
+    except ValidationError:
+        return RetryRefused(
+            "unreadable_version", "The version that ran, or the live one, cannot be read by this release of AgentOS."
+        )
+    if any(replies):
+        return RetryRefused(
+            "has_response_step",
+            "An automation with a Response step cannot be retried: its caller has been answered already. "
+            "Start a new execution instead.",
+        )
     return None
 
 
@@ -79,7 +87,3 @@ def _of_automation(automation: Automation) -> RetryRefused | None:
     if not automation.is_active:
         return RetryRefused("automation_inactive", "The automation is not active: activate it, then retry.")
     return None
-
-
-def _replies(version: Version) -> bool:
-    return Definition.model_validate(version.definition).replies

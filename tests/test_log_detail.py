@@ -13,7 +13,7 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries, Settings
 
-from automations.models import Automation
+from automations.models import Automation, Version
 from executions import encoding
 from executions.models import Engine, Execution, Payload, StepRun
 from executions.states import Status, StepStatus
@@ -78,6 +78,16 @@ def text_of(client: Client, url: str, **headers: str) -> str:
     answer = client.get(url, headers=headers)
     assert answer.status_code == 200, url
     return re.sub(r"\s+", " ", html.unescape(answer.content.decode()))
+
+
+@pytest.mark.parametrize("status", [Status.PAUSED, Status.FAILED])
+def test_an_execution_whose_version_cannot_be_read_is_shown_all_the_same(
+    visitor: Client, make_execution: MakeExecution, status: Status
+) -> None:
+    execution = make_execution(status=status, reason="Its version cannot be read by this release.")
+    Version.objects.update(definition={"format": 2})
+
+    assert execution.reason in text_of(visitor, url_of(execution))
 
 
 def test_the_pop_up_and_the_page_are_one_partial(visitor: Client, failed: Execution) -> None:
