@@ -3,66 +3,18 @@
 from __future__ import annotations
 
 import json
-import time
-import uuid
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import pairwise
-from typing import Any
 
-from chaos import plan
+from chaos import outside, plan
 from chaos.driver import Driver, Reply
+from chaos.findings import Ended, Findings, Row, clock, plain
 from chaos.nemesis import Nemesis
 from chaos.scene import Scene
 from executions.states import FINAL, Status
 
 MINUTE = timedelta(minutes=1)
-SHOWN = 20  # of the violations of one rule
-
-type Row = dict[str, Any]
-
-
-@dataclass
-class Findings:
-    """What broke which promise; `figures` is for the table."""
-
-    violations: dict[str, list[str]] = field(default_factory=dict)
-    figures: dict[str, int] = field(default_factory=dict)
-
-    def add(self, rule: str, what: Iterable[str]) -> int:
-        found = list(what)
-        if found:
-            self.violations.setdefault(rule, []).extend(found)
-        return len(found)
-
-    def lines(self) -> list[str]:
-        shown = []
-        for rule, whats in self.violations.items():
-            shown += [f"  {rule}: {what}" for what in whats[:SHOWN]]
-            shown += [f"  {rule}: and {len(whats) - SHOWN} more"] if len(whats) > SHOWN else []
-        return shown
-
-
-@dataclass
-class Ended:
-    """One execution as the database holds it, with its steps and with the effects that it had outside."""
-
-    row: Row
-    number: int
-    kind: str
-    payload: Any
-    steps: list[Row] = field(default_factory=list)
-    keys: list[str] = field(default_factory=list)  # Idempotency-Keys, one for each effect
-
-    @property
-    def plan(self) -> plan.Kind:
-        return plan.KINDS[self.kind]
-
-    @property
-    def name(self) -> str:
-        return f"number {self.number} ({self.kind}, {self.row['id']})"
 
 
 class Checker:
@@ -91,7 +43,7 @@ class Checker:
             if owner := of.get(plain(step["execution_id"])):
                 owner.steps.append(step)
         for effect in self.effects:
-            owner = of.get(owner_of(effect["key"]))
+            owner = of.get(outside.owner_of(effect["key"]))
             if owner and owner.number == effect["number"]:
                 owner.keys.append(effect["key"])
             else:
@@ -137,26 +89,12 @@ class Checker:
             for one in self.ended if one not in stuck
             and (Status(one.row["status"]), one.row["reason_code"]) not in one.plan.ends
         ))  # fmt: skip
-        interrupted = [one for one in self.ended if one.row["reason_code"] == "interrupted"]
-        self.found.figures["ended “interrupted, outcome unknown”"] = len(interrupted)
 
     # --- I4: what happened outside
 
     def acts(self) -> None:
-        figures = self.found.figures
-        figures["outside calls"] = len(self.effects)
-        figures["calls repeated, same key"] = sum(len(one.keys) - len(set(one.keys)) for one in self.ended)
-        figures["never-repeat repeated"] = self.found.add("I4 a never-repeat step was repeated", (
-            f"{one.name}: {one.keys}" for one in self.ended
-            if one.plan.never_repeats and len(one.keys) > len(set(one.keys))
-        ))  # fmt: skip
-        self.found.add("I4 Success without its effect", (
-            f"{one.name}: {one.keys}" for one in self.ended
-            if one.row["status"] == Status.SUCCESS and {step_of(key) for key in one.keys} < set(one.plan.calls)
-        ))  # fmt: skip
-        self.found.add("I4 another key than the step's", (
-            f"{one.name}: {key}" for one in self.ended for key in set(one.keys) - keys_of(one)
-        ))  # fmt: skip
+        self.found.figures["outside calls"] = len(self.effects)
+        outside.check(self.ended, self.nemesis.windows, self.found)
 
     # --- I5: what is counted
 
@@ -231,26 +169,3 @@ class Checker:
 
 def last_attempt(one: Ended) -> list[str]:
     return [step["key"] for step in one.steps if step["attempt"] == one.row["attempt"]]
-
-
-def keys_of(one: Ended) -> set[str]:
-    """Return the Idempotency-Keys that its calls may carry: one for each step and attempt."""
-    attempts = range(1, one.row["attempt"] + 1)
-    return {f"{uuid.UUID(plain(one.row['id']))}-{attempt}-{step}-0" for attempt in attempts for step in one.plan.calls}
-
-
-def owner_of(key: str) -> str:
-    """Return the execution that a call's Idempotency-Key names."""
-    return plain(key.rsplit("-", 3)[0])
-
-
-def step_of(key: str) -> str:
-    return key.rsplit("-", 2)[1]
-
-
-def plain(id: object) -> str:
-    return str(id).replace("-", "")
-
-
-def clock(at: float) -> str:
-    return time.strftime("%H:%M:%S", time.localtime(at))

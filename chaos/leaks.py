@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from chaos import plan
-from chaos.checker import Findings
+from chaos.findings import Findings
 from chaos.scene import Scene
 from tests.support.processes import group_is_alive
 

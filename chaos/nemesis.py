@@ -21,6 +21,7 @@ from tests.support.processes import Process, group_is_alive, until
 
 LEASE_S = 10.0
 AFTERMATH_S = 10.0  # for which a fault excuses an error of the web server
+LONGEST_POISON_S = 40.0  # from the request to its third death
 SLOW_REPLY = 504  # to a caller of a Response step: what hurts the cluster delays it
 
 
@@ -36,6 +37,15 @@ class Window:
         """Say whether such an answer (0 for none) is no surprise at that time."""
         is_own = self.fault in OF_THE_WEB or status == SLOW_REPLY
         return is_own and self.start <= at <= self.end + AFTERMATH_S
+
+    @property
+    def hits_engines(self) -> bool:
+        return self.fault in OF_THE_ENGINES
+
+    @property
+    def over(self) -> float:
+        """Return when the last engine that it takes away is gone: a poisoned step kills three after the fault."""
+        return self.end + (LONGEST_POISON_S if self.fault == POISON else 0.0)
 
 
 class Nemesis:
@@ -185,6 +195,7 @@ class Nemesis:
             connection.close()
 
 
+POISON = "a step kills its worker (R16)"
 FAULTS: dict[str, Callable[[Nemesis], None]] = {
     "kill -9 a worker (R1)": Nemesis.kill_worker,
     "kill -9 between effect and result (R2)": Nemesis.kill_after_effect,
@@ -195,7 +206,7 @@ FAULTS: dict[str, Callable[[Nemesis], None]] = {
     "all connections cut (R8)": Nemesis.cut_connections,
     "a worker stands still for 2 leases (R13)": Nemesis.pause_worker,
     "50 deliveries of one id (R14)": Nemesis.deliver_fifty_times,
-    "a step kills its worker (R16)": Nemesis.poison,
+    POISON: Nemesis.poison,
     "two clusters race (R18)": Nemesis.race_clusters,
     "another writer holds the file (R28)": Nemesis.hold_the_lock,
     "Retry pressed by five (R31)": Nemesis.press_retry,
@@ -205,6 +216,11 @@ FAULTS: dict[str, Callable[[Nemesis], None]] = {
 OF_THE_WEB = {
     "kill -9 the web server (R5, R6)", "PostgreSQL crashes (R7)", "all connections cut (R8)",
     "another writer holds the file (R28)",
+}  # fmt: skip
+OF_THE_ENGINES = {
+    "kill -9 a worker (R1)", "kill -9 between effect and result (R2)", "kill -9 the cluster (R3)", POISON,
+    "a worker stands still for 2 leases (R13)", "two clusters race (R18)", "kill -9 pusher or monitor",
+    "kill -9 the sentinel",
 }  # fmt: skip
 OF_ANOTHER = {
     "sqlite": {"PostgreSQL crashes (R7)", "all connections cut (R8)"},

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chaos import leaks
-from chaos.checker import Checker, Findings
+from chaos.checker import Checker
 from chaos.driver import Driver
+from chaos.findings import Findings
 from chaos.nemesis import AFTERMATH_S, Nemesis
 from chaos.scene import Scene, scene
 from executions.states import FINAL

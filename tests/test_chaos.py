@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from chaos import leaks, plan, trial
-from chaos.checker import Checker, owner_of
+from chaos.checker import Checker
 from chaos.driver import Driver, Reply
 from chaos.nemesis import Nemesis
+from chaos.outside import owner_of
 from chaos.scene import Scene, scene
 from tests.support.installation import Installation
 from tools.postgresql import Missing, binaries
@@ -55,8 +56,11 @@ def tamper(built: Scene, driver: Driver) -> None:
     query("UPDATE projects_usageday SET count = count + 1")
     query("UPDATE executions_steprun SET position = -position")
     again = next(line for line in lines if "-call-" in line["key"])  # of a never-repeat step
+    once_more = next(line for line in lines if "-first-" in line["key"])  # of a step that may be repeated, by a claim
     with built.effects.open("a") as effects:
-        effects.write(json.dumps(again) + "\n")
+        effects.writelines(json.dumps(line) + "\n" for line in (again, once_more))
+    unhurt = uuid.UUID(owner_of(next(line for line in reversed(lines) if "-call-" in line["key"])["key"]))
+    query("UPDATE executions_execution SET status = 4, reason_code = 'interrupted' WHERE id = %s", [unhurt])
     driver.posts[0].replies = [Reply(429, "", time.time())]
 
 
@@ -74,7 +78,9 @@ def test_the_checker_sees_each_broken_promise(tmp_path: Path, prepared: Installa
 
     assert set(found.violations) >= {
         "I1 lost", "I2 refused, and stored all the same", "I3 stuck", "I3 ended otherwise than it must",
-        "I4 effect of no execution", "I4 a never-repeat step was repeated", "I5 usage", "I5 reservation",
+        "I4 effect of no execution", "I4 a never-repeat step was repeated",
+        "I4 more calls of a step than claims of its execution", "I4 interrupted, and no death explains it",
+        "I5 usage", "I5 reservation",
         "I6 payload changed", "I6 steps out of order or missing", "I7 an error without a fault that explains it",
         "I8 a secret in the clear",
     }  # fmt: skip
