@@ -97,9 +97,9 @@ class Nemesis:
     def pause_worker(self) -> None:
         """Stop a worker for twice its lease: a peer buries it, and its late writes must change nothing."""
         worker = self.a_worker()
-        os.kill(worker, signal.SIGSTOP)
+        send(worker, signal.SIGSTOP)
         time.sleep(2 * LEASE_S)
-        os.kill(worker, signal.SIGCONT)
+        send(worker, signal.SIGCONT)
 
     def kill_pusher(self) -> None:
         """Kill a child of the sentinel that is no worker: django-q2's pusher or monitor."""
@@ -229,8 +229,13 @@ OF_ANOTHER = {
 
 
 def kill(pid: int) -> None:
+    send(pid, signal.SIGKILL)
+
+
+def send(pid: int, number: signal.Signals) -> None:
+    """Signal a process that may have ended meanwhile: a peer may bury it and kill it for good."""
     try:
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pid, number)
     except ProcessLookupError:
         pass
 
