@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from datetime import datetime, timedelta
-from itertools import pairwise
+from datetime import datetime
 
-from chaos import outside, plan
+from chaos import outside, plan, timed
 from chaos.driver import Driver, Reply
 from chaos.findings import Ended, Findings, Row, clock, plain
 from chaos.nemesis import Nemesis
 from chaos.scene import Scene
 from executions.states import FINAL, Status
-
-MINUTE = timedelta(minutes=1)
 
 
 class Checker:
@@ -138,17 +135,7 @@ class Checker:
                 self.found.add("R31 another number of retries than was answered", [what])
 
     def schedule(self) -> None:
-        """R19, R20: every minute has started one execution, whichever engine was alive; all have ended."""
-        times = sorted(at for at, _ in self.fired)
-        self.found.figures["started by the schedule"] = len(times)
-        self.found.add("R19 fired twice", (str(at) for at, count in Counter(times).items() if count > 1))
-        self.found.add("R20 a minute is missing", (
-            f"between {one} and {two}" for one, two in pairwise(times) if two - one > MINUTE
-        ))  # fmt: skip
-        self.found.add("R20 a scheduled execution has not ended well", (
-            f"{row['id']}: {row['status']} {row['reason_code']}" for _, row in self.fired
-            if row["status"] != Status.SUCCESS
-        ))  # fmt: skip
+        timed.check(self.fired, self.scene.schedule_kept, self.nemesis.absences, self.found)
 
     # --- I7: the web server
 

@@ -56,6 +56,7 @@ class Nemesis:
         self.say = say
         self.windows: list[Window] = []
         self.pressed: dict[str, list[int]] = {}  # execution to what five presses of Retry were answered
+        self.absences: list[tuple[float, float]] = []  # when no cluster ran for longer than a moment
         self._deck = self._shuffled()
 
     @property

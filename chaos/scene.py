@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -53,6 +54,8 @@ class Scene:
     server: postgresql.Server | None = None  # of PostgreSQL
     made: Made = field(init=False)
     about: dict[str, str] = field(init=False)
+    schedule_start: float = field(init=False)
+    schedule_end: float = 0.0
 
     @property
     def effects(self) -> Path:
@@ -90,11 +93,17 @@ class Scene:
         self.installation.start()
         self.made = make(self.installation, {name: kind.steps for name, kind in plan.KINDS.items()})
         self.about = json.loads(self.installation.python(SETUP % plan.CANARY))
+        self.schedule_start = time.time()
 
     def stop_schedule(self) -> None:
         """Deactivate what the clock starts, so that nothing new comes while the checker reads."""
+        self.schedule_end = time.time()
         code = 'from automations.models import Automation; Automation.objects.get(name="Timed").deactivate()'
         self.installation.python(code)
+
+    @property
+    def schedule_kept(self) -> tuple[float, float]:
+        return self.schedule_start, self.schedule_end or time.time()
 
     def press_retry(self, execution_id: str) -> int:
         """Press Retry Execution as a machine would; return the status of the answer, 0 when there was none."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -64,15 +65,30 @@ def tamper(built: Scene, driver: Driver) -> None:
     driver.posts[0].replies = [Reply(429, "", time.time())]
 
 
+def tamper_with_the_clock(built: Scene, nemesis: Nemesis) -> None:
+    """Have three executions look like the schedule's: two of a time when no cluster ran, and one of no full minute."""
+    last_minute = time.time() // 60 * 60 - 180
+    rows = built.installation.query("SELECT execution_id FROM executions_steprun WHERE input LIKE '%\"transform\"%'")
+    for row, at in zip(rows, (last_minute, last_minute, last_minute + 30), strict=False):
+        payload = json.dumps({"scheduled_at": datetime.fromtimestamp(at, UTC).isoformat()})
+        sql = "UPDATE executions_steprun SET input = %s WHERE execution_id = %s AND attempt = 0"
+        built.installation.query(sql, [payload, row["execution_id"]])
+        built.installation.query("UPDATE executions_execution SET status = 4 WHERE id = %s", [row["execution_id"]])
+    built.schedule_start = last_minute - 90
+    nemesis.absences.append((last_minute - 10, last_minute + 130))
+
+
 def test_the_checker_sees_each_broken_promise(tmp_path: Path, prepared: Installation) -> None:
     with scene("sqlite", tmp_path, prepared) as built:
         driver = Driver(built, 40)
         driver.start()
         driver.reach(40)
         trial.settle(built)
+        nemesis = Nemesis(built, driver, 1, print)
         tamper(built, driver)
+        tamper_with_the_clock(built, nemesis)
 
-        checker = Checker(built, driver, Nemesis(built, driver, 1, print))
+        checker = Checker(built, driver, nemesis)
         found = checker.check()
         leaks.check(built, leaks.Usage.of(built), found)
 
@@ -82,5 +98,6 @@ def test_the_checker_sees_each_broken_promise(tmp_path: Path, prepared: Installa
         "I4 more calls of a step than claims of its execution", "I4 interrupted, and no death explains it",
         "I5 usage", "I5 reservation",
         "I6 payload changed", "I6 steps out of order or missing", "I7 an error without a fault that explains it",
-        "I8 a secret in the clear",
+        "I8 a secret in the clear", "R19 fired twice", "R19 fired at no time of its own", "R20 a minute is missing",
+        "R20 made up for more than the latest fire time", "R20 a scheduled execution has not ended well",
     }  # fmt: skip
