@@ -8,11 +8,13 @@ import signal
 import sqlite3
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 
+from chaos import outages
 from chaos.driver import Driver
 from chaos.scene import Scene, is_running
 from executions.states import Status
@@ -49,15 +51,26 @@ class Window:
 
 
 class Nemesis:
-    def __init__(self, scene: Scene, driver: Driver, seed: int, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        scene: Scene,
+        driver: Driver,
+        seed: int,
+        say: Callable[[str], None],
+        *,
+        is_long: bool = False,
+        only: Sequence[str] = (),
+    ) -> None:
         self.scene = scene
         self.driver = driver
         self.random = random.Random(seed)
         self.say = say
+        self.is_long = is_long
         self.windows: list[Window] = []
         self.pressed: dict[str, list[int]] = {}  # execution to what five presses of Retry were answered
         self.absences: list[tuple[float, float]] = []  # when no cluster ran for longer than a moment
-        self._deck = self._shuffled()
+        here = [name for name in only if name not in OF_ANOTHER[scene.installation.backend]]
+        self._deck = cycle(here) if here else self._shuffled()
 
     @property
     def cluster(self) -> Process:
@@ -65,9 +78,9 @@ class Nemesis:
         assert cluster is not None
         return cluster
 
-    def strike(self, name: str = "") -> None:
-        """Do one fault: the next of the deck unless told."""
-        name = name or next(self._deck)
+    def strike(self) -> None:
+        """Do one fault, the next of the deck."""
+        name = next(self._deck)
         time.sleep(self.random.uniform(0, 1))
         start = time.time()
         self.say(f"{time.strftime('%H:%M:%S')} {name}")
@@ -77,9 +90,15 @@ class Nemesis:
     def _shuffled(self) -> Iterator[str]:
         """Yield each fault once before any comes again."""
         while True:
-            names = [name for name in FAULTS if name not in OF_ANOTHER[self.scene.installation.backend]]
+            names = [name for name in FAULTS if self._suits(name)]
             self.random.shuffle(names)
             yield from names
+
+    def _suits(self, name: str) -> bool:
+        return name not in OF_ANOTHER[self.scene.installation.backend] and (self.is_long or name not in outages.FAULTS)
+
+    def new_key(self, what: str) -> str:
+        return f"{what}-{self.random.getrandbits(64):x}"
 
     def a_worker(self) -> int:
         return self.random.choice(until(self.scene.workers, within=30, what="a worker"))
@@ -147,15 +166,15 @@ class Nemesis:
         self.driver.rate = rate
 
     def deliver_fifty_times(self) -> None:
-        self.driver.post("chain", key=f"fifty-{self.random.getrandbits(64):x}", times=50)
+        self.driver.post("chain", key=self.new_key("fifty"), times=50)
 
     def poison(self) -> None:
         """Start an execution whose step kills its worker, each time."""
-        self.driver.post("poison", key=f"poison-{self.random.getrandbits(64):x}")
+        self.driver.post("poison", key=self.new_key("poison"))
 
     def press_retry(self) -> None:
         """Let five press Retry Execution of one failed execution at once."""
-        post = self.driver.post("fail", key=f"retry-{self.random.getrandbits(64):x}")
+        post = self.driver.post("fail", key=self.new_key("retry"))
         execution_id = post.replies[-1].execution_id
         scene = self.scene
         scene.made.wait(uuid.UUID(execution_id), Status.FAILED, within=90)
@@ -169,7 +188,7 @@ class Nemesis:
         assert self.scene.server is not None
         with ThreadPoolExecutor(3) as pool:
             for _ in range(3):
-                pool.submit(self.driver.post, "respond", key=f"crash-{self.random.getrandbits(64):x}")
+                pool.submit(self.driver.post, "respond", key=self.new_key("crash"))
             time.sleep(0.3)
             self.scene.server.stop()
             time.sleep(self.random.uniform(0, 2))
@@ -185,12 +204,15 @@ class Nemesis:
 
     def hold_the_lock(self) -> None:
         """Be a second writer of the file, and a slow one."""
+        self.hold(self.random.uniform(2, 6))
+
+    def hold(self, seconds: float) -> None:
         database = self.scene.installation.database
         assert isinstance(database, SqliteDatabase)
         connection = sqlite3.connect(database.path, timeout=20, isolation_level=None)
         try:
             connection.execute("BEGIN IMMEDIATE")
-            time.sleep(self.random.uniform(2, 6))
+            time.sleep(seconds)
             connection.execute("ROLLBACK")
         finally:
             connection.close()
@@ -213,19 +235,21 @@ FAULTS: dict[str, Callable[[Nemesis], None]] = {
     "Retry pressed by five (R31)": Nemesis.press_retry,
     "kill -9 pusher or monitor": Nemesis.kill_pusher,
     "kill -9 the sentinel": Nemesis.kill_sentinel,
+    **outages.FAULTS,
 }
 OF_THE_WEB = {
     "kill -9 the web server (R5, R6)", "PostgreSQL crashes (R7)", "all connections cut (R8)",
-    "another writer holds the file (R28)",
+    "another writer holds the file (R28)", "PostgreSQL is away for 15 s (R7)",
+    "another writer holds the file for 15 s (R28)",
 }  # fmt: skip
 OF_THE_ENGINES = {
     "kill -9 a worker (R1)", "kill -9 between effect and result (R2)", "kill -9 the cluster (R3)", POISON,
     "a worker stands still for 2 leases (R13)", "two clusters race (R18)", "kill -9 pusher or monitor",
-    "kill -9 the sentinel",
+    "kill -9 the sentinel", "no cluster runs for 70 s (R20)",
 }  # fmt: skip
 OF_ANOTHER = {
-    "sqlite": {"PostgreSQL crashes (R7)", "all connections cut (R8)"},
-    "postgresql": {"another writer holds the file (R28)"},
+    "sqlite": {"PostgreSQL crashes (R7)", "all connections cut (R8)", "PostgreSQL is away for 15 s (R7)"},
+    "postgresql": {"another writer holds the file (R28)", "another writer holds the file for 15 s (R28)"},
 }
 
 

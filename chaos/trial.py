@@ -30,7 +30,8 @@ class Trial:
     accepted: int
     faults: int
     seed: int = 0
-    only: tuple[str, ...] = ()  # faults by name, instead of those that the seed gives
+    only: tuple[str, ...] = ()  # faults by name, in turn, instead of those that the seed gives
+    is_long: bool = False  # with the faults that take a minute
 
 
 def run(database: str, trial: Trial, *, say: Callable[[str], None], prepared: Installation | None = None) -> bool:
@@ -48,7 +49,7 @@ def run(database: str, trial: Trial, *, say: Callable[[str], None], prepared: In
 
 def attack(built: Scene, trial: Trial, say: Callable[[str], None]) -> Findings:
     driver = Driver(built, trial.accepted)
-    nemesis = Nemesis(built, driver, trial.seed, lambda text: say("  " + text))
+    nemesis = Nemesis(built, driver, trial.seed, lambda text: say("  " + text), is_long=trial.is_long, only=trial.only)
     driver.start()
     quiet = trial.accepted // QUIET_SHARE
     driver.reach(quiet)
@@ -58,7 +59,7 @@ def attack(built: Scene, trial: Trial, say: Callable[[str], None]) -> Findings:
     try:
         for number in range(1, trial.faults + 1):
             driver.allow(quiet + int(number * share))
-            nemesis.strike(trial.only[number - 1] if trial.only else "")
+            nemesis.strike()
             driver.reach(quiet + int(number * share))
         time.sleep(AFTERMATH_S)
         driver.reach(trial.accepted)
