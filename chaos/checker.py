@@ -148,6 +148,16 @@ class Checker:
             for post, reply in bad if not self.is_explained(reply)
         ))  # fmt: skip
 
+        refused = [(post, reply) for post, reply in bad if reply.status == 503]
+        self.found.add("I7 503 that does not say when to come again", (
+            f"number {post.number} ({post.kind}) at {clock(reply.at)}" for post, reply in refused
+            if not reply.retry_after.isdigit()
+        ))  # fmt: skip
+        self.found.add("R7, R28 nobody was refused while the database was away", (
+            f"{clock(start)} to {clock(end)}" for start, end in self.nemesis.outages
+            if not any(start <= reply.at <= end for _, reply in refused)
+        ))  # fmt: skip
+
     def is_explained(self, reply: Reply) -> bool:
         """Say whether a fault made this error; nothing explains a 4xx, for each request is sound."""
         is_ours = reply.status == 0 or reply.status >= 500

@@ -38,6 +38,7 @@ class Reply:
     status: int
     execution_id: str
     at: float
+    retry_after: str = ""
 
     @property
     def is_ok(self) -> bool:
@@ -147,7 +148,7 @@ class Driver:
         try:
             with OPENER.open(request, timeout=60) as answer:
                 found = answer.headers.get("X-Execution-Id") or _execution_id(answer.read())
-                return Reply(answer.status, found, time.time())
+                return Reply(answer.status, found, time.time(), answer.headers.get("Retry-After", ""))
         except (OSError, http.client.HTTPException):
             return Reply(0, "", time.time())
 

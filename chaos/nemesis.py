@@ -69,6 +69,7 @@ class Nemesis:
         self.windows: list[Window] = []
         self.pressed: dict[str, list[int]] = {}  # execution to what five presses of Retry were answered
         self.absences: list[tuple[float, float]] = []  # when no cluster ran for longer than a moment
+        self.outages: list[tuple[float, float]] = []  # when the database was away for longer than senders wait
         here = [name for name in only if name not in OF_ANOTHER[scene.installation.backend]]
         self._deck = cycle(here) if here else self._shuffled()
 

@@ -14,6 +14,8 @@ ABSENCE_S = 70.0  # a fire time lies within it, and two at times
 OUTAGE_S = 15.0  # longer than an engine's lease, and than a sender waits for a commit
 CALM_S = 10.0  # after which no earlier fault explains what comes
 IN_FLIGHT = 12
+STRANGERS = 6
+LATE_S = 2.0  # when the database is surely away, and for long enough for a sender's patience to end
 
 
 def no_cluster(nemesis: Nemesis) -> None:
@@ -42,13 +44,25 @@ def file_held(nemesis: Nemesis) -> None:
 
 
 def _away_in_the_middle(nemesis: Nemesis, be_away: Callable[[], None]) -> None:
-    """Take the database away while never-repeat steps act. Their engines live on, so none may end as interrupted."""
+    """Take the database away while never-repeat steps act, and others post who do not come again.
+
+    The engines live on, so no step may end as interrupted; of those who post some must be refused, with 503.
+    """
     time.sleep(CALM_S)
-    with ThreadPoolExecutor(IN_FLIGHT) as pool:
+    with ThreadPoolExecutor(IN_FLIGHT + STRANGERS) as pool:
         for _ in range(IN_FLIGHT):
             pool.submit(nemesis.driver.post, "once", key=nemesis.new_key("away"))
         time.sleep(0.3)
+        start = time.time()
+        for _ in range(STRANGERS):
+            pool.submit(_come_late, nemesis)
         be_away()
+        nemesis.outages.append((start, time.time()))
+
+
+def _come_late(nemesis: Nemesis) -> None:
+    time.sleep(LATE_S)
+    nemesis.driver.post("transform")
 
 
 FAULTS: dict[str, Callable[[Nemesis], None]] = {

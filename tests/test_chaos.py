@@ -63,6 +63,7 @@ def tamper(built: Scene, driver: Driver) -> None:
     unhurt = uuid.UUID(owner_of(next(line for line in reversed(lines) if "-call-" in line["key"])["key"]))
     query("UPDATE executions_execution SET status = 4, reason_code = 'interrupted' WHERE id = %s", [unhurt])
     driver.posts[0].replies = [Reply(429, "", time.time())]
+    driver.posts[1].replies = [Reply(503, "", time.time())]
 
 
 def tamper_with_the_clock(built: Scene, nemesis: Nemesis) -> None:
@@ -87,6 +88,7 @@ def test_the_checker_sees_each_broken_promise(tmp_path: Path, prepared: Installa
         nemesis = Nemesis(built, driver, 1, print)
         tamper(built, driver)
         tamper_with_the_clock(built, nemesis)
+        nemesis.outages.append((time.time() - 60, time.time() - 45))
 
         checker = Checker(built, driver, nemesis)
         found = checker.check()
@@ -98,6 +100,7 @@ def test_the_checker_sees_each_broken_promise(tmp_path: Path, prepared: Installa
         "I4 more calls of a step than claims of its execution", "I4 interrupted, and no death explains it",
         "I5 usage", "I5 reservation",
         "I6 payload changed", "I6 steps out of order or missing", "I7 an error without a fault that explains it",
+        "I7 503 that does not say when to come again", "R7, R28 nobody was refused while the database was away",
         "I8 a secret in the clear", "R19 fired twice", "R19 fired at no time of its own", "R20 a minute is missing",
         "R20 made up for more than the latest fire time", "R20 a scheduled execution has not ended well",
     }  # fmt: skip
