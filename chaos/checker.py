@@ -50,6 +50,7 @@ class Checker:
     def check(self) -> Findings:
         for part in (
             self.accepted, self.ends, self.acts, self.usage, self.order, self.retries, self.schedule, self.answers,
+            self.kills_of_the_web_server,
         ):  # fmt: skip
             part()
         return self.found
@@ -157,6 +158,16 @@ class Checker:
             f"{clock(start)} to {clock(end)}" for start, end in self.nemesis.outages
             if not any(start <= reply.at <= end for _, reply in refused)
         ))  # fmt: skip
+
+    def kills_of_the_web_server(self) -> None:
+        """R5, R6: they must have hit both sides of a commit, or nothing is said about one of them."""
+        if not self.nemesis.bursts:
+            return
+        stored, lost = map(sum, zip(*self.nemesis.bursts, strict=True))
+        self.found.figures |= {"kills in a burst of posts": len(self.nemesis.bursts)}
+        self.found.figures |= {"unanswered there, and stored (R5)": stored, "unanswered there, and not (R6)": lost}
+        for rule, hit in (("R5 no kill came after a commit", stored), ("R6 no kill came before a commit", lost)):
+            self.found.add(rule, [] if hit else [f"in {len(self.nemesis.bursts)} kills"])
 
     def is_explained(self, reply: Reply) -> bool:
         """Say whether a fault made this error; nothing explains a 4xx, for each request is sound."""

@@ -15,6 +15,7 @@ from itertools import cycle
 from pathlib import Path
 
 from chaos import outages
+from chaos.burst import burst
 from chaos.driver import Driver
 from chaos.scene import Scene, is_running
 from executions.states import Status
@@ -24,6 +25,7 @@ from tests.support.processes import Process, group_is_alive, until
 LEASE_S = 10.0
 AFTERMATH_S = 10.0  # for which a fault excuses an error of the web server
 LONGEST_POISON_S = 40.0  # from the request to its third death
+BURSTS = 12  # of one fault: about half of them have hit both
 SLOW_REPLY = 504  # to a caller of a Response step: what hurts the cluster delays it
 
 
@@ -69,6 +71,7 @@ class Nemesis:
         self.windows: list[Window] = []
         self.pressed: dict[str, list[int]] = {}  # execution to what five presses of Retry were answered
         self.absences: list[tuple[float, float]] = []  # when no cluster ran for longer than a moment
+        self.bursts: list[tuple[int, int]] = []  # unanswered posts of each kill of the web server: stored, and not
         self.outages: list[tuple[float, float]] = []  # when the database was away for longer than senders wait
         here = [name for name in only if name not in OF_ANOTHER[scene.installation.backend]]
         self._deck = cycle(here) if here else self._shuffled()
@@ -156,15 +159,11 @@ class Nemesis:
     # --- the web server and what it is asked
 
     def kill_web(self) -> None:
-        """Kill it in the middle of its posts: before the commit of some, after that of others."""
-        self.driver.rate, rate = 0.0, self.driver.rate
-        web = self.scene.installation.web
-        assert web is not None
-        enough = self.driver.accepted + self.random.randrange(1, 10)
-        until(lambda: self.driver.accepted >= enough, every=0.005, what="posts come in")
-        web.kill()
-        self.scene.installation.start_web()
-        self.driver.rate = rate
+        """Kill it in the middle of its posts, again until the run has seen both a commit and none before a kill."""
+        for _ in range(BURSTS):
+            self.bursts.append(burst(self.scene, self.driver, self.random.uniform(0, 0.1)))
+            if all(map(sum, zip(*self.bursts, strict=True))):
+                return
 
     def deliver_fifty_times(self) -> None:
         self.driver.post("chain", key=self.new_key("fifty"), times=50)

@@ -88,6 +88,7 @@ def test_the_checker_sees_each_broken_promise(tmp_path: Path, prepared: Installa
         nemesis = Nemesis(built, driver, 1, print)
         tamper(built, driver)
         tamper_with_the_clock(built, nemesis)
+        nemesis.bursts.append((0, 0))
         nemesis.outages.append((time.time() - 60, time.time() - 45))
 
         checker = Checker(built, driver, nemesis)
@@ -101,6 +102,7 @@ def test_the_checker_sees_each_broken_promise(tmp_path: Path, prepared: Installa
         "I5 usage", "I5 reservation",
         "I6 payload changed", "I6 steps out of order or missing", "I7 an error without a fault that explains it",
         "I7 503 that does not say when to come again", "R7, R28 nobody was refused while the database was away",
+        "R5 no kill came after a commit", "R6 no kill came before a commit",
         "I8 a secret in the clear", "R19 fired twice", "R19 fired at no time of its own", "R20 a minute is missing",
         "R20 made up for more than the latest fire time", "R20 a scheduled execution has not ended well",
     }  # fmt: skip
