@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections import Counter
 from datetime import datetime
+from itertools import chain
 
 from chaos import outside, plan, timed
 from chaos.driver import Driver, Reply
 from chaos.findings import Ended, Findings, Row, clock, plain
 from chaos.nemesis import Nemesis
 from chaos.scene import Scene
-from executions.states import FINAL, Status
+from executions.states import ATTEMPT_LIMIT, FINAL, Status
 
 
 class Checker:
@@ -127,13 +128,21 @@ class Checker:
         ))  # fmt: skip
 
     def retries(self) -> None:
-        """R31: each press of Retry that was accepted made one attempt, of one that had failed by then, and no more."""
-        attempts = {plain(one.row["id"]): one.row["attempt"] for one in self.ended}
-        for execution_id, statuses in self.nemesis.pressed.items():
-            known = statuses.count(202)
-            if not 1 + known <= attempts[plain(execution_id)] <= 1 + known + statuses.count(0):
-                what = f"{execution_id}: answers {statuses}, attempt {attempts[plain(execution_id)]}"
-                self.found.add("R31 another number of retries than was answered", [what])
+        """R31: however many press Retry at once, one attempt follows each press that was accepted, and two at most."""
+        ended = {plain(one.row["id"]): one for one in self.ended}
+        for execution_id, rounds in self.nemesis.pressed.items():
+            if (one := ended.get(plain(execution_id))) is None:
+                continue  # I1 says so
+            attempt = one.row["attempt"]
+            known, unknown = (sum(statuses.count(status) for statuses in rounds) for status in (202, 0))
+            for rule, is_kept in (
+                ("R31 another number of retries than was answered", 1 + known <= attempt <= 1 + known + unknown),
+                ("R31 no press was accepted", known > 0),
+                ("R31 more than two presses were accepted", known < ATTEMPT_LIMIT),
+                ("R31 a retry is left although all was pressed", attempt == ATTEMPT_LIMIT),
+                ("R31 a press was answered otherwise", {202, 409, 0}.issuperset(chain(*rounds))),
+            ):
+                self.found.add(rule, [] if is_kept else [f"{execution_id}: answers {rounds}, attempt {attempt}"])
 
     def schedule(self) -> None:
         timed.check(self.fired, self.scene.schedule_kept, self.nemesis.absences, self.found)

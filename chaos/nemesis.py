@@ -18,7 +18,7 @@ from chaos import outages
 from chaos.burst import burst
 from chaos.driver import Driver
 from chaos.scene import Scene, is_running
-from executions.states import Status
+from executions.states import ATTEMPT_LIMIT, Status
 from tests.support.databases import SqliteDatabase
 from tests.support.processes import Process, group_is_alive, until
 
@@ -69,7 +69,7 @@ class Nemesis:
         self.say = say
         self.is_long = is_long
         self.windows: list[Window] = []
-        self.pressed: dict[str, list[int]] = {}  # execution to what five presses of Retry were answered
+        self.pressed: dict[str, list[list[int]]] = {}  # execution to what each round of presses of Retry was answered
         self.absences: list[tuple[float, float]] = []  # when no cluster ran for longer than a moment
         self.bursts: list[tuple[int, int]] = []  # unanswered posts of each kill of the web server: stored, and not
         self.outages: list[tuple[float, float]] = []  # when the database was away for longer than senders wait
@@ -173,13 +173,16 @@ class Nemesis:
         self.driver.post("poison", key=self.new_key("poison"))
 
     def press_retry(self) -> None:
-        """Let five press Retry Execution of one failed execution at once."""
+        """Let five users press Retry Execution of one failed execution at once, again after both retries are used."""
         post = self.driver.post("fail", key=self.new_key("retry"))
         execution_id = post.replies[-1].execution_id
         scene = self.scene
-        scene.made.wait(uuid.UUID(execution_id), Status.FAILED, within=90)
-        with ThreadPoolExecutor(5) as pool:
-            self.pressed[execution_id] = list(pool.map(lambda _: scene.press_retry(execution_id), range(5)))
+        tokens: list[str] = scene.about["tokens"]
+        for _ in range(ATTEMPT_LIMIT):
+            scene.made.wait(uuid.UUID(execution_id), Status.FAILED, within=90)
+            with ThreadPoolExecutor(len(tokens)) as pool:
+                pressed = pool.map(lambda token: scene.press_retry(execution_id, token), tokens)
+            self.pressed.setdefault(execution_id, []).append(list(pressed))
 
     # --- the database
 

@@ -42,7 +42,7 @@ def outside(key: str, **fields: Any) -> dict[str, Any]:
 POISON = {"key": "hurt", "title": "Hurt", "connector": "faulty", "action": "hurt",
           "input": {"fault": "die", "wait_s": 0.2}}  # fmt: skip
 SUCCESS = frozenset({(Status.SUCCESS, "")})
-LONG_MS = 3000  # so that an attempt cannot end while others still press Retry
+LONG_MS = 1500  # so that an attempt does not end while others still press Retry
 
 KINDS: dict[str, Kind] = {
     "transform": Kind([TRANSFORM], SUCCESS),

@@ -69,7 +69,7 @@ def attack(built: Scene, trial: Trial, say: Callable[[str], None]) -> Findings:
         driver.write(built.directory / "posts.jsonl")
     checker = Checker(built, driver, nemesis)
     findings = checker.check()
-    leaks.check(built, before, findings)
+    leaks.check(built, before, nemesis, findings)
     table(findings, nemesis, took, say)
     return findings
 

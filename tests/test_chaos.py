@@ -92,8 +92,10 @@ def test_the_checker_sees_each_broken_promise(tmp_path: Path, prepared: Installa
         nemesis.outages.append((time.time() - 60, time.time() - 45))
 
         checker = Checker(built, driver, nemesis)
+        one, other = [str(ended.id) for ended in checker.ended[:2]]
+        nemesis.pressed |= {one: [[409, 409], [500]], other: [[202, 202], [202]]}
         found = checker.check()
-        leaks.check(built, leaks.Usage.of(built), found)
+        leaks.check(built, leaks.Usage.of(built), nemesis, found)
 
     assert set(found.violations) >= {
         "I1 lost", "I2 refused, and stored all the same", "I3 stuck", "I3 ended otherwise than it must",
@@ -103,6 +105,9 @@ def test_the_checker_sees_each_broken_promise(tmp_path: Path, prepared: Installa
         "I6 payload changed", "I6 steps out of order or missing", "I7 an error without a fault that explains it",
         "I7 503 that does not say when to come again", "R7, R28 nobody was refused while the database was away",
         "R5 no kill came after a commit", "R6 no kill came before a commit",
+        "R31 another number of retries than was answered", "R31 no press was accepted",
+        "R31 more than two presses were accepted", "R31 a retry is left although all was pressed",
+        "R31 a press was answered otherwise",
         "I8 a secret in the clear", "R19 fired twice", "R19 fired at no time of its own", "R20 a minute is missing",
         "R20 made up for more than the latest fire time", "R20 a scheduled execution has not ended well",
     }  # fmt: skip
