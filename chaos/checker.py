@@ -7,7 +7,7 @@ from collections import Counter
 from datetime import datetime
 from itertools import chain
 
-from chaos import outside, plan, timed
+from chaos import outside, plan, receipts, timed
 from chaos.driver import Driver, Reply
 from chaos.findings import Ended, Findings, Row, clock, plain
 from chaos.nemesis import Nemesis
@@ -51,7 +51,7 @@ class Checker:
     def check(self) -> Findings:
         for part in (
             self.accepted, self.ends, self.acts, self.usage, self.order, self.retries, self.schedule, self.answers,
-            self.kills_of_the_web_server,
+            self.kills_of_the_web_server, self.receipts,
         ):  # fmt: skip
             part()
         return self.found
@@ -167,6 +167,9 @@ class Checker:
             f"{clock(start)} to {clock(end)}" for start, end in self.nemesis.outages
             if not any(start <= reply.at <= end for _, reply in refused)
         ))  # fmt: skip
+
+    def receipts(self) -> None:
+        receipts.check(self.scene, self.posts, self.ended, self.found)
 
     def kills_of_the_web_server(self) -> None:
         """R5, R6: they must have hit both sides of a commit, or nothing is said about one of them."""

@@ -15,6 +15,18 @@ SLACK_MB = 60.0
 THREADS = 64  # of the web server; each that has answered the API keeps a connection
 MORE_CONNECTIONS = 3  # of threads that have not asked anything yet when the first are counted
 
+TEXTS = {
+    "sqlite": """
+        SELECT t.name AS "table", c.name AS "column" FROM sqlite_master t JOIN pragma_table_info(t.name) c
+        WHERE t.type = 'table' AND (LOWER(c.type) = 'text' OR c.type LIKE 'varchar%')
+    """,
+    "postgresql": """
+        SELECT table_name AS "table", column_name AS "column" FROM information_schema.columns
+        JOIN pg_class ON pg_class.oid = quote_ident(table_name)::regclass AND NOT relispartition
+        WHERE table_schema = current_schema() AND data_type IN ('text', 'character varying')
+    """,
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Usage:
@@ -44,10 +56,18 @@ def secrets_in_the_clear(scene: Scene) -> list[str]:
     needle = plan.CANARY.encode()
     files = [file for file in scene.directory.glob("*.log") if needle in file.read_bytes()]
     found = [f"{file.name} holds the secret" for file in files]
-    for column in ("input", "output", "error"):
-        sql = f"SELECT COUNT(*) AS n FROM executions_steprun WHERE {column} LIKE %s"
-        if count := scene.installation.query(sql, [f"%{plan.CANARY}%"])[0]["n"]:
-            found.append(f"{column} of {count} step runs")
+    for table, columns in texts(scene).items():
+        sums = ", ".join(f'SUM(CASE WHEN "{column}" LIKE %s THEN 1 END) AS "{column}"' for column in columns)
+        row = scene.installation.query(f'SELECT {sums} FROM "{table}"', [f"%{plan.CANARY}%"] * len(columns))[0]
+        found += [f"{table}.{column} of {count} rows" for column, count in row.items() if count]
+    return found
+
+
+def texts(scene: Scene) -> dict[str, list[str]]:
+    """Return the columns of each table that hold text; a partitioned table stands for its partitions."""
+    found: dict[str, list[str]] = {}
+    for row in scene.installation.query(TEXTS[scene.installation.backend]):
+        found.setdefault(row["table"], []).append(row["column"])
     return found
 
 

@@ -52,6 +52,10 @@ def tamper(built: Scene, driver: Driver) -> None:
     query("UPDATE executions_execution SET status = 1 WHERE id = %s", [stuck])
     query("UPDATE executions_steprun SET input = replace(input, 'ada', 'eve') WHERE execution_id = %s", [changed])
     query("UPDATE executions_steprun SET error = %s WHERE execution_id = %s", [plan.CANARY, leaky])
+    query("UPDATE executions_execution SET reason = %s WHERE id = %s", [plan.CANARY, leaky])
+    query("UPDATE executions_payload SET body = %s", [plan.CANARY])
+    query("UPDATE executions_receipt SET reason = %s", [plan.CANARY])
+    query("UPDATE executions_receiptday SET count = count + 1")
     query("UPDATE executions_execution SET reason_code = 'http_500' WHERE id = %s", [wrong])
     query("DELETE FROM executions_execution WHERE id = %s", [lost])
     query("UPDATE projects_usageday SET count = count + 1")
@@ -84,6 +88,7 @@ def test_the_checker_sees_each_broken_promise(tmp_path: Path, prepared: Installa
         driver = Driver(built, 40)
         driver.start()
         driver.reach(40)
+        driver.post("transform", key="twice", times=2)  # leaves a receipt
         trial.settle(built)
         nemesis = Nemesis(built, driver, 1, print)
         tamper(built, driver)
@@ -108,6 +113,11 @@ def test_the_checker_sees_each_broken_promise(tmp_path: Path, prepared: Installa
         "R31 another number of retries than was answered", "R31 no press was accepted",
         "R31 more than two presses were accepted", "R31 a retry is left although all was pressed",
         "R31 a press was answered otherwise",
+        "I8 receipts of executions", "I8 received is not the sum of what became of it",
         "I8 a secret in the clear", "R19 fired twice", "R19 fired at no time of its own", "R20 a minute is missing",
         "R20 made up for more than the latest fire time", "R20 a scheduled execution has not ended well",
+    }  # fmt: skip
+    assert {what.partition(" ")[0] for what in found.violations["I8 a secret in the clear"]} >= {
+        "executions_steprun.error", "executions_execution.reason", "executions_payload.body",
+        "executions_receipt.reason",
     }  # fmt: skip
