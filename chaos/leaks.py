@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from chaos import plan
 from chaos.findings import Findings
 from chaos.nemesis import Nemesis
-from chaos.scene import Scene
+from chaos.scene import Scene, is_running
 from tests.support.processes import group_is_alive
 
 GROWTH = 1.5
 SLACK_MB = 60.0
+BURIED_S = 15.0  # after the last fault: a lease, and what the machine makes of it
+BEATS_S = 3.0  # in which a peer looks once
 THREADS = 64  # of the web server; each that has answered the API keeps a connection
 MORE_CONNECTIONS = 3  # of threads that have not asked anything yet when the first are counted
 
@@ -48,7 +53,10 @@ def check(scene: Scene, before: Usage, nemesis: Nemesis, findings: Findings) -> 
     presses = sum(len(statuses) for rounds in nemesis.pressed.values() for statuses in rounds)
     if after.connections > before.connections + MORE_CONNECTIONS + min(presses, THREADS):
         findings.add("I8 connections", [f"{before.connections} before, {after.connections} after"])
+    findings.figures["columns searched for the secret"] = sum(map(len, texts(scene).values()))
     findings.add("I8 a secret in the clear", secrets_in_the_clear(scene))
+    findings.add("I8 an engine's row without its process", dead_engines(scene, nemesis))
+    findings.add("I8 a process of neither web server nor cluster", strays(scene))
     findings.add("I8 processes left", end(scene))
 
 
@@ -82,3 +90,33 @@ def end(scene: Scene) -> list[str]:
         if group_is_alive(process.pid):
             left.append(f"of the {name}'s group {process.pid}")
     return left
+
+
+def dead_engines(scene: Scene, nemesis: Nemesis) -> list[str]:
+    """Return the engines that nobody has buried, 15 s after the last fault."""
+    last = nemesis.windows[-1].end if nemesis.windows else 0.0
+    deadline = max(last + BURIED_S, time.time() + BEATS_S)
+    while (dead := _dead(scene)) and time.time() < deadline:
+        time.sleep(0.2)
+    return dead
+
+
+def _dead(scene: Scene) -> list[str]:
+    rows = scene.installation.query("SELECT id, pid FROM executions_engine")
+    return [f"{row['id']}, process {row['pid']}" for row in rows if not is_running(row["pid"])]
+
+
+def strays(scene: Scene) -> list[str]:
+    """Return the processes of this installation, known by its data directory, that no operator would find."""
+    known = [scene.installation.web, scene.installation.cluster, scene.echo, scene.installation.interpreter]
+    groups = {process.popen.pid for process in known if process}
+    mine = f"DATA_DIR={scene.directory}".encode()
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            environment, pid = (process / "environ").read_bytes().split(b"\0"), int(process.name)
+            if mine in environment and os.getpgid(pid) not in groups:
+                found.append(f"{pid}: {(process / 'cmdline').read_bytes().replace(b'\0', b' ').decode()}")
+        except OSError:
+            continue  # it has ended
+    return found

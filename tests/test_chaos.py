@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -58,6 +61,11 @@ def tamper(built: Scene, driver: Driver) -> None:
     query("UPDATE executions_receiptday SET count = count + 1")
     query("UPDATE executions_execution SET reason_code = 'http_500' WHERE id = %s", [wrong])
     query("DELETE FROM executions_execution WHERE id = %s", [lost])
+    query(
+        "INSERT INTO executions_engine (id, host, boot_id, pid, started_at, beat_at, running, rss_kb, is_stopping)"
+        " VALUES (%s, 'elsewhere', '', 4194305, '2026-01-01', '2099-01-01', 0, 0, 0)",
+        [uuid.uuid4()],
+    )
     query("UPDATE projects_usageday SET count = count + 1")
     query("UPDATE executions_steprun SET position = -position")
     again = next(line for line in lines if "-call-" in line["key"])  # of a never-repeat step
@@ -68,6 +76,17 @@ def tamper(built: Scene, driver: Driver) -> None:
     query("UPDATE executions_execution SET status = 4, reason_code = 'interrupted' WHERE id = %s", [unhurt])
     driver.posts[0].replies = [Reply(429, "", time.time())]
     driver.posts[1].replies = [Reply(503, "", time.time())]
+
+
+@contextmanager
+def stray(directory: Path) -> Iterator[None]:
+    """Run a process of the installation that belongs to nobody."""
+    process = subprocess.Popen(["sleep", "60"], env={"DATA_DIR": str(directory)}, start_new_session=True)
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
 
 
 def tamper_with_the_clock(built: Scene, nemesis: Nemesis) -> None:
@@ -100,7 +119,8 @@ def test_the_checker_sees_each_broken_promise(tmp_path: Path, prepared: Installa
         one, other = [str(ended.id) for ended in checker.ended[:2]]
         nemesis.pressed |= {one: [[409, 409], [500]], other: [[202, 202], [202]]}
         found = checker.check()
-        leaks.check(built, leaks.Usage.of(built), nemesis, found)
+        with stray(tmp_path):
+            leaks.check(built, leaks.Usage.of(built), nemesis, found)
 
     assert set(found.violations) >= {
         "I1 lost", "I2 refused, and stored all the same", "I3 stuck", "I3 ended otherwise than it must",
@@ -114,6 +134,7 @@ def test_the_checker_sees_each_broken_promise(tmp_path: Path, prepared: Installa
         "R31 more than two presses were accepted", "R31 a retry is left although all was pressed",
         "R31 a press was answered otherwise",
         "I8 receipts of executions", "I8 received is not the sum of what became of it",
+        "I8 an engine's row without its process", "I8 a process of neither web server nor cluster",
         "I8 a secret in the clear", "R19 fired twice", "R19 fired at no time of its own", "R20 a minute is missing",
         "R20 made up for more than the latest fire time", "R20 a scheduled execution has not ended well",
     }  # fmt: skip
