@@ -7,6 +7,7 @@ import secrets
 import signal
 import sys
 
+from chaos.nemesis import FAULTS
 from chaos.trial import Trial, run
 from tools.postgresql import Missing, binaries
 
@@ -17,7 +18,8 @@ DATABASES = ("sqlite", "postgresql")
 def main() -> int:
     options = _options()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    trial = Trial(options.accepted, options.faults, options.seed)
+    only = tuple(name for part in options.only for name in FAULTS if part in name)
+    trial = Trial(options.accepted, options.faults, options.seed, only, is_long=not options.quick)
     return 1 if [name for name in _databases(options.database) if not run(name, trial, say=_say)] else 0
 
 
@@ -43,7 +45,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--faults", type=int, default=40)
     parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6), help="of the faults' order and moments")
     parser.add_argument("--quick", action="store_true", help=f"{QUICK.accepted} accepted, {QUICK.faults} faults")
+    parser.add_argument("--only", action="append", default=[], help="a part of a fault's name; may be given again")
     options = parser.parse_args()
+    if unknown := [part for part in options.only if not any(part in name for name in FAULTS)]:
+        parser.error(f"no fault is named so: {', '.join(unknown)}")
     if options.quick:
         options.accepted, options.faults = QUICK.accepted, QUICK.faults
     return options

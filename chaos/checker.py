@@ -3,66 +3,16 @@
 from __future__ import annotations
 
 import json
-import time
-import uuid
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from itertools import pairwise
-from typing import Any
+from datetime import datetime
+from itertools import chain
 
-from chaos import plan
+from chaos import outside, plan, receipts, timed
 from chaos.driver import Driver, Reply
+from chaos.findings import Ended, Findings, Row, clock, plain
 from chaos.nemesis import Nemesis
 from chaos.scene import Scene
-from executions.states import FINAL, Status
-
-MINUTE = timedelta(minutes=1)
-SHOWN = 20  # of the violations of one rule
-
-type Row = dict[str, Any]
-
-
-@dataclass
-class Findings:
-    """What broke which promise; `figures` is for the table."""
-
-    violations: dict[str, list[str]] = field(default_factory=dict)
-    figures: dict[str, int] = field(default_factory=dict)
-
-    def add(self, rule: str, what: Iterable[str]) -> int:
-        found = list(what)
-        if found:
-            self.violations.setdefault(rule, []).extend(found)
-        return len(found)
-
-    def lines(self) -> list[str]:
-        shown = []
-        for rule, whats in self.violations.items():
-            shown += [f"  {rule}: {what}" for what in whats[:SHOWN]]
-            shown += [f"  {rule}: and {len(whats) - SHOWN} more"] if len(whats) > SHOWN else []
-        return shown
-
-
-@dataclass
-class Ended:
-    """One execution as the database holds it, with its steps and with the effects that it had outside."""
-
-    row: Row
-    number: int
-    kind: str
-    payload: Any
-    steps: list[Row] = field(default_factory=list)
-    keys: list[str] = field(default_factory=list)  # Idempotency-Keys, one for each effect
-
-    @property
-    def plan(self) -> plan.Kind:
-        return plan.KINDS[self.kind]
-
-    @property
-    def name(self) -> str:
-        return f"number {self.number} ({self.kind}, {self.row['id']})"
+from executions.states import ATTEMPT_LIMIT, FINAL, Status
 
 
 class Checker:
@@ -91,7 +41,7 @@ class Checker:
             if owner := of.get(plain(step["execution_id"])):
                 owner.steps.append(step)
         for effect in self.effects:
-            owner = of.get(owner_of(effect["key"]))
+            owner = of.get(outside.owner_of(effect["key"]))
             if owner and owner.number == effect["number"]:
                 owner.keys.append(effect["key"])
             else:
@@ -101,6 +51,7 @@ class Checker:
     def check(self) -> Findings:
         for part in (
             self.accepted, self.ends, self.acts, self.usage, self.order, self.retries, self.schedule, self.answers,
+            self.kills_of_the_web_server, self.receipts,
         ):  # fmt: skip
             part()
         return self.found
@@ -137,26 +88,12 @@ class Checker:
             for one in self.ended if one not in stuck
             and (Status(one.row["status"]), one.row["reason_code"]) not in one.plan.ends
         ))  # fmt: skip
-        interrupted = [one for one in self.ended if one.row["reason_code"] == "interrupted"]
-        self.found.figures["ended “interrupted, outcome unknown”"] = len(interrupted)
 
     # --- I4: what happened outside
 
     def acts(self) -> None:
-        figures = self.found.figures
-        figures["outside calls"] = len(self.effects)
-        figures["calls repeated, same key"] = sum(len(one.keys) - len(set(one.keys)) for one in self.ended)
-        figures["never-repeat repeated"] = self.found.add("I4 a never-repeat step was repeated", (
-            f"{one.name}: {one.keys}" for one in self.ended
-            if one.plan.never_repeats and len(one.keys) > len(set(one.keys))
-        ))  # fmt: skip
-        self.found.add("I4 Success without its effect", (
-            f"{one.name}: {one.keys}" for one in self.ended
-            if one.row["status"] == Status.SUCCESS and {step_of(key) for key in one.keys} < set(one.plan.calls)
-        ))  # fmt: skip
-        self.found.add("I4 another key than the step's", (
-            f"{one.name}: {key}" for one in self.ended for key in set(one.keys) - keys_of(one)
-        ))  # fmt: skip
+        self.found.figures["outside calls"] = len(self.effects)
+        outside.check(self.ended, self.nemesis.windows, self.found)
 
     # --- I5: what is counted
 
@@ -191,26 +128,24 @@ class Checker:
         ))  # fmt: skip
 
     def retries(self) -> None:
-        """R31: each press of Retry that was accepted made one attempt, of one that had failed by then, and no more."""
-        attempts = {plain(one.row["id"]): one.row["attempt"] for one in self.ended}
-        for execution_id, statuses in self.nemesis.pressed.items():
-            known = statuses.count(202)
-            if not 1 + known <= attempts[plain(execution_id)] <= 1 + known + statuses.count(0):
-                what = f"{execution_id}: answers {statuses}, attempt {attempts[plain(execution_id)]}"
-                self.found.add("R31 another number of retries than was answered", [what])
+        """R31: however many press Retry at once, one attempt follows each press that was accepted, and two at most."""
+        ended = {plain(one.row["id"]): one for one in self.ended}
+        for execution_id, rounds in self.nemesis.pressed.items():
+            if (one := ended.get(plain(execution_id))) is None:
+                continue  # I1 says so
+            attempt = one.row["attempt"]
+            known, unknown = (sum(statuses.count(status) for statuses in rounds) for status in (202, 0))
+            for rule, is_kept in (
+                ("R31 another number of retries than was answered", 1 + known <= attempt <= 1 + known + unknown),
+                ("R31 no press was accepted", known > 0),
+                ("R31 more than two presses were accepted", known < ATTEMPT_LIMIT),
+                ("R31 a retry is left although all was pressed", attempt == ATTEMPT_LIMIT),
+                ("R31 a press was answered otherwise", {202, 409, 0}.issuperset(chain(*rounds))),
+            ):
+                self.found.add(rule, [] if is_kept else [f"{execution_id}: answers {rounds}, attempt {attempt}"])
 
     def schedule(self) -> None:
-        """R19, R20: every minute has started one execution, whichever engine was alive; all have ended."""
-        times = sorted(at for at, _ in self.fired)
-        self.found.figures["started by the schedule"] = len(times)
-        self.found.add("R19 fired twice", (str(at) for at, count in Counter(times).items() if count > 1))
-        self.found.add("R20 a minute is missing", (
-            f"between {one} and {two}" for one, two in pairwise(times) if two - one > MINUTE
-        ))  # fmt: skip
-        self.found.add("R20 a scheduled execution has not ended well", (
-            f"{row['id']}: {row['status']} {row['reason_code']}" for _, row in self.fired
-            if row["status"] != Status.SUCCESS
-        ))  # fmt: skip
+        timed.check(self.fired, self.scene.schedule_kept, self.nemesis.absences, self.found)
 
     # --- I7: the web server
 
@@ -223,6 +158,29 @@ class Checker:
             for post, reply in bad if not self.is_explained(reply)
         ))  # fmt: skip
 
+        refused = [(post, reply) for post, reply in bad if reply.status == 503]
+        self.found.add("I7 503 that does not say when to come again", (
+            f"number {post.number} ({post.kind}) at {clock(reply.at)}" for post, reply in refused
+            if not reply.retry_after.isdigit()
+        ))  # fmt: skip
+        self.found.add("R7, R28 nobody was refused while the database was away", (
+            f"{clock(start)} to {clock(end)}" for start, end in self.nemesis.outages
+            if not any(start <= reply.at <= end for _, reply in refused)
+        ))  # fmt: skip
+
+    def receipts(self) -> None:
+        receipts.check(self.scene, self.posts, self.ended, self.found)
+
+    def kills_of_the_web_server(self) -> None:
+        """R5, R6: they must have hit both sides of a commit, or nothing is said about one of them."""
+        if not self.nemesis.bursts:
+            return
+        stored, lost = map(sum, zip(*self.nemesis.bursts, strict=True))
+        self.found.figures |= {"kills in a burst of posts": len(self.nemesis.bursts)}
+        self.found.figures |= {"unanswered there, and stored (R5)": stored, "unanswered there, and not (R6)": lost}
+        for rule, hit in (("R5 no kill came after a commit", stored), ("R6 no kill came before a commit", lost)):
+            self.found.add(rule, [] if hit else [f"in {len(self.nemesis.bursts)} kills"])
+
     def is_explained(self, reply: Reply) -> bool:
         """Say whether a fault made this error; nothing explains a 4xx, for each request is sound."""
         is_ours = reply.status == 0 or reply.status >= 500
@@ -231,26 +189,3 @@ class Checker:
 
 def last_attempt(one: Ended) -> list[str]:
     return [step["key"] for step in one.steps if step["attempt"] == one.row["attempt"]]
-
-
-def keys_of(one: Ended) -> set[str]:
-    """Return the Idempotency-Keys that its calls may carry: one for each step and attempt."""
-    attempts = range(1, one.row["attempt"] + 1)
-    return {f"{uuid.UUID(plain(one.row['id']))}-{attempt}-{step}-0" for attempt in attempts for step in one.plan.calls}
-
-
-def owner_of(key: str) -> str:
-    """Return the execution that a call's Idempotency-Key names."""
-    return plain(key.rsplit("-", 3)[0])
-
-
-def step_of(key: str) -> str:
-    return key.rsplit("-", 2)[1]
-
-
-def plain(id: object) -> str:
-    return str(id).replace("-", "")
-
-
-def clock(at: float) -> str:
-    return time.strftime("%H:%M:%S", time.localtime(at))

@@ -38,6 +38,7 @@ class Reply:
     status: int
     execution_id: str
     at: float
+    retry_after: str = ""
 
     @property
     def is_ok(self) -> bool:
@@ -70,6 +71,7 @@ class Driver:
         self.accepted = 0
         self.rate = 0.0  # posts a second; 0 for as fast as they go
         self._allowed = 0
+        self.in_flight = 0  # requests that have been sent and not answered
         self._under_way = 0
         self._next = 0
         self._change = threading.Condition()
@@ -144,12 +146,17 @@ class Driver:
         headers = {"Content-Type": "application/json"} | ({"Idempotency-Key": post.key} if post.key else {})
         url = f"{self.scene.installation.url}/automations-api/run/{self.scene.made.triggers[post.kind]}"
         request = urllib.request.Request(url, json.dumps(body).encode(), headers)
+        with self._change:
+            self.in_flight += 1
         try:
             with OPENER.open(request, timeout=60) as answer:
                 found = answer.headers.get("X-Execution-Id") or _execution_id(answer.read())
-                return Reply(answer.status, found, time.time())
+                return Reply(answer.status, found, time.time(), answer.headers.get("Retry-After", ""))
         except (OSError, http.client.HTTPException):
             return Reply(0, "", time.time())
+        finally:
+            with self._change:
+                self.in_flight -= 1
 
     def write(self, file: Path) -> None:
         """Leave the history as evidence: a line for each number."""

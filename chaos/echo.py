@@ -1,7 +1,8 @@
 """The outside world: `python -m chaos.echo PORT FILE` writes down each call, on the disk, before it answers.
 
 What it wrote down did happen, whoever was killed meanwhile: the checker compares the Execution Log with it. It answers
-with what it was sent, secrets included, after `?ms=` milliseconds; paths that begin with /fail answer 500.
+with what it was sent, secrets included, after `?ms=` milliseconds and with `?pad=` dots; paths that begin with /fail
+answer 500.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ class Echo:
             kill(pid)
         self.doomed.clear()
         await asyncio.sleep(int(request.query.get("ms", "0")) / 1000)
-        return web.json_response(dict(request.headers), status=500 if request.path.startswith("/fail") else 200)
+        answer = {**request.headers, "padding": "." * int(request.query.get("pad", "0"))}
+        return web.json_response(answer, status=500 if request.path.startswith("/fail") else 200)
 
     def record(self, request: web.Request, body: Any) -> None:
         line = {"at": time.time(), "key": request.headers.get(KEY, ""), "number": body["number"]}

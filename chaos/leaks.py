@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
+import os
+import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from chaos import plan
-from chaos.checker import Findings
-from chaos.scene import Scene
+from chaos.findings import Findings
+from chaos.nemesis import Nemesis
+from chaos.scene import Scene, is_running
 from tests.support.processes import group_is_alive
 
 GROWTH = 1.5
 SLACK_MB = 60.0
+BURIED_S = 15.0  # after the last fault: a lease, and what the machine makes of it
+BEATS_S = 3.0  # in which a peer looks once
+THREADS = 64  # of the web server; each that has answered the API keeps a connection
 MORE_CONNECTIONS = 3  # of threads that have not asked anything yet when the first are counted
+
+TEXTS = {
+    "sqlite": """
+        SELECT t.name AS "table", c.name AS "column" FROM sqlite_master t JOIN pragma_table_info(t.name) c
+        WHERE t.type = 'table' AND (LOWER(c.type) = 'text' OR c.type LIKE 'varchar%')
+    """,
+    "postgresql": """
+        SELECT table_name AS "table", column_name AS "column" FROM information_schema.columns
+        JOIN pg_class ON pg_class.oid = quote_ident(table_name)::regclass AND NOT relispartition
+        WHERE table_schema = current_schema() AND data_type IN ('text', 'character varying')
+    """,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,16 +43,20 @@ class Usage:
         return cls(scene.rss_mb(), scene.connections())
 
 
-def check(scene: Scene, before: Usage, findings: Findings) -> None:
+def check(scene: Scene, before: Usage, nemesis: Nemesis, findings: Findings) -> None:
     """Compare, then stop everything, and look at what is left."""
     after = Usage.of(scene)
     findings.figures["memory before, MB"] = round(before.rss_mb)
     findings.figures["memory after, MB"] = round(after.rss_mb)
     if after.rss_mb > before.rss_mb * GROWTH + SLACK_MB:
         findings.add("I8 memory", [f"{before.rss_mb:.0f} MB before, {after.rss_mb:.0f} MB after"])
-    if after.connections > before.connections + MORE_CONNECTIONS:
+    presses = sum(len(statuses) for rounds in nemesis.pressed.values() for statuses in rounds)
+    if after.connections > before.connections + MORE_CONNECTIONS + min(presses, THREADS):
         findings.add("I8 connections", [f"{before.connections} before, {after.connections} after"])
+    findings.figures["columns searched for the secret"] = sum(map(len, texts(scene).values()))
     findings.add("I8 a secret in the clear", secrets_in_the_clear(scene))
+    findings.add("I8 an engine's row without its process", dead_engines(scene, nemesis))
+    findings.add("I8 a process of neither web server nor cluster", strays(scene))
     findings.add("I8 processes left", end(scene))
 
 
@@ -41,10 +64,18 @@ def secrets_in_the_clear(scene: Scene) -> list[str]:
     needle = plan.CANARY.encode()
     files = [file for file in scene.directory.glob("*.log") if needle in file.read_bytes()]
     found = [f"{file.name} holds the secret" for file in files]
-    for column in ("input", "output", "error"):
-        sql = f"SELECT COUNT(*) AS n FROM executions_steprun WHERE {column} LIKE %s"
-        if count := scene.installation.query(sql, [f"%{plan.CANARY}%"])[0]["n"]:
-            found.append(f"{column} of {count} step runs")
+    for table, columns in texts(scene).items():
+        sums = ", ".join(f'SUM(CASE WHEN "{column}" LIKE %s THEN 1 END) AS "{column}"' for column in columns)
+        row = scene.installation.query(f'SELECT {sums} FROM "{table}"', [f"%{plan.CANARY}%"] * len(columns))[0]
+        found += [f"{table}.{column} of {count} rows" for column, count in row.items() if count]
+    return found
+
+
+def texts(scene: Scene) -> dict[str, list[str]]:
+    """Return the columns of each table that hold text; a partitioned table stands for its partitions."""
+    found: dict[str, list[str]] = {}
+    for row in scene.installation.query(TEXTS[scene.installation.backend]):
+        found.setdefault(row["table"], []).append(row["column"])
     return found
 
 
@@ -59,3 +90,33 @@ def end(scene: Scene) -> list[str]:
         if group_is_alive(process.pid):
             left.append(f"of the {name}'s group {process.pid}")
     return left
+
+
+def dead_engines(scene: Scene, nemesis: Nemesis) -> list[str]:
+    """Return the engines that nobody has buried, 15 s after the last fault."""
+    last = nemesis.windows[-1].end if nemesis.windows else 0.0
+    deadline = max(last + BURIED_S, time.time() + BEATS_S)
+    while (dead := _dead(scene)) and time.time() < deadline:
+        time.sleep(0.2)
+    return dead
+
+
+def _dead(scene: Scene) -> list[str]:
+    rows = scene.installation.query("SELECT id, pid FROM executions_engine")
+    return [f"{row['id']}, process {row['pid']}" for row in rows if not is_running(row["pid"])]
+
+
+def strays(scene: Scene) -> list[str]:
+    """Return the processes of this installation, known by its data directory, that no operator would find."""
+    known = [scene.installation.web, scene.installation.cluster, scene.echo, scene.installation.interpreter]
+    groups = {process.popen.pid for process in known if process}
+    mine = f"DATA_DIR={scene.directory}".encode()
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            environment, pid = (process / "environ").read_bytes().split(b"\0"), int(process.name)
+            if mine in environment and os.getpgid(pid) not in groups:
+                found.append(f"{pid}: {(process / 'cmdline').read_bytes().replace(b'\0', b' ').decode()}")
+        except OSError:
+            continue  # it has ended
+    return found

@@ -8,19 +8,24 @@ import signal
 import sqlite3
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 
+from chaos import outages
+from chaos.burst import burst
 from chaos.driver import Driver
 from chaos.scene import Scene, is_running
-from executions.states import Status
+from executions.states import ATTEMPT_LIMIT, Status
 from tests.support.databases import SqliteDatabase
 from tests.support.processes import Process, group_is_alive, until
 
 LEASE_S = 10.0
 AFTERMATH_S = 10.0  # for which a fault excuses an error of the web server
+LONGEST_POISON_S = 40.0  # from the request to its third death
+BURSTS = 12  # of one fault: about half of them have hit both
 SLOW_REPLY = 504  # to a caller of a Response step: what hurts the cluster delays it
 
 
@@ -37,16 +42,39 @@ class Window:
         is_own = self.fault in OF_THE_WEB or status == SLOW_REPLY
         return is_own and self.start <= at <= self.end + AFTERMATH_S
 
+    @property
+    def hits_engines(self) -> bool:
+        return self.fault in OF_THE_ENGINES
+
+    @property
+    def over(self) -> float:
+        """Return when the last engine that it takes away is gone: a poisoned step kills three after the fault."""
+        return self.end + (LONGEST_POISON_S if self.fault == POISON else 0.0)
+
 
 class Nemesis:
-    def __init__(self, scene: Scene, driver: Driver, seed: int, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        scene: Scene,
+        driver: Driver,
+        seed: int,
+        say: Callable[[str], None],
+        *,
+        is_long: bool = False,
+        only: Sequence[str] = (),
+    ) -> None:
         self.scene = scene
         self.driver = driver
         self.random = random.Random(seed)
         self.say = say
+        self.is_long = is_long
         self.windows: list[Window] = []
-        self.pressed: dict[str, list[int]] = {}  # execution to what five presses of Retry were answered
-        self._deck = self._shuffled()
+        self.pressed: dict[str, list[list[int]]] = {}  # execution to what each round of presses of Retry was answered
+        self.absences: list[tuple[float, float]] = []  # when no cluster ran for longer than a moment
+        self.bursts: list[tuple[int, int]] = []  # unanswered posts of each kill of the web server: stored, and not
+        self.outages: list[tuple[float, float]] = []  # when the database was away for longer than senders wait
+        here = [name for name in only if name not in OF_ANOTHER[scene.installation.backend]]
+        self._deck = cycle(here) if here else self._shuffled()
 
     @property
     def cluster(self) -> Process:
@@ -54,9 +82,9 @@ class Nemesis:
         assert cluster is not None
         return cluster
 
-    def strike(self, name: str = "") -> None:
-        """Do one fault: the next of the deck unless told."""
-        name = name or next(self._deck)
+    def strike(self) -> None:
+        """Do one fault, the next of the deck."""
+        name = next(self._deck)
         time.sleep(self.random.uniform(0, 1))
         start = time.time()
         self.say(f"{time.strftime('%H:%M:%S')} {name}")
@@ -66,9 +94,15 @@ class Nemesis:
     def _shuffled(self) -> Iterator[str]:
         """Yield each fault once before any comes again."""
         while True:
-            names = [name for name in FAULTS if name not in OF_ANOTHER[self.scene.installation.backend]]
+            names = [name for name in FAULTS if self._suits(name)]
             self.random.shuffle(names)
             yield from names
+
+    def _suits(self, name: str) -> bool:
+        return name not in OF_ANOTHER[self.scene.installation.backend] and (self.is_long or name not in outages.FAULTS)
+
+    def new_key(self, what: str) -> str:
+        return f"{what}-{self.random.getrandbits(64):x}"
 
     def a_worker(self) -> int:
         return self.random.choice(until(self.scene.workers, within=30, what="a worker"))
@@ -87,9 +121,9 @@ class Nemesis:
     def pause_worker(self) -> None:
         """Stop a worker for twice its lease: a peer buries and kills it, and if not its late writes change nothing."""
         worker = self.a_worker()
-        kill(worker, signal.SIGSTOP)
+        send(worker, signal.SIGSTOP)
         time.sleep(2 * LEASE_S)
-        kill(worker, signal.SIGCONT)
+        send(worker, signal.SIGCONT)
 
     def kill_pusher(self) -> None:
         """Kill a child of the sentinel that is no worker: django-q2's pusher or monitor."""
@@ -125,31 +159,30 @@ class Nemesis:
     # --- the web server and what it is asked
 
     def kill_web(self) -> None:
-        """Kill it in the middle of its posts: before the commit of some, after that of others."""
-        self.driver.rate, rate = 0.0, self.driver.rate
-        web = self.scene.installation.web
-        assert web is not None
-        enough = self.driver.accepted + self.random.randrange(1, 10)
-        until(lambda: self.driver.accepted >= enough, every=0.005, what="posts come in")
-        web.kill()
-        self.scene.installation.start_web()
-        self.driver.rate = rate
+        """Kill it in the middle of its posts, again until the run has seen both a commit and none before a kill."""
+        for _ in range(BURSTS):
+            self.bursts.append(burst(self.scene, self.driver, self.random.uniform(0, 0.1)))
+            if all(map(sum, zip(*self.bursts, strict=True))):
+                return
 
     def deliver_fifty_times(self) -> None:
-        self.driver.post("chain", key=f"fifty-{self.random.getrandbits(64):x}", times=50)
+        self.driver.post("chain", key=self.new_key("fifty"), times=50)
 
     def poison(self) -> None:
         """Start an execution whose step kills its worker, each time."""
-        self.driver.post("poison", key=f"poison-{self.random.getrandbits(64):x}")
+        self.driver.post("poison", key=self.new_key("poison"))
 
     def press_retry(self) -> None:
-        """Let five press Retry Execution of one failed execution at once."""
-        post = self.driver.post("fail", key=f"retry-{self.random.getrandbits(64):x}")
+        """Let five users press Retry Execution of one failed execution at once, again after both retries are used."""
+        post = self.driver.post("fail", key=self.new_key("retry"))
         execution_id = post.replies[-1].execution_id
         scene = self.scene
-        scene.made.wait(uuid.UUID(execution_id), Status.FAILED, within=90)
-        with ThreadPoolExecutor(5) as pool:
-            self.pressed[execution_id] = list(pool.map(lambda _: scene.press_retry(execution_id), range(5)))
+        tokens: list[str] = scene.about["tokens"]
+        for _ in range(ATTEMPT_LIMIT):
+            scene.made.wait(uuid.UUID(execution_id), Status.FAILED, within=90)
+            with ThreadPoolExecutor(len(tokens)) as pool:
+                pressed = pool.map(lambda token: scene.press_retry(execution_id, token), tokens)
+            self.pressed.setdefault(execution_id, []).append(list(pressed))
 
     # --- the database
 
@@ -158,7 +191,7 @@ class Nemesis:
         assert self.scene.server is not None
         with ThreadPoolExecutor(3) as pool:
             for _ in range(3):
-                pool.submit(self.driver.post, "respond", key=f"crash-{self.random.getrandbits(64):x}")
+                pool.submit(self.driver.post, "respond", key=self.new_key("crash"))
             time.sleep(0.3)
             self.scene.server.stop()
             time.sleep(self.random.uniform(0, 2))
@@ -174,17 +207,21 @@ class Nemesis:
 
     def hold_the_lock(self) -> None:
         """Be a second writer of the file, and a slow one."""
+        self.hold(self.random.uniform(2, 6))
+
+    def hold(self, seconds: float) -> None:
         database = self.scene.installation.database
         assert isinstance(database, SqliteDatabase)
         connection = sqlite3.connect(database.path, timeout=20, isolation_level=None)
         try:
             connection.execute("BEGIN IMMEDIATE")
-            time.sleep(self.random.uniform(2, 6))
+            time.sleep(seconds)
             connection.execute("ROLLBACK")
         finally:
             connection.close()
 
 
+POISON = "a step kills its worker (R16)"
 FAULTS: dict[str, Callable[[Nemesis], None]] = {
     "kill -9 a worker (R1)": Nemesis.kill_worker,
     "kill -9 between effect and result (R2)": Nemesis.kill_after_effect,
@@ -195,26 +232,38 @@ FAULTS: dict[str, Callable[[Nemesis], None]] = {
     "all connections cut (R8)": Nemesis.cut_connections,
     "a worker stands still for 2 leases (R13)": Nemesis.pause_worker,
     "50 deliveries of one id (R14)": Nemesis.deliver_fifty_times,
-    "a step kills its worker (R16)": Nemesis.poison,
+    POISON: Nemesis.poison,
     "two clusters race (R18)": Nemesis.race_clusters,
     "another writer holds the file (R28)": Nemesis.hold_the_lock,
     "Retry pressed by five (R31)": Nemesis.press_retry,
     "kill -9 pusher or monitor": Nemesis.kill_pusher,
     "kill -9 the sentinel": Nemesis.kill_sentinel,
+    **outages.FAULTS,
 }
 OF_THE_WEB = {
     "kill -9 the web server (R5, R6)", "PostgreSQL crashes (R7)", "all connections cut (R8)",
-    "another writer holds the file (R28)",
+    "another writer holds the file (R28)", "PostgreSQL is away for 15 s (R7)",
+    "another writer holds the file for 15 s (R28)",
+}  # fmt: skip
+OF_THE_ENGINES = {
+    "kill -9 a worker (R1)", "kill -9 between effect and result (R2)", "kill -9 the cluster (R3)", POISON,
+    "a worker stands still for 2 leases (R13)", "two clusters race (R18)", "kill -9 pusher or monitor",
+    "kill -9 the sentinel", "no cluster runs for 70 s (R20)",
 }  # fmt: skip
 OF_ANOTHER = {
-    "sqlite": {"PostgreSQL crashes (R7)", "all connections cut (R8)"},
-    "postgresql": {"another writer holds the file (R28)"},
+    "sqlite": {"PostgreSQL crashes (R7)", "all connections cut (R8)", "PostgreSQL is away for 15 s (R7)"},
+    "postgresql": {"another writer holds the file (R28)", "another writer holds the file for 15 s (R28)"},
 }
 
 
-def kill(pid: int, how: signal.Signals = signal.SIGKILL) -> None:
+def kill(pid: int) -> None:
+    send(pid, signal.SIGKILL)
+
+
+def send(pid: int, number: signal.Signals) -> None:
+    """Signal a process that may have ended meanwhile: a peer may bury it and kill it for good."""
     try:
-        os.kill(pid, how)
+        os.kill(pid, number)
     except ProcessLookupError:
         pass
 

@@ -42,7 +42,8 @@ def outside(key: str, **fields: Any) -> dict[str, Any]:
 POISON = {"key": "hurt", "title": "Hurt", "connector": "faulty", "action": "hurt",
           "input": {"fault": "die", "wait_s": 0.2}}  # fmt: skip
 SUCCESS = frozenset({(Status.SUCCESS, "")})
-LONG_MS = 3000  # so that an attempt cannot end while others still press Retry
+LARGE = 300_000  # characters of an answer, so that it is stored apart from its step run
+LONG_MS = 1500  # so that an attempt does not end while others still press Retry
 
 KINDS: dict[str, Kind] = {
     "transform": Kind([TRANSFORM], SUCCESS),
@@ -63,7 +64,7 @@ def kind_of(number: int) -> str:
 def body_of(number: int, kind: str, echo: str) -> dict[str, Any]:
     """Return what is posted: the same, byte for byte, whenever it is posted again."""
     delay_ms = LONG_MS if kind == "fail" else (20, 200, 800)[number % 3]
-    url = f"{echo}{KINDS[kind].path}?ms={delay_ms}"
+    url = f"{echo}{KINDS[kind].path}?ms={delay_ms}&pad={LARGE if number % 100 == 7 else 0}"
     return {"number": number, "kind": kind, "name": f"ada {number}", "url": url, "text": "ü" * (number % 50)}
 
 

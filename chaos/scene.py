@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from chaos import plan
 from tests.support.automations import Made, make
@@ -37,10 +39,12 @@ part = {"uid": trigger.uid, "connector": "schedule", "event": "fires", "config":
 steps = [{"key": "shape", "connector": "transform", "action": "fields", "input": {"fields": {"a": 1}}}]
 timed.save_draft(Definition.model_validate({"trigger": part, "steps": steps}), rev=timed.draft_rev)
 timed.activate(None)
-user = User.objects.create_user("chaos")
-Membership.objects.create(organization=organization, user=user, role=Membership.Role.OWNER)
-_, token = ApiToken.objects.make(user, "Chaos")
-print(json.dumps({"token": token, "organization": str(organization.pk), "project": str(project.pk)}))
+tokens = []
+for number in range(5):
+    user = User.objects.create_user(f"chaos{number}")
+    Membership.objects.create(organization=organization, user=user, role=Membership.Role.OWNER)
+    tokens.append(ApiToken.objects.make(user, "Chaos")[1])
+print(json.dumps({"tokens": tokens, "organization": str(organization.pk), "project": str(project.pk)}))
 """
 
 
@@ -52,7 +56,9 @@ class Scene:
     echo_port: int
     server: postgresql.Server | None = None  # of PostgreSQL
     made: Made = field(init=False)
-    about: dict[str, str] = field(init=False)
+    about: dict[str, Any] = field(init=False)
+    schedule_start: float = field(init=False)
+    schedule_end: float = 0.0
 
     @property
     def effects(self) -> Path:
@@ -90,16 +96,22 @@ class Scene:
         self.installation.start()
         self.made = make(self.installation, {name: kind.steps for name, kind in plan.KINDS.items()})
         self.about = json.loads(self.installation.python(SETUP % plan.CANARY))
+        self.schedule_start = time.time()
 
     def stop_schedule(self) -> None:
         """Deactivate what the clock starts, so that nothing new comes while the checker reads."""
+        self.schedule_end = time.time()
         code = 'from automations.models import Automation; Automation.objects.get(name="Timed").deactivate()'
         self.installation.python(code)
 
-    def press_retry(self, execution_id: str) -> int:
-        """Press Retry Execution as a machine would; return the status of the answer, 0 when there was none."""
+    @property
+    def schedule_kept(self) -> tuple[float, float]:
+        return self.schedule_start, self.schedule_end or time.time()
+
+    def press_retry(self, execution_id: str, token: str) -> int:
+        """Press Retry Execution as a user's machine would; return the answer's status, 0 when there was none."""
         url = f"{self.installation.url}/v1/projects/{self.about['project']}/executions/{execution_id}/retry"
-        headers = {"authtoken": self.about["token"], "organization_uid": self.about["organization"]}
+        headers = {"authtoken": token, "organization_uid": self.about["organization"]}
         try:
             with urllib.request.urlopen(urllib.request.Request(url, b"", headers), timeout=20) as answer:
                 return int(answer.status)

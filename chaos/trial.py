@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chaos import leaks
-from chaos.checker import Checker, Findings
+from chaos.checker import Checker
 from chaos.driver import Driver
+from chaos.findings import Findings
 from chaos.nemesis import AFTERMATH_S, Nemesis
 from chaos.scene import Scene, scene
 from executions.states import FINAL
@@ -29,7 +30,8 @@ class Trial:
     accepted: int
     faults: int
     seed: int = 0
-    only: tuple[str, ...] = ()  # faults by name, instead of those that the seed gives
+    only: tuple[str, ...] = ()  # faults by name, in turn, instead of those that the seed gives
+    is_long: bool = False  # with the faults that take a minute
 
 
 def run(database: str, trial: Trial, *, say: Callable[[str], None], prepared: Installation | None = None) -> bool:
@@ -47,7 +49,7 @@ def run(database: str, trial: Trial, *, say: Callable[[str], None], prepared: In
 
 def attack(built: Scene, trial: Trial, say: Callable[[str], None]) -> Findings:
     driver = Driver(built, trial.accepted)
-    nemesis = Nemesis(built, driver, trial.seed, lambda text: say("  " + text))
+    nemesis = Nemesis(built, driver, trial.seed, lambda text: say("  " + text), is_long=trial.is_long, only=trial.only)
     driver.start()
     quiet = trial.accepted // QUIET_SHARE
     driver.reach(quiet)
@@ -57,7 +59,7 @@ def attack(built: Scene, trial: Trial, say: Callable[[str], None]) -> Findings:
     try:
         for number in range(1, trial.faults + 1):
             driver.allow(quiet + int(number * share))
-            nemesis.strike(trial.only[number - 1] if trial.only else "")
+            nemesis.strike()
             driver.reach(quiet + int(number * share))
         time.sleep(AFTERMATH_S)
         driver.reach(trial.accepted)
@@ -67,7 +69,7 @@ def attack(built: Scene, trial: Trial, say: Callable[[str], None]) -> Findings:
         driver.write(built.directory / "posts.jsonl")
     checker = Checker(built, driver, nemesis)
     findings = checker.check()
-    leaks.check(built, before, findings)
+    leaks.check(built, before, nemesis, findings)
     table(findings, nemesis, took, say)
     return findings
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from chaos import leaks, plan, trial
-from chaos.checker import Checker, owner_of
+from chaos.checker import Checker
 from chaos.driver import Driver, Reply
 from chaos.nemesis import Nemesis
+from chaos.outside import owner_of
 from chaos.scene import Scene, scene
 from tests.support.installation import Installation
 from tools.postgresql import Missing, binaries
@@ -50,14 +55,51 @@ def tamper(built: Scene, driver: Driver) -> None:
     query("UPDATE executions_execution SET status = 1 WHERE id = %s", [stuck])
     query("UPDATE executions_steprun SET input = replace(input, 'ada', 'eve') WHERE execution_id = %s", [changed])
     query("UPDATE executions_steprun SET error = %s WHERE execution_id = %s", [plan.CANARY, leaky])
+    query("UPDATE executions_execution SET reason = %s WHERE id = %s", [plan.CANARY, leaky])
+    query("UPDATE executions_payload SET body = %s", [plan.CANARY])
+    query("UPDATE executions_receipt SET reason = %s", [plan.CANARY])
+    query("UPDATE executions_receiptday SET count = count + 1")
     query("UPDATE executions_execution SET reason_code = 'http_500' WHERE id = %s", [wrong])
     query("DELETE FROM executions_execution WHERE id = %s", [lost])
+    query(
+        "INSERT INTO executions_engine (id, host, boot_id, pid, started_at, beat_at, running, rss_kb, is_stopping)"
+        " VALUES (%s, 'elsewhere', '', 4194305, '2026-01-01', '2099-01-01', 0, 0, 0)",
+        [uuid.uuid4()],
+    )
     query("UPDATE projects_usageday SET count = count + 1")
     query("UPDATE executions_steprun SET position = -position")
     again = next(line for line in lines if "-call-" in line["key"])  # of a never-repeat step
+    once_more = next(line for line in lines if "-first-" in line["key"])  # of a step that may be repeated, by a claim
     with built.effects.open("a") as effects:
-        effects.write(json.dumps(again) + "\n")
+        effects.writelines(json.dumps(line) + "\n" for line in (again, once_more))
+    unhurt = uuid.UUID(owner_of(next(line for line in reversed(lines) if "-call-" in line["key"])["key"]))
+    query("UPDATE executions_execution SET status = 4, reason_code = 'interrupted' WHERE id = %s", [unhurt])
     driver.posts[0].replies = [Reply(429, "", time.time())]
+    driver.posts[1].replies = [Reply(503, "", time.time())]
+
+
+@contextmanager
+def stray(directory: Path) -> Iterator[None]:
+    """Run a process of the installation that belongs to nobody."""
+    process = subprocess.Popen(["sleep", "60"], env={"DATA_DIR": str(directory)}, start_new_session=True)
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def tamper_with_the_clock(built: Scene, nemesis: Nemesis) -> None:
+    """Have three executions look like the schedule's: two of a time when no cluster ran, and one of no full minute."""
+    last_minute = time.time() // 60 * 60 - 180
+    rows = built.installation.query("SELECT execution_id FROM executions_steprun WHERE input LIKE '%\"transform\"%'")
+    for row, at in zip(rows, (last_minute, last_minute, last_minute + 30), strict=False):
+        payload = json.dumps({"scheduled_at": datetime.fromtimestamp(at, UTC).isoformat()})
+        sql = "UPDATE executions_steprun SET input = %s WHERE execution_id = %s AND attempt = 0"
+        built.installation.query(sql, [payload, row["execution_id"]])
+        built.installation.query("UPDATE executions_execution SET status = 4 WHERE id = %s", [row["execution_id"]])
+    built.schedule_start = last_minute - 90
+    nemesis.absences.append((last_minute - 10, last_minute + 130))
 
 
 def test_the_checker_sees_each_broken_promise(tmp_path: Path, prepared: Installation) -> None:
@@ -65,16 +107,38 @@ def test_the_checker_sees_each_broken_promise(tmp_path: Path, prepared: Installa
         driver = Driver(built, 40)
         driver.start()
         driver.reach(40)
+        driver.post("transform", key="twice", times=2)  # leaves a receipt
         trial.settle(built)
+        nemesis = Nemesis(built, driver, 1, print)
         tamper(built, driver)
+        tamper_with_the_clock(built, nemesis)
+        nemesis.bursts.append((0, 0))
+        nemesis.outages.append((time.time() - 60, time.time() - 45))
 
-        checker = Checker(built, driver, Nemesis(built, driver, 1, print))
+        checker = Checker(built, driver, nemesis)
+        one, other = [str(ended.id) for ended in checker.ended[:2]]
+        nemesis.pressed |= {one: [[409, 409], [500]], other: [[202, 202], [202]]}
         found = checker.check()
-        leaks.check(built, leaks.Usage.of(built), found)
+        with stray(tmp_path):
+            leaks.check(built, leaks.Usage.of(built), nemesis, found)
 
     assert set(found.violations) >= {
         "I1 lost", "I2 refused, and stored all the same", "I3 stuck", "I3 ended otherwise than it must",
-        "I4 effect of no execution", "I4 a never-repeat step was repeated", "I5 usage", "I5 reservation",
+        "I4 effect of no execution", "I4 a never-repeat step was repeated",
+        "I4 more calls of a step than claims of its execution", "I4 interrupted, and no death explains it",
+        "I5 usage", "I5 reservation",
         "I6 payload changed", "I6 steps out of order or missing", "I7 an error without a fault that explains it",
-        "I8 a secret in the clear",
+        "I7 503 that does not say when to come again", "R7, R28 nobody was refused while the database was away",
+        "R5 no kill came after a commit", "R6 no kill came before a commit",
+        "R31 another number of retries than was answered", "R31 no press was accepted",
+        "R31 more than two presses were accepted", "R31 a retry is left although all was pressed",
+        "R31 a press was answered otherwise",
+        "I8 receipts of executions", "I8 received is not the sum of what became of it",
+        "I8 an engine's row without its process", "I8 a process of neither web server nor cluster",
+        "I8 a secret in the clear", "R19 fired twice", "R19 fired at no time of its own", "R20 a minute is missing",
+        "R20 made up for more than the latest fire time", "R20 a scheduled execution has not ended well",
+    }  # fmt: skip
+    assert {what.partition(" ")[0] for what in found.violations["I8 a secret in the clear"]} >= {
+        "executions_steprun.error", "executions_execution.reason", "executions_payload.body",
+        "executions_receipt.reason",
     }  # fmt: skip

@@ -1,0 +1,51 @@
+"""R5, R6: the web server dies in a burst of posts, after the commit of some and before that of others."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+
+from chaos.driver import Driver, Post
+from chaos.scene import Scene
+from projects.ids import first_id_at
+from tests.support.processes import until
+
+POSTERS = 30
+ENOUGH = 20  # in flight when it is killed
+
+
+def burst(scene: Scene, driver: Driver, after_s: float) -> tuple[int, int]:
+    """Kill it, and return how many posts went without an answer that are stored, and how many that are not."""
+    start, before = datetime.now(UTC), len(driver.posts)
+    web, is_over = scene.installation.web, threading.Event()
+    assert web is not None
+    with ThreadPoolExecutor(POSTERS) as pool:
+        posting = [pool.submit(_post, driver, is_over, is_keyed=poster % 3 == 0) for poster in range(POSTERS)]
+        until(lambda: len(driver.posts) > before + POSTERS, every=0.0005, what="the first are answered")
+        time.sleep(after_s)
+        until(lambda: driver.in_flight >= ENOUGH, every=0.0005, what=f"{ENOUGH} posts are in flight")
+        web.kill()
+        is_over.set()
+        scene.installation.start_web()
+    lost = {post.number for one in posting for post in one.result() if post.outcome == "unknown"}
+    stored = len(lost & _numbers_since(scene, start))
+    return stored, len(lost) - stored
+
+
+def _post(driver: Driver, is_over: threading.Event, *, is_keyed: bool) -> list[Post]:
+    """Post one after the other. What is not answered comes again and finds its execution, or without a key never."""
+    posts = []
+    while not is_over.is_set():
+        posts.append(driver.post("transform", key=f"burst-{uuid.uuid4().hex}" if is_keyed else ""))
+    return posts
+
+
+def _numbers_since(scene: Scene, start: datetime) -> set[int]:
+    """Return the numbers that are stored of those posted since."""
+    sql = "SELECT input FROM executions_steprun WHERE attempt = 0 AND execution_id >= %s"
+    inputs = (json.loads(row["input"]) for row in scene.installation.query(sql, [first_id_at(start)]))
+    return {payload["body"]["number"] for payload in inputs if "body" in payload}

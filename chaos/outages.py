@@ -1,0 +1,72 @@
+"""The long faults, for the long form: what is away for longer than a lease, or than a schedule's minute."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from chaos.nemesis import Nemesis
+
+ABSENCE_S = 70.0  # a fire time lies within it, and two at times
+OUTAGE_S = 15.0  # longer than an engine's lease, and than a sender waits for a commit
+CALM_S = 10.0  # after which no earlier fault explains what comes
+IN_FLIGHT = 12
+STRANGERS = 6
+LATE_S = 2.0  # when the database is surely away, and for long enough for a sender's patience to end
+
+
+def no_cluster(nemesis: Nemesis) -> None:
+    """Let fire times pass while no cluster runs: the next one makes up for them."""
+    gone = time.time()
+    nemesis.cluster.kill()
+    time.sleep(ABSENCE_S)
+    nemesis.scene.installation.start_cluster()
+    nemesis.absences.append((gone, time.time()))
+
+
+def postgresql_away(nemesis: Nemesis) -> None:
+    server = nemesis.scene.server
+    assert server is not None
+
+    def be_away() -> None:
+        server.stop()
+        time.sleep(OUTAGE_S)
+        server.start()
+
+    _away_in_the_middle(nemesis, be_away)
+
+
+def file_held(nemesis: Nemesis) -> None:
+    _away_in_the_middle(nemesis, lambda: nemesis.hold(OUTAGE_S))
+
+
+def _away_in_the_middle(nemesis: Nemesis, be_away: Callable[[], None]) -> None:
+    """Take the database away while never-repeat steps act, and others post who do not come again.
+
+    The engines live on, so no step may end as interrupted; of those who post some must be refused, with 503.
+    """
+    time.sleep(CALM_S)
+    with ThreadPoolExecutor(IN_FLIGHT + STRANGERS) as pool:
+        for _ in range(IN_FLIGHT):
+            pool.submit(nemesis.driver.post, "once", key=nemesis.new_key("away"))
+        time.sleep(0.3)
+        start = time.time()
+        for _ in range(STRANGERS):
+            pool.submit(_come_late, nemesis)
+        be_away()
+        nemesis.outages.append((start, time.time()))
+
+
+def _come_late(nemesis: Nemesis) -> None:
+    time.sleep(LATE_S)
+    nemesis.driver.post("transform")
+
+
+FAULTS: dict[str, Callable[[Nemesis], None]] = {
+    "no cluster runs for 70 s (R20)": no_cluster,
+    "PostgreSQL is away for 15 s (R7)": postgresql_away,
+    "another writer holds the file for 15 s (R28)": file_held,
+}

@@ -1,0 +1,42 @@
+"""R19, R20: the schedule of every minute has started one execution for each, whichever engines were alive."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from chaos.findings import Findings, Row
+from executions.states import Status
+
+MINUTE_S = 60
+GRACE_S = 5.0  # in which a fire time beside the schedule's start or end may or may not have come to pass
+LOOK_S = 5.0  # from an engine's registration to its first look at what is due
+
+type Span = tuple[float, float]
+
+
+def check(fired: Sequence[tuple[datetime, Row]], kept: Span, absences: Sequence[Span], found: Findings) -> None:
+    """Compare with the clock: `kept` is when the schedule was active, `absences` are when no cluster ran."""
+    start, end = kept
+    times = Counter(at for at, _ in fired)
+    due = set(minutes(start, end - GRACE_S))
+    found.figures["fire times of the schedule"] = len(due)
+    found.figures["started by the schedule"] = times.total()
+    found.add("R19 fired twice", (str(at) for at, count in times.items() if count > 1))
+    allowed = set(minutes(start - GRACE_S, end + GRACE_S))
+    found.add("R19 fired at no time of its own", map(str, sorted(times.keys() - allowed)))
+    left_out = {at for gone, back in absences for at in minutes(gone, back + LOOK_S)[:-1]}
+    found.add("R20 a minute is missing", map(str, sorted(due - left_out - times.keys())))
+    surely = {at for gone, back in absences for at in minutes(gone + 1, back - 1)[:-1]}
+    found.add("R20 made up for more than the latest fire time", map(str, sorted(surely & times.keys())))
+    found.add("R20 a scheduled execution has not ended well", (
+        f"{row['id']}: {row['status']} {row['reason_code']}" for _, row in fired if row["status"] != Status.SUCCESS
+    ))  # fmt: skip
+
+
+def minutes(start: float, end: float) -> list[datetime]:
+    """Return the full minutes after `start` up to `end`."""
+    first = math.floor(start / MINUTE_S) + 1
+    return [datetime.fromtimestamp(n * MINUTE_S, UTC) for n in range(first, math.floor(end / MINUTE_S) + 1)]
