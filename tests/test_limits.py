@@ -11,11 +11,14 @@ from pathlib import Path
 import pytest
 from django.db import connection
 
+from executions.mail import THREADS
+from executions.states import FINAL, Status
 from executions.store import store
 from projects.models import Organization, UsageMonth, this_month
-from tests.support.automations import AUTOMATIONS, make
+from tests.support.automations import AUTOMATIONS, Made, make
 from tests.support.installation import Installation
 from tests.support.processes import until
+from tests.support.smtp import Smtp
 
 LIMIT = 40
 
@@ -78,3 +81,29 @@ def somebody_waits() -> bool:
         cursor.execute("SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE datname = current_database()"
                        " AND wait_event_type = 'Lock')")  # fmt: skip
         return bool(cursor.fetchone()[0])
+
+
+def test_two_workers_send_exactly_as_many_e_mails_as_the_maximum(installation: Installation, smtp: Smtp) -> None:
+    installation.settings |= {"WORKERS": "2", "ENGINE_SLOTS": "20"}  # so that one worker cannot take them all
+    made = make(installation, AUTOMATIONS)
+    made.set_organization("email_limit", LIMIT)
+    installation.start_web()
+    for _ in range(4 * LIMIT):
+        made.start("email")
+
+    with smtp.holding():
+        installation.start_cluster()
+        until(lambda: smtp.held == 2 * THREADS, within=30, what="both workers send as many at once as they can")
+    until(lambda: by_status(made).keys() <= FINAL, within=60, what="all have ended")
+
+    assert by_status(made) == {Status.SUCCESS: LIMIT, Status.PARTIALLY_EXECUTED: 3 * LIMIT}
+    assert len(smtp.mails) == LIMIT
+    assert made.select("emails", "projects_usagemonth") == [{"emails": LIMIT}]
+
+
+def by_status(made: Made) -> dict[Status, int]:
+    rows = made.installation.query(
+        "SELECT status, COUNT(*) AS n FROM executions_execution WHERE organization_id = %s GROUP BY status",
+        [made.organization],
+    )
+    return {Status(row["status"]): row["n"] for row in rows}

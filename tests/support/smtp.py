@@ -1,4 +1,4 @@
-"""A mail server on loopback that remembers every message and refuses as told."""
+"""A mail server on loopback that remembers every message, refuses as told and keeps senders waiting as told."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import email
 import email.policy
 import socketserver
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from email.message import EmailMessage
 from typing import cast
@@ -30,6 +32,9 @@ class Smtp:
     def __init__(self) -> None:
         self.mails: list[Mail] = []
         self.refusals: dict[str, str] = {}
+        self.held = 0  # sessions that wait to be greeted
+        self.is_open = threading.Event()
+        self.is_open.set()
         self.server = _Server(("127.0.0.1", 0), _Session)
         self.server.smtp = self
         threading.Thread(target=self.server.serve_forever, name="smtp", daemon=True).start()
@@ -48,6 +53,16 @@ class Smtp:
 
     def refuse(self, command: str, reply: str) -> None:
         self.refusals[command.upper()] = reply
+
+    @contextmanager
+    def holding(self) -> Iterator[None]:
+        """Greet nobody meanwhile."""
+        self.is_open.clear()
+        try:
+            yield
+        finally:
+            self.is_open.set()
+            self.held = 0
 
     def wait_for(self, count: int, *, within: float = 15) -> list[Mail]:
         until(lambda: len(self.mails) >= count, within=within, what=f"{count} mails")
@@ -70,11 +85,18 @@ class _Session(socketserver.StreamRequestHandler):
 
     def handle(self) -> None:
         self.recipients = []
+        self.wait_until_open()
         self.say("220 stub ready")
         while line := self.rfile.readline(8192):
             command, _, rest = line.decode(errors="replace").strip().partition(" ")
             if not self.obey(command.upper(), rest):
                 return
+
+    def wait_until_open(self) -> None:
+        smtp = cast(_Server, self.server).smtp
+        if not smtp.is_open.is_set():
+            smtp.held += 1
+            smtp.is_open.wait(60)
 
     def obey(self, command: str, rest: str) -> bool:
         """Answer one command; return False when the session is over."""
