@@ -9,8 +9,8 @@ from typing import Any
 
 from django.db import models, transaction
 
-LARGEST, SMALLEST = 1_000, 20
-SHORT_S, LONG_S = 0.05, 0.2  # a transaction outside of these makes the next one larger or smaller
+FEWEST, AT_FIRST, MOST = 5, 50, 1_000
+AIM_S = 0.1  # of a transaction: nobody who wants to write waits for much longer
 PAUSE_S = 0.01
 FIRST = uuid.UUID(int=0)  # below every id
 
@@ -24,7 +24,6 @@ class Batches:
 
     def __init__(self, seconds: float | None) -> None:
         self.deadline = None if seconds is None else time.monotonic() + seconds
-        self.size = LARGEST
 
     def each(self, rows: models.QuerySet[Any], remove: Callable[[list[uuid.UUID]], object]) -> Iterator[int]:
         """Call with the ids of the rows, oldest first, rows that somebody else has locked left out."""
@@ -53,20 +52,25 @@ class Batches:
 
     def repeat(self, work: Callable[[int], int]) -> Iterator[int]:
         """Do it in a transaction each until it finds nothing; yield how much each did."""
+        size = AT_FIRST  # of each kind of work anew: a thousand of the one may be quick, and of the next take seconds
         while True:
-            started = time.monotonic()
             with transaction.atomic():
-                done = work(self.size)
+                started = time.monotonic()  # after the wait for SQLite's write lock
+                done = work(size)
+            lasted = time.monotonic() - started
             if not done:
                 return
             yield done
-            self._pause(time.monotonic() - started)
+            size = next_size(size, lasted)
+            self.pause(lasted)
 
-    def _pause(self, lasted: float) -> None:
-        if lasted > LONG_S:
-            self.size = max(SMALLEST, self.size // 2)
-        elif lasted < SHORT_S:
-            self.size = min(LARGEST, self.size * 2)
+    def pause(self, lasted: float = 0) -> None:
+        """Leave the database to others for as long as it was used; raise OutOfTime."""
         if self.deadline is not None and time.monotonic() > self.deadline:
             raise OutOfTime
         time.sleep(max(PAUSE_S, lasted))
+
+
+def next_size(size: int, lasted: float) -> int:
+    """Return the size at which a transaction would take as long as it should: at most twice as many."""
+    return max(FEWEST, min(MOST, 2 * size, int(size * AIM_S / max(lasted, 0.001))))

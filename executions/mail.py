@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import date
 from email.errors import HeaderParseError
 from smtplib import SMTPException, SMTPRecipientsRefused
 from typing import Any
 
 from django.core.mail import BadHeaderError, EmailMultiAlternatives
 from django.core.mail.message import make_msgid
-from django.db import connection, transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 
 from connectors.call import Message, StepError, StopPartially
 from executions.store import store
 from projects.models import this_month
 
+logger = logging.getLogger(__name__)
+
 THREADS = 16  # an SMTP server that hangs holds a thread for EMAIL_TIMEOUT seconds
+AWAY = (OperationalError, InterfaceError)  # nothing of ours is at fault: another try may succeed
+PAUSE_S = 0.5
+LONGEST_S = 60.0  # after which a count is not given back: no engine outlives its database's absence for that long
 
 
 class DjangoMail:
@@ -53,7 +61,13 @@ class OrganizationMail:
     mail: DjangoMail
 
     async def send(self, message: Message, *, key: str) -> str:
-        return await self.mail.in_thread(self._send, message)
+        """Send it, and wait for the database for as long as the step and its execution may last."""
+        while True:
+            try:
+                return await self.mail.in_thread(self._send, message)
+            except AWAY as error:
+                logger.warning("an e-mail waits for the database: %s", error)
+                await asyncio.sleep(PAUSE_S)
 
     def _send(self, message: Message) -> str:
         month = this_month()
@@ -62,8 +76,18 @@ class OrganizationMail:
         try:
             return deliver(message)
         except StepError:
-            self._in_database(lambda: store().return_email(self.organization_id, month))
+            self._give_back(month, time.monotonic() + LONGEST_S)
             raise
+
+    def _give_back(self, month: date, until: float) -> None:
+        """Count it no more: later where the database is away, because what the mail server said must not wait."""
+        try:
+            self._in_database(lambda: store().return_email(self.organization_id, month))
+        except AWAY as error:
+            logger.warning("an e-mail that was not sent still counts: %s", error)
+            time.sleep(PAUSE_S)
+            if time.monotonic() < until:
+                self.mail.threads.submit(self._give_back, month, until)
 
     def _in_database[T](self, action: Callable[[], T]) -> T:
         try:

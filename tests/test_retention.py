@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from django_q.models import OrmQ, Schedule
 
@@ -75,6 +77,13 @@ def make_old(make_execution: MakeExecution) -> MakeOld:
         return execution
 
     return make
+
+
+def make_many(like: Execution, count: int, *, seconds: float = 1) -> None:
+    """Store copies that were accepted after one another; without step runs."""
+    values = {field.attname: getattr(like, field.attname) for field in Execution._meta.concrete_fields}
+    times = [like.accepted_at + timedelta(seconds=seconds * (number + 1)) for number in range(count)]
+    Execution.objects.bulk_create(Execution(**values | {"id": id_at(moment)}) for moment in times)
 
 
 def remove(**options: Any) -> RetentionRun:
@@ -340,6 +349,20 @@ def test_a_round_stops_when_its_time_is_over_and_the_next_goes_on(
     remove(budget_s=0)
     assert left(mine) == [False]
     assert remove(budget_s=0).is_complete
+
+
+def test_each_kind_of_work_begins_with_a_small_transaction(make_old: MakeOld, automation: Automation) -> None:
+    make_many(make_old(100), 200)
+    of = {"trigger_id": "t", "organization_id": automation.organization_id}
+    Slot.objects.bulk_create(
+        Slot(slot_at=ago(41) + timedelta(seconds=number), execution_id=new_id(), **of) for number in range(2000)
+    )
+
+    with CaptureQueriesContext(connection) as asked:
+        assert remove().executions == 201
+
+    first = next(query["sql"] for query in asked if query["sql"].startswith('DELETE FROM "executions_execution"'))
+    assert 20 <= first.count(",") + 1 <= 100
 
 
 def test_a_second_round_waits_while_one_is_under_way_unless_that_one_is_dead(db: None) -> None:

@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 from executions.store.dialect import Dialect
 
 NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+UNLIMITED = 2**31 - 1  # as many as a month's row can hold
 
 
 class Limits(Dialect):
@@ -21,11 +22,13 @@ class Limits(Dialect):
 
     def _add_reserved(self, organization_id: uuid.UUID, month: date, amount: int) -> bool:
         """Reserve so many, or none where the limit is in the way or the month has no row yet."""
+        # The limit is a value here, not a join: a statement of PostgreSQL that has waited for the row looks at the
+        # row's new version, but believes of an anti join what it found before.
         return bool(
             self._changed(
                 "UPDATE projects_usagemonth SET reserved = reserved + %s WHERE organization_id = %s AND month = %s"
-                " AND NOT EXISTS (SELECT 1 FROM projects_organization WHERE uid = %s AND hard_limit < reserved + %s)",
-                [amount, self.uid(organization_id), month, self.uid(organization_id), amount],
+                " AND reserved + %s <= COALESCE((SELECT hard_limit FROM projects_organization WHERE uid = %s), %s)",
+                [amount, self.uid(organization_id), month, amount, self.uid(organization_id), UNLIMITED],
             )
         )
 
@@ -42,7 +45,7 @@ class Limits(Dialect):
             [self.uid(organization_id), month],
         )()[0][0]
         limit = self.ask("SELECT hard_limit FROM projects_organization WHERE uid = %s", [self.uid(organization_id)])()
-        return 2**31 if limit[0][0] is None else max(0, int(limit[0][0]) - int(reserved))
+        return UNLIMITED if limit[0][0] is None else max(0, int(limit[0][0]) - int(reserved))
 
     def take_email(self, organization_id: uuid.UUID, month: date) -> bool:
         """Count one e-mail of the month; return False when the organization's maximum is reached."""

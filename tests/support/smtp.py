@@ -1,4 +1,4 @@
-"""A mail server on loopback that remembers every message and refuses as told."""
+"""A mail server on loopback that remembers every message, refuses as told and keeps senders waiting as told."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import email.policy
 import socketserver
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from email.message import EmailMessage
 from typing import cast
@@ -32,6 +34,9 @@ class Smtp:
         self.mails: list[Mail] = []
         self.refusals: dict[str, tuple[int, str]] = {}
         self.delay = 0.0  # before each e-mail is taken
+        self.held = 0  # sessions that wait to be greeted
+        self.is_open = threading.Event()
+        self.is_open.set()
         self.server = _Server(("127.0.0.1", 0), _Session)
         self.server.smtp = self
         threading.Thread(target=self.server.serve_forever, name="smtp", daemon=True).start()
@@ -57,6 +62,16 @@ class Smtp:
         after, reply = self.refusals.get(command, (0, None))
         return reply if len(self.mails) >= after else None
 
+    @contextmanager
+    def holding(self) -> Iterator[None]:
+        """Greet nobody meanwhile."""
+        self.is_open.clear()
+        try:
+            yield
+        finally:
+            self.is_open.set()
+            self.held = 0
+
     def wait_for(self, count: int, *, within: float = 15) -> list[Mail]:
         until(lambda: len(self.mails) >= count, within=within, what=f"{count} mails")
         return list(self.mails)
@@ -78,11 +93,18 @@ class _Session(socketserver.StreamRequestHandler):
 
     def handle(self) -> None:
         self.recipients = []
+        self.wait_until_open()
         self.say("220 stub ready")
         while line := self.rfile.readline(8192):
             command, _, rest = line.decode(errors="replace").strip().partition(" ")
             if not self.obey(command.upper(), rest):
                 return
+
+    def wait_until_open(self) -> None:
+        smtp = cast(_Server, self.server).smtp
+        if not smtp.is_open.is_set():
+            smtp.held += 1
+            smtp.is_open.wait(60)
 
     def obey(self, command: str, rest: str) -> bool:
         """Answer one command; return False when the session is over."""
