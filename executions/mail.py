@@ -11,7 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
 from email.errors import HeaderParseError
-from smtplib import SMTPException, SMTPRecipientsRefused
+from smtplib import SMTPException, SMTPRecipientsRefused, SMTPResponseException
+from socket import gaierror
 from typing import Any
 
 from django.core.mail import BadHeaderError, EmailMultiAlternatives
@@ -26,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 THREADS = 16  # an SMTP server that hangs holds a thread for EMAIL_TIMEOUT seconds
 AWAY = (OperationalError, InterfaceError)  # nothing of ours is at fault: another try may succeed
+NOT_TAKEN = (SMTPResponseException, ConnectionRefusedError, gaierror)  # of what else goes wrong it may have been
 PAUSE_S = 0.5
 LONGEST_S = 60.0  # after which a count is not given back: no engine outlives its database's absence for that long
 
@@ -114,5 +116,6 @@ def deliver(message: Message) -> str:
         raise StepError(f"The mail server refused {refused}.", code="recipient_refused", outside=True) from None
     except (SMTPException, OSError) as error:
         text = f"The mail server did not take the e-mail: {type(error).__name__}."
-        raise StepError(text, code="mail_server", outside=True, retryable=True) from None
+        unknown = not isinstance(error, NOT_TAKEN)
+        raise StepError(text, code="mail_server", outside=True, retryable=True, unknown=unknown) from None
     return message_id
