@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import socket
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Self
 
 import psycopg
@@ -63,3 +64,18 @@ class CutAtCommit:
             while (answered := server.recv(65536)) and not is_doomed.is_set():
                 client.sendall(answered)
             client.shutdown(socket.SHUT_RDWR)
+
+
+@contextmanager
+def cut_at_commit() -> Iterator[CutAtCommit]:
+    """Connect this thread through what loses the answer to its next commit."""
+    settings = connection.settings_dict
+    address = {key: settings[key] for key in ("HOST", "PORT")}
+    connection.close()
+    with CutAtCommit(settings["HOST"], int(settings["PORT"])) as way:
+        settings |= {"HOST": "127.0.0.1", "PORT": way.port}
+        try:
+            yield way
+        finally:
+            connection.close()
+            settings |= address

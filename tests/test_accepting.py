@@ -1,0 +1,107 @@
+"""What one transaction accepts: what joins it, what its organization allows, and what becomes of a lost answer."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from automations.models import Automation
+from executions import intake
+from executions.live import find_trigger, new_execution
+from executions.models import Execution, Receipt, ReceiptDay
+from executions.store.rows import DeliveryId
+from projects.ids import id_at
+from projects.models import Organization, UsageMonth
+from tests.support.cut import cut_at_commit, end_connections
+
+RUNNING = 120
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no connection to lose")
+def test_what_was_committed_is_accepted_once_when_the_answer_is_lost(automation: Automation) -> None:
+    assert automation.trigger
+    live = find_trigger(automation.trigger.uid)
+    assert live
+    new = new_execution(live, {"body": {}})
+    with cut_at_commit() as way:
+        answers = intake.write([new])
+
+    assert way.is_cut
+    assert answers == [new.id]
+    assert Execution.objects.count() == 1
+    assert UsageMonth.objects.get().reserved == 1
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no connection to lose")
+def test_a_request_is_accepted_when_the_connection_died_before_it(automation: Automation) -> None:
+    assert automation.trigger
+    uid = automation.trigger.uid
+    assert find_trigger(uid)  # so that there is a connection to lose
+    end_connections()
+    live = find_trigger(uid)
+    assert live
+    new = new_execution(live, {"body": {}})
+    end_connections()
+
+    assert intake.write([new]) == [new.id]
+    assert Execution.objects.count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_arrives_before_a_transaction_has_begun_is_accepted_by_it(automation: Automation) -> None:
+    assert automation.trigger
+    live = find_trigger(automation.trigger.uid)
+    assert live
+    first, later = new_execution(live, {"body": 1}), new_execution(live, {"body": 2})
+
+    assert intake.write([first], lambda: [later]) == [first.id, later.id]
+    assert set(Execution.objects.values_list("id", flat=True)) == {first.id, later.id}
+    assert UsageMonth.objects.get().reserved == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_machine_whose_clock_is_ahead_accepts_what_starts_at_once(automation: Automation) -> None:
+    assert automation.trigger
+    live = find_trigger(automation.trigger.uid)
+    assert live
+    ahead = id_at(timezone.now() + timedelta(seconds=30))
+
+    intake.write([replace(new_execution(live, {"body": {}}), id=ahead)])
+
+    assert Execution.objects.get(pk=ahead).run_at <= timezone.now()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_no_execution_gets_more_time_than_its_organization_allows_now(automation: Automation) -> None:
+    assert automation.trigger
+    live = find_trigger(automation.trigger.uid)
+    assert live
+    Organization.objects.update(time_limit_s=20)  # after the trigger was looked up
+
+    intake.write([new_execution(live, {"body": {}})])
+
+    assert Execution.objects.get().time_limit_s == 20
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no connection to lose")
+def test_a_duplicate_is_counted_once_when_the_answer_is_lost(automation: Automation) -> None:
+    assert automation.trigger
+    live = find_trigger(automation.trigger.uid)
+    assert live
+    delivery = DeliveryId(key="webhook-id:1", fingerprint="same", must_match=False)
+    intake.write([new_execution(live, {"body": {}}, delivery)])
+
+    with cut_at_commit() as way:
+        [answer] = intake.write([new_execution(live, {"body": {}}, delivery)])
+
+    assert way.is_cut
+    assert isinstance(answer, intake.Duplicate)
+    assert Receipt.objects.get().outcome == "duplicate"
+    assert dict(ReceiptDay.objects.values_list("outcome", "count")) == {"executed": 1, "duplicate": 1}
