@@ -41,6 +41,36 @@ class Batches:
 
         return self.repeat(work)
 
+    def walk(
+        self,
+        rows: models.QuerySet[Any],
+        wanted: models.Q,
+        remove: Callable[[list[uuid.UUID]], object],
+        after: uuid.UUID,
+        until: uuid.UUID,
+    ) -> Iterator[tuple[int, uuid.UUID]]:
+        """Do so with those that are wanted of the rows between two ids; yield how many, and the last one looked at.
+
+        However few are wanted, no transaction looks at more than a batch of rows.
+        """
+        done = 0
+
+        def work(limit: int) -> int:
+            nonlocal done, after
+            ahead = rows.filter(pk__gt=after, pk__lt=until).order_by("pk")
+            looked_at = list(ahead.values_list("pk", flat=True)[:limit])
+            if looked_at:
+                # One bound above and one below: of more, SQLite's index may take the one that is further away.
+                found = rows.filter(wanted, pk__gt=after, pk__lte=looked_at[-1]).select_for_update(skip_locked=True)
+                ids = list(found.values_list("pk", flat=True))
+                done, after = len(ids), looked_at[-1]
+                if ids:
+                    remove(ids)
+            return len(looked_at)
+
+        for _ in self.repeat(work):
+            yield done, after
+
     def older(self, rows: models.QuerySet[Any], field: str) -> Iterator[int]:
         """Delete the rows in the order of a time."""
 
@@ -64,11 +94,14 @@ class Batches:
             size = next_size(size, lasted)
             self.pause(lasted)
 
-    def pause(self, lasted: float = 0) -> None:
-        """Leave the database to others for as long as it was used; raise OutOfTime."""
+    def pause(self, lasted: float) -> None:
+        """Leave the database to others for as long as it was used; raise OutOfTime where there is no time left."""
+        self.check()
+        time.sleep(max(PAUSE_S, lasted))
+
+    def check(self) -> None:
         if self.deadline is not None and time.monotonic() > self.deadline:
             raise OutOfTime
-        time.sleep(max(PAUSE_S, lasted))
 
 
 def next_size(size: int, lasted: float) -> int:

@@ -23,7 +23,7 @@ from executions.models import Attempt, Delivery, Execution, Payload, Receipt, Sl
 from executions.models.retention import STALE_AFTER, RetentionMark, RetentionRun
 from executions.states import FINAL
 from executions.store import partitions, space
-from projects.ids import first_id_at
+from projects.ids import first_id_at, just_before
 from projects.models import Organization, Project
 
 logger = logging.getLogger(__name__)
@@ -72,20 +72,18 @@ def perform(
         run.save()
 
 
-def rows_before(organization: Organization, now: datetime) -> uuid.UUID:
-    """Return the id before which an organization keeps no execution that has ended: by age or by number."""
-    bounds = [FIRST]
-    if organization.keep_days is not None:
-        bounds.append(first_id_at(now - timedelta(days=organization.keep_days)))
-    if organization.keep_count is not None:
-        newest = Execution.objects.filter(project__in=_project_ids(organization)).order_by("-id")
-        bounds += newest.values_list("id", flat=True)[organization.keep_count - 1 : organization.keep_count]
-    return max(bounds)
-
-
-def payloads_before(organization: Organization, now: datetime) -> uuid.UUID:
-    days = organization.keep_payloads_days
+def before_days(days: int | None, now: datetime) -> uuid.UUID:
+    """Return the id before which nothing is kept that is kept for so many days."""
     return FIRST if days is None else first_id_at(now - timedelta(days=days))
+
+
+def before_count(organization: Organization) -> uuid.UUID:
+    """Return the oldest id of as many as an organization keeps."""
+    if organization.keep_count is None:
+        return FIRST
+    newest = Execution.objects.filter(project__in=_project_ids(organization)).order_by("-id")
+    kept = newest.values_list("id", flat=True)[organization.keep_count - 1 : organization.keep_count]
+    return next(iter(kept), FIRST)
 
 
 def _project_ids(organization: Organization) -> list[uuid.UUID]:
@@ -103,6 +101,8 @@ class Round:
         self.now = now
         self.batches = Batches(budget_s)
         self.beaten = time.monotonic()
+        ended = RetentionRun.objects.filter(is_dry_run=False, finished_at__isnull=False).order_by("-id")
+        self.before = ended.first() or RetentionRun(is_complete=True)
 
     def go(self) -> None:
         if partitions.are_used() and self.only is None:
@@ -111,7 +111,7 @@ class Round:
         self._remove_older(Delivery.objects.filter(expires_at__lt=self.now), "expires_at", "deliveries")
         self._remove_older(Slot.objects.filter(slot_at__lt=self.now - SLOTS_KEPT), "slot_at", "slots")
         for organization in self._organizations():
-            self.run.organization = organization
+            self.run.organization, self.run.count_before = organization, None
             self._remove_executions(organization)
         self.run.organization = None
         self._purge()
@@ -124,8 +124,7 @@ class Round:
         if self.only is not None:
             yield self.only
             return
-        before = RetentionRun.objects.filter(is_dry_run=False, finished_at__isnull=False).order_by("-id").first()
-        first = before.organization_id if before and before.organization_id else FIRST
+        first = self.before.organization_id or FIRST
         everybody = Organization.objects.order_by("pk")
         yield from everybody.filter(pk__gte=first).iterator()
         yield from everybody.filter(pk__lt=first).iterator()
@@ -154,6 +153,8 @@ class Round:
             names = [partition.name] if self.run.is_dry_run else partitions.drop(partition, tables)
             self.run.partitions = ", ".join(filter(None, [self.run.partitions, *names]))
             self._beat()
+            if names:  # a round that ends has always done something
+                self.batches.check()
 
     def _expired(self, end: uuid.UUID) -> list[uuid.UUID]:
         """Return the organizations that keep nothing of before an id."""
@@ -163,25 +164,38 @@ class Round:
     # --- executions
 
     def _remove_executions(self, organization: Organization) -> None:
-        before, emptied = rows_before(organization, self.now), payloads_before(organization, self.now)
+        before = max(before_days(organization.keep_days, self.now), self._before_count(organization))
+        emptied = before_days(organization.keep_payloads_days, self.now)
         for project_id in _project_ids(organization):
-            ended = Execution.objects.filter(project=project_id, status__in=ENDED)
             if before > FIRST:
+                ended = Execution.objects.filter(project=project_id, status__in=ENDED)
                 self._each(ended.filter(id__lt=before), "executions", _remove)
             if emptied > before:
-                self._empty(project_id, ended.filter(id__gte=before, id__lt=emptied), emptied)
+                self._empty(project_id, before, emptied)
 
-    def _empty(self, project_id: uuid.UUID, ended: models.QuerySet[Execution], before: uuid.UUID) -> None:
+    def _before_count(self, organization: Organization) -> uuid.UUID:
+        """Return the oldest that the number keeps, as the round found it that began with this organization."""
+        wanted, found = (organization.pk, organization.keep_count), self.before.count_before
+        if found is None or wanted != (self.before.organization_id, self.before.keep_count):
+            found = before_count(organization)
+        self.run.keep_count, self.run.count_before = organization.keep_count, found
+        return found
+
+    def _empty(self, project_id: uuid.UUID, start: uuid.UUID, end: uuid.UUID) -> None:
         """Remove the payloads of those that have ended, from where an earlier round has got to."""
-        mark = RetentionMark.objects.filter(pk=project_id).first()
-        full = ended.filter(id__gte=mark.payloads_before if mark else FIRST, payloads_removed_at=None)
-        self._each(full, "payloads", self._remove_payloads)
-        if not self.run.is_dry_run:
-            still_open = Execution.objects.filter(project=project_id, id__lt=before).exclude(status__in=ENDED)
-            first_open = still_open.order_by("id").values_list("id", flat=True).first()
-            RetentionMark.objects.update_or_create(
-                pk=project_id, defaults={"payloads_before": min(before, first_open or before)}
-            )
+        mark = RetentionMark.objects.filter(pk=project_id).first() or RetentionMark(project_id, FIRST)
+        after = max(just_before(start), mark.set_out(self.now, is_new_series=self.before.is_complete))
+        rows, full = Execution.objects.filter(project=project_id), Q(payloads_removed_at=None, status__in=ENDED)
+        if self.run.is_dry_run:
+            self._count("payloads", [rows.filter(full, id__gt=after, id__lt=end).count()])
+            return
+        try:
+            for done, last in self.batches.walk(rows, full, self._remove_payloads, after, end):
+                mark.reached = last
+                self._count("payloads", [done])
+            mark.reached, mark.walked_at = max(after, just_before(end)), self.now
+        finally:
+            mark.advance()
 
     def _remove_payloads(self, ids: list[uuid.UUID]) -> None:
         Execution.objects.filter(pk__in=ids).update(payloads_removed_at=self.now, rev=F("rev") + 1)

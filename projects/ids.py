@@ -29,3 +29,8 @@ def first_id_at(moment: datetime) -> uuid.UUID:
     """Return the smallest UUIDv7 of a moment, so that a time range becomes a range of ids."""
     milliseconds = max(0, int((moment - _EPOCH) / timedelta(milliseconds=1)))
     return uuid.UUID(int=(milliseconds << 80) | (0x7 << 76) | (0x2 << 62))
+
+
+def just_before(identifier: uuid.UUID) -> uuid.UUID:
+    """Return the largest id below one."""
+    return uuid.UUID(int=max(0, identifier.int - 1))
