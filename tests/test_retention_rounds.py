@@ -19,7 +19,7 @@ from executions.store import partitions
 from executions.store.partitions import WEEK, make_weeks, week_of
 from projects.ids import id_at
 from projects.models import Organization, Project
-from tests.test_store import steps_of_the_database
+from tests.support.plans import steps_of_the_database
 
 pytestmark = pytest.mark.django_db
 
