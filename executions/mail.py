@@ -15,7 +15,7 @@ from smtplib import SMTPException, SMTPRecipientsRefused, SMTPResponseException
 from socket import gaierror
 from typing import Any
 
-from django.core.mail import BadHeaderError, EmailMultiAlternatives
+from django.core.mail import EmailMultiAlternatives
 from django.core.mail.message import make_msgid
 from django.db import InterfaceError, OperationalError, connection, transaction
 
@@ -109,7 +109,7 @@ def deliver(message: Message) -> str:
         mail.attach_alternative(message.html, "text/html")
     try:
         mail.send()
-    except (BadHeaderError, HeaderParseError, ValueError) as error:
+    except (HeaderParseError, ValueError) as error:
         raise StepError(f"The e-mail cannot be sent: {error}", code="invalid_email") from None
     except SMTPRecipientsRefused as error:
         refused = ", ".join(error.recipients)
