@@ -251,12 +251,7 @@ class DatabaseThread(threading.Thread):
             for version in Version.objects.filter(pk__in=missing):
                 self.definitions[version.uid] = _readable(version)
         return [
-            Work(
-                execution,
-                self.definitions.get(execution.version_id, Unreadable.BROKEN),
-                self._variables(execution),
-            )
-            for execution in claimed
+            Work(one, self.definitions.get(one.version_id, Unreadable.BROKEN), self._variables(one)) for one in claimed
         ]
 
     def _variables(self, execution: Claimed) -> Variables:
@@ -276,7 +271,7 @@ def is_about_values(error: Exception) -> bool:
 def _readable(version: Version) -> Definition | Unreadable:
     try:
         return Definition.model_validate(version.definition)
-    except ValidationError as error:
+    except (ValidationError, RecursionError) as error:
         logger.error("version %s cannot be read: %s", version.uid, error)
         return why_unreadable(version.definition)
 
