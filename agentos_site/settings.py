@@ -148,7 +148,7 @@ Q_CLUSTER = {
     "label": "Housekeeping",
 }
 ENGINE_SLOTS = int(text("ENGINE_SLOTS", "1000"))  # executions that one engine runs at once
-ENGINE_DRAIN_S = 15  # how long SIGTERM waits for steps to end; everything is over within 20 s (tools/run.py)
+ENGINE_DRAIN_S = 15  # how long SIGTERM waits for steps to end; everything is over within 20 s (service.py)
 REPLY_LIMIT_S = float(text("REPLY_LIMIT_S", "30"))  # how long a caller waits for a Response step, then 504
 BODY_LIMIT = int(text("BODY_LIMIT", str(3 * 1024 * 1024)))
 DATA_UPLOAD_MAX_MEMORY_SIZE = BODY_LIMIT

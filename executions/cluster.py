@@ -31,7 +31,7 @@ from executions.tasks import make_schedules
 logger = logging.getLogger(__name__)
 
 STOP = "STOP"
-STOP_S = settings.ENGINE_DRAIN_S + 3.5  # after SIGTERM; what has not ended by then is killed: below tools/run.py's own
+STOP_S = settings.ENGINE_DRAIN_S + 3.5  # after SIGTERM; what has not ended by then is killed: below the service's own
 HOUSEKEEPING_S = 3.0  # that a worker waits for its task once its engine has stopped
 PUSHER_S = 2.0  # twice as long as it sleeps when there is nothing to do
 ORPHAN_CHECK_S = 1.0

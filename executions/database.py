@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
-from django.db import DataError, Error, IntegrityError, InterfaceError, OperationalError, connection
+from django.db import DataError, Error, IntegrityError, connection
 from pydantic import ValidationError
 
 from automations.definition import Definition, Unreadable, why_unreadable
@@ -19,6 +19,7 @@ from connectors.call import JSON
 from executions.runner import Variables
 from executions.states import Status
 from executions.store import store
+from executions.store.away import AWAY, forget_connection
 from executions.store.rows import Claimed, Move, StepRecord, VariableRow
 from projects.secrets import UnreadableSecret, decrypt
 
@@ -152,7 +153,7 @@ class DatabaseThread(threading.Thread):
                 return
             except Exception as error:
                 self._must_reconcile = True
-                self._forget_connection()
+                forget_connection()
                 if is_about_values(error):
                     self._commit_in_parts(batch, error)
                     return
@@ -189,10 +190,10 @@ class DatabaseThread(threading.Thread):
     def _call(self, function: Callable[[], None]) -> None:
         try:
             function()
-        except (OperationalError, InterfaceError) as error:
+        except AWAY as error:
             logger.warning("database error: %s", error)
             self._must_reconcile = True
-            self._forget_connection()
+            forget_connection()
         except Exception:
             logger.exception("a call of the engine failed")
 
@@ -229,12 +230,6 @@ class DatabaseThread(threading.Thread):
         self._must_reconcile = False
         lost = [self.owned.pop(execution_id) for execution_id in self.owned.keys() - held]
         self.on_lost([execution.id for execution in lost])
-
-    def _forget_connection(self) -> None:
-        try:
-            connection.close()
-        except Exception:
-            connection.connection = None
 
     def adopt(self, condemned: list[tuple[Claimed, str, str]]) -> list[Work]:
         """In this thread: own what was taken over from a dead engine, to be ended."""

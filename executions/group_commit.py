@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from django.db import InterfaceError, OperationalError, connection
+from executions.store.away import AWAY, forget_connection
 
 logger = logging.getLogger(__name__)
 
@@ -93,7 +93,7 @@ class GroupCommit[Item, Result]:
         outcomes: Sequence[Outcome[Result]]
         try:
             outcomes = self.write([slot.item for slot in batch], join)
-        except (OperationalError, InterfaceError) as error:
+        except AWAY as error:
             logger.warning("nothing can be accepted: %s", error)
             forget_connection()
             outcomes = [Unavailable()] * len(batch)
@@ -106,11 +106,3 @@ class GroupCommit[Item, Result]:
             outcomes = [error]
         for slot, outcome in zip(batch, outcomes, strict=True):
             slot.settle(outcome)
-
-
-def forget_connection() -> None:
-    """Close this thread's connection, so that the next use opens one; a dead one may not even close."""
-    try:
-        connection.close()
-    except Exception:
-        connection.connection = None

@@ -13,16 +13,17 @@ from functools import cache
 from typing import Any
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, connection
+from django.db import connection
 
 from connectors.call import JSON
 from executions import metrics
 from executions.callers import callers
-from executions.group_commit import GroupCommit, Join, Unavailable, forget_connection
+from executions.group_commit import GroupCommit, Join, Unavailable
 from executions.live import LiveTrigger, find_trigger, new_execution
 from executions.models import Outcome
 from executions.states import Lane
 from executions.store import store
+from executions.store.away import AWAY, forget_connection
 from executions.store.rows import DeliveryId, LiveRow, NewExecution, NewReceipt, ReplyRow
 from projects.ids import made_at, new_id
 
@@ -83,7 +84,7 @@ class Acceptance:
             forget_connection()
             try:
                 return self._is_found()
-            except (OperationalError, InterfaceError):
+            except AWAY:
                 if time.monotonic() >= deadline:
                     raise
                 time.sleep(0.1)
@@ -204,7 +205,7 @@ def write(
     acceptance = Acceptance(items)
     try:
         acceptance.commit(join)
-    except (OperationalError, InterfaceError) as error:
+    except AWAY as error:
         if connection.in_atomic_block or connection.is_usable():
             raise
         logger.warning("accepting on a new connection: %s", error)  # it may have died long before this batch

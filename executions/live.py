@@ -7,15 +7,15 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from django.db import InterfaceError, OperationalError
 from pydantic import ValidationError
 
 from automations.definition import Definition
 from automations.models import Trigger
 from connectors.call import JSON
 from executions import encoding
-from executions.group_commit import LONGEST_WAIT_S, Unavailable, forget_connection
+from executions.group_commit import LONGEST_WAIT_S, Unavailable
 from executions.states import Lane
+from executions.store.away import AWAY, forget_connection
 from executions.store.rows import DeliveryId, NewExecution
 from projects import secrets
 from projects.ids import new_id
@@ -56,7 +56,7 @@ def find_trigger(uid: str, *, is_fresh: bool = True) -> LiveTrigger | None:
     """Return what is live at a trigger URL, or None when there is nothing.
 
     Not fresh, it may be as old as the last look: accepting notices by `live_rev`, in the transaction that stores;
-    any other answer must be given by a fresh one. Raises Unavailable, OperationalError or InterfaceError.
+    any other answer must be given by a fresh one. Raises Unavailable, or what AWAY names.
     """
     if not is_fresh and uid in _triggers:
         return _triggers[uid]
@@ -77,7 +77,7 @@ def find_trigger(uid: str, *, is_fresh: bool = True) -> LiveTrigger | None:
 def _look_up(uid: str) -> LiveTrigger | None:
     try:
         return read_trigger(uid)
-    except (OperationalError, InterfaceError):
+    except AWAY:
         forget_connection()  # it may have died long before this request
         return read_trigger(uid)
 

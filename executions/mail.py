@@ -17,16 +17,16 @@ from typing import Any
 
 from django.core.mail import EmailMultiAlternatives
 from django.core.mail.message import make_msgid
-from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db import connection, transaction
 
 from connectors.call import Message, StepError, StopPartially
 from executions.store import store
+from executions.store.away import AWAY
 from projects.models import this_month
 
 logger = logging.getLogger(__name__)
 
 THREADS = 16  # an SMTP server that hangs holds a thread for EMAIL_TIMEOUT seconds
-AWAY = (OperationalError, InterfaceError)  # nothing of ours is at fault: another try may succeed
 NOT_TAKEN = (SMTPResponseException, ConnectionRefusedError, gaierror)  # of what else goes wrong it may have been
 PAUSE_S = 0.5
 LONGEST_S = 60.0  # after which a count is not given back: no engine outlives its database's absence for that long

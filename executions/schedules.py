@@ -7,8 +7,6 @@ import time
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from django.db import InterfaceError, OperationalError
-
 from connectors import conditions
 from connectors.fire_times import ON_TIME, due_slots, next_slot, output
 from connectors.schedule import CATCH_UP_LIMIT, Rule
@@ -16,6 +14,7 @@ from executions.intake import Stale, about, write
 from executions.live import LiveTrigger, new_execution, read_trigger
 from executions.models import Outcome
 from executions.store import store
+from executions.store.away import AWAY
 from executions.store.rows import NewExecution, NewReceipt
 
 logger = logging.getLogger(__name__)
@@ -70,7 +69,7 @@ class DueSchedules:
             with store().transaction():
                 now, taken = store().take_schedules(limit, self.left_alone)
                 _start(taken, now)
-        except (Stale, OperationalError, InterfaceError):
+        except (Stale, *AWAY):
             raise  # the database's own trouble is nobody's fault
         except Exception:
             if not taken:

@@ -16,7 +16,6 @@ from typing import Any
 
 import uuid_utils
 from django.conf import settings
-from django.db import InterfaceError, OperationalError
 
 from connectors import conditions
 from connectors.call import JSON
@@ -24,10 +23,10 @@ from connectors.fields import HEADER_NAME, HEADER_VALUE
 from connectors.response import FORBIDDEN_HEADERS
 from executions import encoding, intake
 from executions.content import Refused
-from executions.group_commit import forget_connection
 from executions.intake import LiveTrigger
 from executions.models import Outcome
 from executions.request import METHODS, Request
+from executions.store.away import AWAY, forget_connection
 from executions.store.rows import DeliveryId, ReplyRow
 
 logger = logging.getLogger(__name__)
@@ -62,7 +61,7 @@ def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> 
         answer = respond(environ)
     except Refused as refused:
         answer = refusal(refused, request_id)
-    except (OperationalError, InterfaceError, intake.Unavailable):
+    except (*AWAY, intake.Unavailable):
         forget_connection()
         answer = refusal(UNAVAILABLE, request_id)
     except Exception:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from django.db import connection
 
 from executions.bell import Bell
+from executions.store.away import forget_connection
 from executions.store.dialect import REPLY_CHANNEL, WORK_CHANNEL
 
 logger = logging.getLogger(__name__)
@@ -44,9 +45,9 @@ class Wake(threading.Thread):
                 watch()
             except Exception as error:
                 logger.warning("wake-up lost its connection: %s", error)
-                self._close()  # and once it is back everybody is woken, for what came meanwhile
+                forget_connection()  # and once it is back everybody is woken, for what came meanwhile
                 self.stopping.wait(RECONNECT_S)
-        self._close()
+        forget_connection()
 
     def stop(self) -> None:
         self.stopping.set()
@@ -78,12 +79,6 @@ class Wake(threading.Thread):
                     self.stopping.wait(self.rest_s)
         finally:
             bell.close()
-
-    def _close(self) -> None:
-        try:
-            connection.close()
-        except Exception:
-            connection.connection = None
 
 
 def _number(payload: str) -> int | None:
