@@ -112,7 +112,7 @@ def load() -> None:
 
 def lead(name: str, serve: Callable[[], None]) -> None:
     """In the child: be a group of its own, and run one of the two."""
-    from executions.machine import hear_of_the_parents_end
+    from executions.engine.host import hear_of_the_parents_end
 
     os.setsid()
     hear_of_the_parents_end(signal.SIGTERM)  # should the service be killed, both end in order

@@ -9,8 +9,8 @@ from django.urls import include, path
 from django.utils.functional import lazy
 from django.views.generic import RedirectView
 
-from executions import health
-from executions.pages.metrics import metrics
+from executions.monitoring import health
+from executions.monitoring.metrics_page import metrics
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="projects:list")),

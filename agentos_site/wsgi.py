@@ -14,7 +14,7 @@ django_application = get_wsgi_application()
 
 from django.conf import settings  # noqa: E402
 
-from executions import trigger_url  # noqa: E402  (needs the settings)
+from executions.intake import trigger_url  # noqa: E402  (needs the settings)
 
 PROBES = frozenset(("/healthz", "/readyz", "/metrics"))  # asked by this machine's address, whatever that is
 KNOWN_HOST = urlsplit(settings.BASE_URL).netloc

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator
 
-from connectors.call import JSON
-from connectors.conditions import Group
+from connectors.sdk.call import JSON
+from connectors.sdk.conditions import Group
 
 FORMAT: Final = 1  # raised by a release whose definitions the one before cannot read
 STEP_LIMIT = 100

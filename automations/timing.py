@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from automations.definition import Definition, TriggerPart
-from connectors.check import Problem, check_config
-from connectors.fire_times import next_slot, next_slots
 from connectors.registry import CONNECTORS
-from connectors.schedule import Rule
+from connectors.schedule.fire_times import next_slot, next_slots
+from connectors.schedule.rule import Rule
+from connectors.sdk.check import Problem, check_config
 
 if TYPE_CHECKING:
     from automations.models import Automation

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, include, path
 
-from automations.pages import builder, listing, steps, trigger
+from automations.builder import listing, steps, trigger
+from automations.builder import overview as builder
 
 app_name = "automations"
 

@@ -11,9 +11,9 @@ from django.test import Client
 from django.utils import timezone
 
 from bench.fill import Cast
-from executions.forms import STATUS_ORDER
+from executions.log.filters import STATUS_ORDER
+from executions.log.listing import PAGE_SIZE
 from executions.models import Execution, Outcome
-from executions.pages.log import PAGE_SIZE
 from projects.models import ApiToken, Membership
 
 DEEP = 20  # the page that is reached by the cursor of the one before

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from connectors.call import JSON, Action, Call, Connector
-from connectors.conditions import Group, explain, holds
-from connectors.fields import Input
+from connectors.sdk.call import JSON, Action, Call, Connector
+from connectors.sdk.conditions import Group, explain, holds
+from connectors.sdk.fields import Input
 
 
 class ContinueIfInput(Input):

@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import Field, field_validator, model_validator
 
-from connectors.call import JSON, Action, Call, Connector, Message
-from connectors.fields import Input, Text
+from connectors.sdk.call import JSON, Action, Call, Connector, Message
+from connectors.sdk.fields import Input, Text
 
 RECIPIENT_LIMIT = 50
 SUBJECT_LIMIT = 500

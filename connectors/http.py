@@ -9,12 +9,12 @@ from urllib.parse import urlencode
 
 from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
 
-from connectors import payload
-from connectors.addresses import checked_url
-from connectors.answer import parsed_body
-from connectors.call import JSON, Action, Call, Connector, Event, HttpResponse, StepError
-from connectors.fields import HEADER_NAME, PAIRS, Input, Pair, Pairs, Text, sendable
-from connectors.mapping import as_text
+from connectors.outbound.addresses import checked_url
+from connectors.sdk import exact_json as payload
+from connectors.sdk.answer import parsed_body
+from connectors.sdk.call import JSON, Action, Call, Connector, Event, HttpResponse, StepError
+from connectors.sdk.fields import HEADER_NAME, PAIRS, Input, Pair, Pairs, Text, sendable
+from connectors.sdk.mapping import as_text
 
 RETRYABLE = frozenset({408, 425, 429, *range(500, 600)})
 RETRY_AFTER_LIMIT_S = 3600.0

@@ -6,8 +6,9 @@ import os
 from importlib import import_module
 from typing import Any
 
-from connectors import condition, email, http, response, schedule, transform, wait
-from connectors.call import Action, Connector
+from connectors import condition, email, http, response, transform, wait
+from connectors.schedule import rule as schedule
+from connectors.sdk.call import Action, Connector
 
 # An operator's own connectors: modules on the Python path, comma-separated, that hold a CONNECTOR each.
 OWN = [import_module(name.strip()) for name in os.environ.get("EXTRA_CONNECTORS", "").split(",") if name.strip()]

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from connectors.call import JSON, Action, Call, Connector
-from connectors.fields import PAIRS, Input, Pair, sendable
+from connectors.sdk.call import JSON, Action, Call, Connector
+from connectors.sdk.fields import PAIRS, Input, Pair, sendable
 
 # A cookie would be ours; the others belong to the connection, or keep a reply harmless in a browser.
 FORBIDDEN_HEADERS = frozenset(

@@ -10,8 +10,8 @@ from jmespath.exceptions import JMESPathError
 from jmespath.parser import ParsedResult
 from pydantic import AfterValidator, Field
 
-from connectors.call import JSON, Action, Call, Connector, StepError
-from connectors.fields import Input
+from connectors.sdk.call import JSON, Action, Call, Connector, StepError
+from connectors.sdk.fields import Input
 
 QUERY_LIMIT = 2000
 

@@ -7,8 +7,8 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from connectors.call import JSON, Action, Call, Connector
-from connectors.fields import Input
+from connectors.sdk.call import JSON, Action, Call, Connector
+from connectors.sdk.fields import Input
 
 LONGEST = timedelta(days=30)
 

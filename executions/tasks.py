@@ -8,7 +8,8 @@ from django.utils import timezone
 from django_q.models import Schedule
 from django_q.tasks import async_task
 
-from executions import limits, retention
+from executions.housekeeping import limit_notices as limits
+from executions.housekeeping import retention
 from executions.store import partitions
 
 BUDGET_S = 3  # a cluster that stops waits for the task; what is left is for the next one

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, include, path
 
-from executions.pages import detail, log, payload, requests, usage
+from executions.log import detail, payload, requests
+from executions.log import listing as log
+from executions.log import usage_page as usage
 
 app_name = "executions"
 
@@ -16,7 +18,7 @@ project_urls: list[URLPattern | URLResolver] = [
     path("automations/<uuid:automation_uid>/last-executions/", log.last_executions, name="last"),
     path("automations/<uuid:automation_uid>/requests/", requests.requests, name="requests"),
     path("automations/<uuid:automation_uid>/requests/delta/", requests.delta, name="requests-delta"),
-    path("automations/<uuid:automation_uid>/", include("executions.trial_urls")),
+    path("automations/<uuid:automation_uid>/", include("executions.step_tests.urls")),
     path("usage/", usage.usage, name="usage"),
 ]
 

@@ -16,7 +16,7 @@ def new_id() -> uuid.UUID:
 
 
 def made_at(identifier: uuid.UUID) -> datetime:
-    """Return the millisecond at which a UUIDv7 was made (RFC 9562 §5.7)."""
+    """Return the millisecond at which a UUIDv7 was made (RFC 9562 5.7)."""
     return _EPOCH + timedelta(milliseconds=identifier.int >> 80)
 
 

@@ -10,8 +10,8 @@ from django.db import connection
 from django.utils import timezone
 
 from automations.models import Automation
-from executions import intake
-from executions.live import find_trigger, new_execution
+from executions.intake import acceptance as intake
+from executions.intake.live_trigger import find_trigger, new_execution
 from executions.models import Execution, Receipt, ReceiptDay
 from executions.store.rows import DeliveryId
 from projects.ids import id_at

@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from automations.models import Automation
-from executions import encoding
+from executions import sealed_json as encoding
 from executions.models import Execution, StepRun
 from executions.states import StepStatus
 from projects.models import LimitNotice, Organization, Variable, this_month

@@ -6,7 +6,7 @@ import pytest
 from django.contrib.auth.models import User
 
 from automations.models import Automation
-from executions import encoding
+from executions import sealed_json as encoding
 from executions.api import steps
 from executions.models import Attempt, Execution, Payload
 from executions.states import Status

@@ -184,7 +184,7 @@ def test_unfinished_step_says_what_is_missing(bench: Callable[..., Bench]) -> No
 def test_slow_service_ends_the_test_in_time(
     bench: Callable[..., Bench], stub: Stub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("executions.trial.TIME_LIMIT_S", 0.2)
+    monkeypatch.setattr("executions.step_tests.run.TIME_LIMIT_S", 0.2)
     stub.answer(200, {}, delay=1.5)
 
     result = bench(step("http", "request", {"url": stub.url + "/"})).test("tested")

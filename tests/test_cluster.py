@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from executions.cluster import Cluster
+from executions.engine.cluster import Cluster
 from tests.support.processes import until
 
 

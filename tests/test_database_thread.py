@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import pytest
 from django.db import connection
 
-from executions.database import DatabaseThread
+from executions.engine.database_thread import DatabaseThread
 from executions.models import Execution, StepRun
 from executions.states import Lane, Status, StepStatus
 from executions.store.rows import Claimed, Move, StepRecord

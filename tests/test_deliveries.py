@@ -13,7 +13,7 @@ from django.db.models import Sum
 from django.utils import timezone
 
 from automations.models import Automation
-from executions import intake
+from executions.intake import acceptance as intake
 from executions.models import Delivery, Execution, Outcome, Pace, Receipt, ReceiptDay
 from executions.states import Lane
 from tests.support.door import Reply, send, url_of

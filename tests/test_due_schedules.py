@@ -11,8 +11,8 @@ from django.db import connection
 
 from automations.definition import TriggerPart
 from automations.models import Automation, Schedule, Trigger
+from executions.intake.due_schedules import DueSchedules
 from executions.models import Execution, StepRun
-from executions.schedules import DueSchedules
 
 # Daily, half a day from now, so that none fires by itself while a test runs.
 NOON = (datetime.now(UTC) - timedelta(hours=12)).replace(minute=0, second=0, microsecond=0)

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from executions.mail import THREADS
+from executions.ports.mail import THREADS
 from executions.states import Status, StepStatus
 from tests.support.automations import AUTOMATIONS, Made, make
 from tests.support.installation import Installation

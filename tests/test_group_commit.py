@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 
-from executions.group_commit import GroupCommit, Join, Outcome
+from executions.intake.group_commit import GroupCommit, Join, Outcome
 from tests.support.processes import until
 
 

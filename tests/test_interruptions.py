@@ -25,7 +25,11 @@ def test_a_part_of_a_page_leads_to_the_whole_login_page_when_the_session_ended(
 
     answer = client.get(
         reverse("executions:delta", args=[project.pk]),
-        headers={"HX-Request": "true", "HX-Current-URL": f"http://testserver{page}?status=failed"},
+        headers={
+            "HX-Request": "true",
+            "HX-Request-Type": "partial",
+            "HX-Current-URL": f"http://testserver{page}?status=failed",
+        },
     )
 
     assert answer.status_code == 200

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from executions.machine import boot_id, host_name
+from executions.engine.host import boot_id, host_name
+from executions.engine.recovery import recover
 from executions.models import Engine, Execution
-from executions.recovery import recover
 from executions.states import Status
 from executions.store import store
 from executions.store.leases import STALE_AFTER_S

@@ -11,7 +11,7 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries, Settings
 
-from executions.limits import send_due_notices
+from executions.housekeeping.limit_notices import send_due_notices
 from projects.models import LimitNotice, Membership, Organization, Project, UsageMonth, this_month
 from tests.support.automations import TRANSFORM, make
 from tests.support.installation import Installation
@@ -166,7 +166,7 @@ def test_who_is_left_over_when_the_mail_server_goes_away_is_told_later(
 def test_who_is_left_over_when_the_time_is_up_is_told_later(
     use: Callable[..., list[str]], mails: Smtp, second: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("executions.limits.BUDGET_S", 1)
+    monkeypatch.setattr("executions.housekeeping.limit_notices.BUDGET_S", 1)
     mails.delay = 1.1
     use(reserved=8, hard_limit=10)
     assert recipients(mails) == ["builder@example.com"]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from django.db import connection
 
-from executions.mail import THREADS
+from executions.ports.mail import THREADS
 from executions.states import FINAL, Status
 from executions.store import store
 from projects.models import Organization, UsageMonth, this_month

@@ -14,7 +14,7 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries, Settings
 
 from automations.models import Automation, Version
-from executions import encoding
+from executions import sealed_json as encoding
 from executions.models import Engine, Execution, Payload, StepRun
 from executions.states import Status, StepStatus
 from projects import secrets
@@ -92,7 +92,7 @@ def test_an_execution_whose_version_cannot_be_read_is_shown_all_the_same(
 
 def test_the_pop_up_and_the_page_are_one_partial(visitor: Client, failed: Execution) -> None:
     page = text_of(visitor, url_of(failed))
-    fragment = text_of(visitor, url_of(failed), **{"HX-Request": "true"})
+    fragment = text_of(visitor, url_of(failed), **{"HX-Request": "true", "HX-Request-Type": "partial"})
 
     assert "<!doctype html>" in page
     assert "<!doctype html>" not in fragment
@@ -233,9 +233,9 @@ def test_asking_again_is_empty_until_something_changes(
     again = re.search(r'hx-get="([^"]+seen=[^"]+)"', text_of(visitor, url_of(execution)))
     assert again
 
-    assert visitor.get(again[1], headers={"HX-Request": "true"}).status_code == 204
+    assert visitor.get(again[1], headers={"HX-Request": "true", "HX-Request-Type": "partial"}).status_code == 204
     make_step(execution, "fetch")
-    assert visitor.get(again[1], headers={"HX-Request": "true"}).status_code == 200
+    assert visitor.get(again[1], headers={"HX-Request": "true", "HX-Request-Type": "partial"}).status_code == 200
 
 
 def test_steps_that_were_not_reached_are_named(visitor: Client, make_execution: MakeExecution) -> None:
@@ -269,7 +269,9 @@ def test_an_execution_is_not_for_others(client: Client, failed: Execution, stran
 
 
 def test_a_trigger_has_only_an_input(visitor: Client, failed: Execution) -> None:
-    shown = text_of(visitor, url_of(failed, "steps/0/trigger/input/"), **{"HX-Request": "true"})
+    shown = text_of(
+        visitor, url_of(failed, "steps/0/trigger/input/"), **{"HX-Request": "true", "HX-Request-Type": "partial"}
+    )
 
     assert "Output" not in shown
     assert "12345678901234567890123" in shown
@@ -277,13 +279,17 @@ def test_a_trigger_has_only_an_input(visitor: Client, failed: Execution) -> None
 
 
 def test_a_failed_step_shows_error_status_and_body(visitor: Client, failed: Execution) -> None:
-    shown = text_of(visitor, url_of(failed, "steps/1/fetch/output/"), **{"HX-Request": "true"})
+    shown = text_of(
+        visitor, url_of(failed, "steps/1/fetch/output/"), **{"HX-Request": "true", "HX-Request-Type": "partial"}
+    )
 
     assert all(part in shown for part in ("answered 503.", "503", "maintenance", "Copy", "Download", "Wrap"))
 
 
 def test_a_payload_is_never_markup(visitor: Client, failed: Execution) -> None:
-    answer = visitor.get(url_of(failed, "steps/0/trigger/input/"), headers={"HX-Request": "true"})
+    answer = visitor.get(
+        url_of(failed, "steps/0/trigger/input/"), headers={"HX-Request": "true", "HX-Request-Type": "partial"}
+    )
 
     assert b"<b>" not in answer.content
     assert b"&lt;b&gt;" in answer.content
@@ -324,7 +330,9 @@ def test_a_payload_is_coloured_then_plain_then_an_excerpt(
         key: dict[str, Any] = {"attempt": 1, "key": "big", "side": "output"}
         Payload.objects.create(execution=failed, organization_id=failed.organization_id, body=text, **key)
 
-    answer = visitor.get(url_of(failed, "steps/1/big/output/"), headers={"HX-Request": "true"}).content.decode()
+    answer = visitor.get(
+        url_of(failed, "steps/1/big/output/"), headers={"HX-Request": "true", "HX-Request-Type": "partial"}
+    ).content.decode()
     download = visitor.get(url_of(failed, "steps/1/big/output/?download"))
 
     assert ('<span class="nt">' in answer) is is_coloured

@@ -13,8 +13,8 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries, Settings
 
 from automations.models import Automation
-from executions import metrics
 from executions.models import Engine, Execution, Measure, Outcome, ReceiptDay
+from executions.monitoring import histograms as metrics
 from executions.states import Lane, Status
 from executions.store import measures
 from projects.models import Project, UsageDay, this_month

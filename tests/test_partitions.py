@@ -14,7 +14,7 @@ from django.db import connection
 from django.utils import timezone
 
 from automations.models import Automation
-from executions import retention
+from executions.housekeeping import retention
 from executions.models import Execution, Receipt, RetentionRun, StepRun
 from executions.states import Status
 from executions.store import partitions

@@ -15,8 +15,9 @@ from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
 from automations.models import Automation
+from executions.log import listing as log
+from executions.log import requests
 from executions.models import Execution, Outcome, Receipt, ReceiptDay
-from executions.pages import log, requests
 from executions.states import Lane, Status
 from projects.ids import id_at
 

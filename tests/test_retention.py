@@ -19,7 +19,9 @@ from django.utils import timezone
 from django_q.models import OrmQ, Schedule
 
 from automations.models import Automation, Trigger, Version
-from executions import encoding, retention, tasks
+from executions import sealed_json as encoding
+from executions import tasks
+from executions.housekeeping import retention
 from executions.models import (
     Attempt,
     Delivery,
@@ -32,7 +34,7 @@ from executions.models import (
     Slot,
     StepRun,
 )  # fmt: skip
-from executions.retry import RetryRefused
+from executions.models.retry import RetryRefused
 from executions.states import FINAL, Status
 from executions.store import space
 from projects.ids import id_at, new_id

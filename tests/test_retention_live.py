@@ -16,7 +16,7 @@ KEPT, SENT = 20, 400
 ROUNDS = """
 import time
 from django.db import OperationalError
-from executions import retention
+from executions.housekeeping import retention
 from executions.store import partitions
 end, removed = time.monotonic() + 8, 0
 while time.monotonic() < end:
@@ -131,7 +131,7 @@ def test_the_cluster_runs_retention_by_itself(installation: Installation) -> Non
 MUCH_LATER = """
 from datetime import timedelta
 from django.utils import timezone
-from executions import retention
+from executions.housekeeping import retention
 run = retention.begin()
 retention.perform(run, now=timezone.now() + timedelta(days=200))
 print(run.is_complete, "executions_execution" in run.partitions)

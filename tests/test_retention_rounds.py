@@ -12,7 +12,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from automations.models import Automation
-from executions import retention
+from executions.housekeeping import retention
 from executions.models import Execution, RetentionRun
 from executions.states import Status
 from executions.store import partitions

@@ -14,7 +14,7 @@ from django.utils import timezone
 from automations.definition import Definition
 from automations.models import Automation
 from executions.models import Attempt, Execution
-from executions.retry import RetryRefused
+from executions.models.retry import RetryRefused
 from executions.states import Kind, Lane, Status
 from projects.models import Project
 
@@ -171,7 +171,7 @@ def test_retry_happens_once_when_many_ask_at_once(failed: Execution) -> None:
 def test_the_button_retries_and_the_row_changes_in_place(failed: Execution, builder: User, client: Client) -> None:
     client.force_login(builder)
 
-    answer = client.post(retry_url(failed), headers={"HX-Request": "true"})
+    answer = client.post(retry_url(failed), headers={"HX-Request": "true", "HX-Request-Type": "partial"})
 
     html = answer.content.decode()
     assert answer.status_code == 200
@@ -195,7 +195,7 @@ def test_a_refusal_is_told_and_changes_nothing(
     client.force_login(builder)
     automation.deactivate()
 
-    answer = client.post(retry_url(failed), headers={"HX-Request": "true"})
+    answer = client.post(retry_url(failed), headers={"HX-Request": "true", "HX-Request-Type": "partial"})
 
     assert "The automation is not active: activate it, then retry." in answer.content.decode()
     assert Execution.objects.get(pk=failed.pk).attempt == 1
@@ -206,7 +206,9 @@ def test_the_button_retries_once_when_it_is_pressed_twice(failed: Execution, bui
     client.post(retry_url(failed), {"attempt": "1"})
     Execution.objects.filter(pk=failed.pk).update(status=Status.FAILED)
 
-    answer = client.post(retry_url(failed), {"attempt": "1"}, headers={"HX-Request": "true"})
+    answer = client.post(
+        retry_url(failed), {"attempt": "1"}, headers={"HX-Request": "true", "HX-Request-Type": "partial"}
+    )
 
     assert "has been retried already" in answer.content.decode()
     assert Execution.objects.get(pk=failed.pk).attempt == 2

@@ -13,7 +13,7 @@ from django.test import Client
 from django.utils import timezone
 
 from automations.models import Automation, NotReady, Schedule, Trigger
-from executions.live import read_trigger
+from executions.intake.live_trigger import read_trigger
 from tests.test_builder import Pages
 
 DAILY = {"unit": "days", "interval": "1", "at": "09:30", "time_zone": "Europe/Berlin", "missed": "all"}

@@ -13,7 +13,7 @@ from django.db import IntegrityError, connection
 from django.utils import timezone
 
 from automations.models import Automation
-from executions import encoding
+from executions import sealed_json as encoding
 from executions.models import Engine, Execution, Payload, StepRun
 from executions.states import Lane, StepStatus
 from executions.store import store

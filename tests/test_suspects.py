@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from executions.crumb import Evidence
+from executions.engine.black_box import Evidence
+from executions.engine.suspects import Verdict, judge
 from executions.states import Status
 from executions.store.rows import Held
-from executions.suspects import Verdict, judge
 from tests.support.automations import TRANSFORM, Made, call, make
 from tests.support.installation import Installation, copy_of
 from tests.support.processes import until

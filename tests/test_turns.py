@@ -12,14 +12,14 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from automations.definition import Definition
-from executions.crumb import Crumb
-from executions.database import Batch, DatabaseThread, Work
-from executions.hold import Holder
-from executions.runner import Variables
-from executions.running import Running
+from executions.engine.black_box import Crumb
+from executions.engine.claiming import GATHER_S, Place, Turns, place_of
+from executions.engine.database_thread import Batch, DatabaseThread, Work
+from executions.engine.loop_share import Holder
+from executions.engine.slots import Running
+from executions.runner.context import Variables
 from executions.states import Lane
 from executions.store.rows import Claimed, Move, Peer
-from executions.turns import GATHER_S, Place, Turns, place_of
 from projects.ids import new_id
 from tests.support.automations import AUTOMATIONS, call, make
 from tests.support.installation import Installation, copy_of

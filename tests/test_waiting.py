@@ -15,7 +15,7 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from automations.models import Automation
-from executions import waiting
+from executions.log import pending as waiting
 from executions.models import Engine, Execution
 from executions.models.pace import Pace
 from executions.states import Lane, Status
@@ -116,11 +116,14 @@ def test_page_is_drawn_again_when_the_line_moves_on(visitor: Client, line: list[
     found = re.search(r"seen=([^&\"]+)", page_of(visitor, line[1]))
     assert found is not None
     seen = f"{address}?attempt=1&seen={found[1]}"
-    assert visitor.get(seen, headers={"HX-Request": "true"}).status_code == 204
+    assert visitor.get(seen, headers={"HX-Request": "true", "HX-Request-Type": "partial"}).status_code == 204
 
     Execution.objects.filter(pk=line[0].pk).update(status=Status.SUCCESS)
 
-    assert "<dt>Place in line</dt><dd>1</dd>" in visitor.get(seen, headers={"HX-Request": "true"}).content.decode()
+    assert (
+        "<dt>Place in line</dt><dd>1</dd>"
+        in visitor.get(seen, headers={"HX-Request": "true", "HX-Request-Type": "partial"}).content.decode()
+    )
 
 
 @pytest.mark.usefixtures("engine", "pace")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import orjson
 from django.http import HttpRequest, HttpResponse
 
-from connectors import payload
+from connectors.sdk import exact_json as payload
 
 
 class Refused(Exception):

@@ -10,8 +10,8 @@ from django.shortcuts import get_object_or_404
 
 from executions.api import answers, parameters, shapes
 from executions.api.endpoint import Caller, endpoint
-from executions.encoding import EXCERPT
 from executions.models import StepRun
+from executions.sealed_json import EXCERPT
 
 WHOLE_LIMIT = 16 * 1024 * 1024  # characters of payload in one answer; what comes after is an excerpt
 

@@ -15,7 +15,7 @@ from executions.api.answers import Refused
 from executions.api.endpoint import Caller, endpoint
 from executions.api.parameters import Window
 from executions.models import Execution, ExecutionQuerySet
-from executions.retry import RetryRefused
+from executions.models.retry import RetryRefused
 from projects.models import Project, ProjectQuerySet
 
 COUNT_LIMIT = 10_000  # no answer counts a growing table to its end

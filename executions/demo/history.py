@@ -15,8 +15,8 @@ from django.utils import timezone
 
 from automations.definition import ActionStep, Definition
 from automations.models import Automation, Version
-from connectors.call import JSON
-from executions import encoding
+from connectors.sdk.call import JSON
+from executions import sealed_json as encoding
 from executions.models import Attempt, Execution, Outcome, Receipt, ReceiptDay, StepRun
 from executions.states import FINAL, Lane, Status, StepStatus
 from projects.ids import id_at, made_at

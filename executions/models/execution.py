@@ -11,8 +11,8 @@ from django.utils import timezone
 
 from automations.models import Automation, Trigger, Version
 from executions.models.reference import reference
+from executions.models.retry import RetryRefused, refusal_of
 from executions.models.step_run import StepRun
-from executions.retry import RetryRefused, refusal_of
 from executions.states import ATTEMPT_LIMIT, FINAL, Kind, Lane, Status
 from executions.store import store
 from executions.store.rows import direct_limit_reason

@@ -4,8 +4,8 @@ from datetime import timedelta
 
 from django.db import models
 
-from connectors.call import JSON
-from executions import encoding
+from connectors.sdk.call import JSON
+from executions import sealed_json as encoding
 from executions.models.reference import reference
 from executions.states import StepStatus
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import timedelta
 
-from executions import encoding
+from executions import sealed_json as encoding
 from executions.states import Status, StepStatus
 from executions.store.dialect import PAYLOAD_COLUMNS, STEP_COLUMNS, Row
 from executions.store.limits import Limits

@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Iterable
 from typing import Any
 
-from executions import encoding
+from executions import sealed_json as encoding
 from executions.states import Lane, StepStatus
 from executions.store.dialect import Answer, Row
 from executions.store.rows import Claimed, DoneStep, VariableRow

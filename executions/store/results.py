@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable
 
-from executions import encoding
+from executions import sealed_json as encoding
 from executions.states import FINAL, Status, StepStatus, counts
 from executions.store.dialect import PAYLOAD_COLUMNS, STEP_COLUMNS, STEP_KEY, Dialect, Row, upsert
 from executions.store.rows import Claimed, Move, ReplyRow, StepRecord

@@ -6,7 +6,7 @@ import uuid
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from connectors.call import JSON
+from connectors.sdk.call import JSON
 from executions.states import Lane, Status, StepStatus
 from projects.ids import made_at
 

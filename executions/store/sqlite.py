@@ -15,11 +15,11 @@ from typing import Any
 import orjson
 from django.db import OperationalError, connection, transaction
 
-from executions.bell import ring
 from executions.states import FINAL, Status
 from executions.store.base import Store
 from executions.store.claims import CLAIM_COLUMNS, CLAIMED_LANES, STARTING, SUSPECTS
 from executions.store.dialect import REPLY_CHANNEL, WORK_CHANNEL, Answer, Row
+from executions.store.doorbell import ring
 from executions.store.leases import STALE_AFTER_S
 from executions.store.rows import Claimed, Move
 

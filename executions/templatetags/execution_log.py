@@ -11,8 +11,8 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from connectors.registry import CONNECTORS
+from executions.log.pending import Waiting
 from executions.models import Execution
-from executions.waiting import Waiting
 from projects.limits import month_use
 from projects.models import Project
 from projects.templatetags.ui import icon

@@ -8,10 +8,10 @@ from typing import Any
 
 from aiohttp import web
 
-from connectors.addresses import parse_allow
-from connectors.call import JSON, Call, Message
-from connectors.outbound import Outbound
+from connectors.outbound.addresses import parse_allow
+from connectors.outbound.client import Outbound
 from connectors.registry import find_action
+from connectors.sdk.call import JSON, Call, Message
 
 LOOPBACK = parse_allow("127.0.0.0/8")
 

@@ -11,9 +11,9 @@ import pytest
 from aiohttp import web
 from pydantic import ValidationError
 
-from connectors.call import JSON, EndExecution, Pause, StepError
-from connectors.check import check_input
 from connectors.registry import CONNECTORS, find_action
+from connectors.sdk.call import JSON, EndExecution, Pause, StepError
+from connectors.sdk.check import check_input
 from tests.connectors.acting import Answer, Outbox, Remote, run_action
 
 

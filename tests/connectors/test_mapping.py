@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from connectors.call import JSON
-from connectors.mapping import MISSING, MappingError, mentions, problems, render, resolve
+from connectors.sdk.call import JSON
+from connectors.sdk.mapping import MISSING, MappingError, mentions, problems, render, resolve
 
 SCOPE: dict[str, JSON] = {
     "trigger": {

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from connectors.addresses import is_public, parse_allow
-from connectors.call import HttpResponse, StepError
-from connectors.outbound import Outbound
+from connectors.outbound.addresses import is_public, parse_allow
+from connectors.outbound.client import Outbound
+from connectors.sdk.call import HttpResponse, StepError
 from tests.connectors.acting import LOOPBACK, Remote
 
 NOTHING_ALLOWED = parse_allow("")

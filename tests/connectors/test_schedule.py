@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from connectors.check import check_config
-from connectors.fire_times import due_slots, next_slot, next_slots, output
-from connectors.schedule import CONNECTOR, Rule
+from connectors.schedule.fire_times import due_slots, next_slot, next_slots, output
+from connectors.schedule.rule import CONNECTOR, Rule
+from connectors.sdk.check import check_config
 
 EVENT = CONNECTOR.events[0]
 FIVE = "exactly 5 fields"

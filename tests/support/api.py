@@ -8,8 +8,8 @@ from typing import Any, cast
 from django.contrib.auth.models import User
 from django.test import Client
 
-from connectors.call import JSON
-from executions import encoding
+from connectors.sdk.call import JSON
+from executions import sealed_json as encoding
 from executions.models import Execution, StepRun
 from executions.states import Status, StepStatus
 from projects.ids import id_at

@@ -9,8 +9,8 @@ import threading
 import time
 from typing import Literal
 
-from connectors.call import JSON, Action, Call, Connector
-from connectors.fields import Input
+from connectors.sdk.call import JSON, Action, Call, Connector
+from connectors.sdk.fields import Input
 
 
 class FaultInput(Input):

@@ -13,10 +13,10 @@ from django.db import transaction
 
 from automations.definition import Definition
 from automations.models import Automation
-from executions import trial
 from executions.demo import history
 from executions.demo.definitions import DEFINITIONS
 from executions.models import Execution
+from executions.step_tests import run as trial
 from projects.models import ApiToken, Membership, Organization, Project
 from projects.secrets import decrypt, digest
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from django_q.management.commands.qcluster import Command as QCluster
 
-from executions import cluster
+from executions.engine import cluster
 
 
 class Command(QCluster):  # type: ignore[misc]

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from executions import retention
+from executions.housekeeping import retention
 from executions.models import RetentionRun
 from projects.models import Organization
 

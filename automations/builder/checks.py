@@ -1,0 +1,123 @@
+"""What a builder should know before a draft goes live: warnings, never a reason to refuse."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel
+
+from automations.builder.references import roots
+from automations.builder.samples import TRIGGER, Samples
+from automations.definition import ActionStep
+from connectors.registry import CONNECTORS, find_action
+from connectors.sdk import mapping
+from connectors.sdk.check import check_config, check_input
+
+NOT_JSON = (
+    'Body: this is not JSON. Put templates into quotes, {"id": "{{ trigger.body.id }}"}; a number stays a number.'
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing to look at; `key` names the step, or the trigger."""
+
+    key: str
+    title: str
+    message: str
+    is_untested: bool = False
+
+
+def warnings(samples: Samples) -> list[Finding]:
+    """Return everything unfinished, wrong or untested in a draft, in its order."""
+    found = list(of_trigger(samples))
+    if not any(not step.disabled for step in samples.definition.walk()):
+        found.append(Finding(key="", title="Steps", message="Add at least one step."))
+    for step in samples.definition.steps:
+        found.extend(of_step(samples, step))
+    return found
+
+
+def of_step(samples: Samples, step: Any) -> Iterator[Finding]:
+    if step.disabled or not isinstance(step, ActionStep):
+        return
+    title = step_title(step)
+    problems = list(_problems(samples, step))
+    for message in problems:
+        yield Finding(key=step.key, title=title, message=message)
+    test = samples.test_of(step.key)
+    if test is None and not problems:
+        yield Finding(key=step.key, title=title, message="Not tested since its last change.", is_untested=True)
+    elif test and not test.is_success:
+        yield Finding(key=step.key, title=title, message=f"Its test failed: {test.error}")
+
+
+def step_title(step: Any) -> str:
+    if step.title or not isinstance(step, ActionStep):
+        return str(step.title or step.key)
+    action = find_action(step.connector, step.action)
+    return action.title if action else str(step.key)
+
+
+def of_trigger(samples: Samples) -> Iterator[Finding]:
+    if not samples.definition.trigger.is_configured or samples.automation.trigger is None:
+        yield Finding(key=TRIGGER, title="Trigger", message="Choose what starts the automation.")
+        return
+    part = samples.definition.trigger
+    connector = CONNECTORS.get(part.connector)
+    event = connector.event(part.event) if connector else None
+    wrong = check_config(event, part.config) if event else []
+    for problem in wrong:
+        assert event is not None
+        yield Finding(key=TRIGGER, title="Trigger", message=f"{label_of(event.config, problem.loc)}: {problem.message}")
+    if not wrong and samples.test_of(TRIGGER) is None:
+        yield Finding(key=TRIGGER, title="Trigger", message="Not tested since its last change.", is_untested=True)
+
+
+def _problems(samples: Samples, step: ActionStep) -> Iterator[str]:
+    action = find_action(step.connector, step.action)
+    if action is None:
+        yield "Choose what this step does."
+        return
+    wrong = check_input(action, step.input)
+    for problem in wrong:
+        yield f"{label_of(action.input, problem.loc)}: {problem.message}"
+    if looks_like_json(step.input):
+        yield NOT_JSON
+    if not wrong and (message := _mapping_problem(samples, step)):
+        yield message
+
+
+def looks_like_json(value: dict[str, Any]) -> bool:
+    """Return whether a JSON body is text that only looks like JSON: a template outside quotes, or a slip."""
+    body = value.get("body")
+    if value.get("body_type", "json") != "json" or not isinstance(body, str):
+        return False
+    return re.match(r"\s*(\{(?![{%])|\[)", body) is not None
+
+
+def _mapping_problem(samples: Samples, step: ActionStep) -> str | None:
+    """Return what the step's templates would miss, as far as the samples of what it reads can tell."""
+    sources, read = samples.keys_before(step.key), roots(step.input)
+    for later in samples.definition.steps:
+        if later.key in read and later.key not in sources:
+            place = "itself" if later.key == step.key else f"“{step_title(later)}”, which comes later"
+            return f"It reads from {place}."
+    if any(samples.output_of(key) is None for key in read.intersection(sources)):
+        return None  # its sources have to be tested first
+    try:
+        mapping.render(step.input, samples.scope_of(step.key))
+    except mapping.MappingError as error:
+        return str(error)
+    return None
+
+
+def label_of(model: type[BaseModel], loc: tuple[str | int, ...]) -> str:
+    """Return a field's title as the form shows it."""
+    name = str(loc[0]) if loc else "input"
+    field = model.model_fields.get(name)
+    title = field.title if field else None
+    return title or name.replace("_", " ").capitalize()

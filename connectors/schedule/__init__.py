@@ -1,0 +1,7 @@
+"""The Scheduler connector: its rule, and when it fires."""
+
+from __future__ import annotations
+
+from connectors.schedule.rule import CONNECTOR
+
+__all__ = ["CONNECTOR"]

@@ -1,0 +1,78 @@
+"""Checks a step's input at save: what holds `{{` as a template, the rest by the action's model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from connectors.sdk import mapping
+from connectors.sdk.call import JSON, Action, Event
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong, and where: `loc` leads to the field, as in pydantic."""
+
+    loc: tuple[str | int, ...]
+    message: str
+
+    @property
+    def field(self) -> str:
+        return str(self.loc[0]) if self.loc else ""
+
+
+def check_input(action: Action[Any], raw: dict[str, JSON]) -> list[Problem]:
+    found = [
+        Problem(loc, wrong)
+        for loc, text in _texts(raw, ())
+        if _is_template(text) and (wrong := mapping.problems(text)) is not None
+    ]
+    try:
+        action.input.model_validate(raw)
+    except ValidationError as error:
+        for detail in error.errors(include_url=False, include_input=False):
+            if not _leads_to_template(raw, detail["loc"]):
+                found.append(Problem(detail["loc"], detail["msg"].removeprefix("Value error, ")))
+    return found
+
+
+def check_config(event: Event, raw: dict[str, JSON]) -> list[Problem]:
+    """Check a trigger's settings, in which nothing is a template."""
+    try:
+        event.config.model_validate(raw)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_input=False)
+        return [Problem(detail["loc"], detail["msg"].removeprefix("Value error, ")) for detail in found]
+    return []
+
+
+def _is_template(value: object) -> bool:
+    return isinstance(value, str) and ("{{" in value or "{%" in value)
+
+
+def _texts(value: JSON, loc: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    match value:
+        case str():
+            yield loc, value
+        case dict():
+            for key, item in value.items():
+                yield from _texts(item, (*loc, key))
+        case list():
+            for index, item in enumerate(value):
+                yield from _texts(item, (*loc, index))
+
+
+def _leads_to_template(raw: JSON, loc: tuple[str | int, ...]) -> bool:
+    """Return whether the complaint is about something whose value is only known at run time."""
+    value: Any = raw
+    for part in loc:
+        if _is_template(value):
+            return True
+        try:
+            value = value[part]
+        except (KeyError, IndexError, TypeError):
+            return False
+    return any(_is_template(text) for _, text in _texts(value, ()))

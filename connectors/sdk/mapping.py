@@ -1,0 +1,210 @@
+"""Data mapping: fields that hold `{{ trigger.body.title }}` and the like, rendered over plain JSON values.
+
+A field that is one expression keeps the value's type; what was rendered is never parsed again. The language and its
+limits are in `connectors.sdk.language`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, cast
+
+from liquid import BoundTemplate, RenderContext
+from liquid.builtin.expressions import Filter, FilteredExpression, Literal, Path, PositionalArgument
+from liquid.builtin.output import OutputNode
+from liquid.exceptions import LiquidError, UndefinedError
+from liquid.undefined import is_undefined
+
+from connectors.sdk.call import JSON
+from connectors.sdk.language import ENVIRONMENT, MappingError, TimeLimit, as_text, bounded, plain
+
+__all__ = [
+    "MISSING", "PART", "PATH", "MappingError", "Missing", "as_text", "mentions", "problems", "render", "resolve",
+]  # fmt: skip
+
+SOURCE_LIMIT = 10_000  # characters of one template
+
+SEGMENT = r"""(?:\.[A-Za-z_][\w-]*|\[\d+\]|\["[^"\]]*"\]|\['[^'\]]*'\])"""
+LONE_PATH = re.compile(rf"\{{\{{\s*([A-Za-z_][\w-]*{SEGMENT}*)\s*\}}\}}")
+PATH = re.compile(rf"[A-Za-z_][\w-]*{SEGMENT}*")
+PART = re.compile(r"""\.?([A-Za-z_][\w-]*)|\[(\d+)\]|\["([^"\]]*)"\]|\['([^'\]]*)'\]""")
+
+
+class Missing:
+    def __bool__(self) -> bool:
+        return False
+
+
+MISSING = Missing()
+
+
+@lru_cache(maxsize=4096)
+def _compiled(text: str) -> BoundTemplate:
+    if len(text) > SOURCE_LIMIT:
+        raise MappingError(f"The template is longer than {SOURCE_LIMIT} characters.")
+    try:
+        return ENVIRONMENT.from_string(text)
+    except LiquidError as error:
+        raise MappingError(_first_line(error) + _position(error)) from None
+    except RecursionError:
+        raise MappingError("The template is nested too deeply.") from None
+
+
+@lru_cache(maxsize=4096)
+def _parts(path: str) -> tuple[str | int, ...]:
+    if not PATH.fullmatch(path):
+        raise MappingError(f"“{path}” is not a path.", path)
+    return tuple(
+        int(index) if index else name or double or single for name, index, double, single in PART.findall(path)
+    )
+
+
+def problems(text: str) -> str | None:
+    """Return what is wrong with a template's syntax, or None."""
+    try:
+        used = _compiled(text).analyze().filters
+    except MappingError as error:
+        return str(error)
+    unknown = next((name for name in used if name not in ENVIRONMENT.filters), None)
+    return f"unknown filter '{unknown}'" if unknown else None
+
+
+def render(value: JSON, scope: Mapping[str, JSON]) -> JSON:
+    """Return the value with every template in its texts rendered; raise MappingError naming a missing path."""
+    if isinstance(value, str):
+        return _render_text(value, scope) if "{{" in value or "{%" in value else value
+    if isinstance(value, dict):
+        return {key: render(item, scope) for key, item in value.items()}
+    if isinstance(value, list):
+        return [render(item, scope) for item in value]
+    return value
+
+
+def resolve(path: str, scope: Mapping[str, JSON]) -> JSON | Missing:
+    """Return the value at a dotted path like `trigger.body.items[0]["a key"]`, or MISSING."""
+    return _walk(_parts(path.strip()), scope)
+
+
+def mentions(value: JSON, root: str) -> bool:
+    """Return whether any template in the value may read from `root`."""
+    match value:
+        case str():
+            return ("{{" in value or "{%" in value) and root in value
+        case list():
+            return any(mentions(item, root) for item in value)
+        case dict():
+            return any(mentions(item, root) for item in value.values())
+        case _:
+            return False
+
+
+def _render_text(text: str, scope: Mapping[str, JSON]) -> JSON:
+    simple = _simple(text)
+    if simple is not None:
+        found = simple.value(scope)
+        if not isinstance(found, Missing):
+            return found
+    template = _compiled(text)
+    try:
+        with TimeLimit():
+            if _is_expression(template):
+                return _evaluated(template, scope)
+            return template.render(scope)
+    except UndefinedError as error:
+        lone = LONE_PATH.fullmatch(text)
+        path = lone[1] if lone else _first_line(error).removesuffix(" is undefined").strip("'")
+        raise MappingError(f"“{path}” is missing.", path) from None
+    except LiquidError as error:
+        raise MappingError(_first_line(error)) from None
+    except (RecursionError, OverflowError, ValueError, ArithmeticError) as error:
+        raise MappingError(f"The template cannot be rendered: {type(error).__name__}.") from None
+
+
+@dataclass(frozen=True, slots=True)
+class _Simple:
+    """A field that is a path, or a path and filters with literal arguments: needs nothing of a template's machinery.
+
+    What it cannot give a value for is left to the template, which says why.
+    """
+
+    parts: tuple[str | int, ...]
+    filters: tuple[tuple[Callable[..., Any], tuple[Any, ...]], ...] = ()
+
+    def value(self, scope: Mapping[str, JSON]) -> JSON | Missing:
+        value: Any = _walk(self.parts, scope)
+        if not self.filters or isinstance(value, Missing):
+            return cast(JSON | Missing, value)
+        try:
+            with TimeLimit():
+                for function, arguments in self.filters:
+                    value = function(value, *arguments)
+                return plain(value)
+        except (LiquidError, RecursionError, OverflowError, ValueError, ArithmeticError, TypeError):
+            return MISSING
+
+
+@lru_cache(maxsize=4096)
+def _simple(text: str) -> _Simple | None:
+    if lone := LONE_PATH.fullmatch(text):
+        return _Simple(_parts(lone[1]))
+    template = _compiled(text)
+    expression = cast(OutputNode, template.nodes[0]).expression if _is_expression(template) else None
+    if not isinstance(expression, FilteredExpression) or not isinstance(expression.left, Path):
+        return None
+    parts = tuple(part for part in expression.left.path if isinstance(part, str | int))
+    filters = [_literal(filter_) for filter_ in expression.filters or ()]
+    if len(parts) < len(expression.left.path) or None in filters:
+        return None
+    return _Simple(parts, tuple(filter_ for filter_ in filters if filter_))
+
+
+def _literal(filter_: Filter) -> tuple[Callable[..., Any], tuple[Any, ...]] | None:
+    """Return a filter's function with its arguments, when those are known before any value is."""
+    function = ENVIRONMENT.filters.get(filter_.name)
+    values = [argument.value for argument in filter_.args if isinstance(argument, PositionalArgument)]
+    are_literal = len(values) == len(filter_.args) and all(isinstance(value, Literal) for value in values)
+    if (
+        function is None
+        or not are_literal
+        or hasattr(function, "with_context")
+        or hasattr(function, "with_environment")
+    ):
+        return None
+    return function, tuple(cast(Any, value).value for value in values)
+
+
+def _is_expression(template: BoundTemplate) -> bool:
+    return len(template.nodes) == 1 and isinstance(template.nodes[0], OutputNode)
+
+
+def _evaluated(template: BoundTemplate, scope: Mapping[str, JSON]) -> JSON:
+    """Return the value of a field that is one expression, with its type."""
+    node = cast(OutputNode, template.nodes[0])
+    value = node.expression.evaluate(RenderContext(template, globals=scope))
+    if is_undefined(value):
+        str(value)  # a lone expression does not raise by itself
+    return plain(bounded(value))
+
+
+def _walk(parts: tuple[Any, ...], scope: Mapping[str, JSON]) -> JSON | Missing:
+    value: Any = scope
+    try:
+        for part in parts:
+            if type(value) is not (list if type(part) is int else dict):
+                return MISSING
+            value = value[part]
+    except (KeyError, IndexError):
+        return MISSING
+    return cast(JSON, value)
+
+
+def _first_line(error: LiquidError) -> str:
+    return str(error.args[0] if error.args else error).splitlines()[0]
+
+
+def _position(error: LiquidError) -> str:
+    found = error.context()
+    return f" (line {found[0]}, column {found[1] + 1})" if found else ""

@@ -1,0 +1,1 @@
+"""Claims executions and runs hundreds of them at once in each worker."""

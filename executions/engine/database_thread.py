@@ -1,0 +1,269 @@
+"""The one thread of an engine that talks to the database: whatever queues up during a commit shares the next one."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+
+from django.db import DataError, Error, IntegrityError, connection
+from pydantic import ValidationError
+
+from automations.definition import Definition, Unreadable, why_unreadable
+from automations.models import Version
+from executions.runner.context import Variables, variables_of
+from executions.states import Status
+from executions.store import store
+from executions.store.away import AWAY, forget_connection
+from executions.store.rows import Claimed, Move, StepRecord, VariableRow
+
+logger = logging.getLogger(__name__)
+
+LONGEST_BACKOFF_S = 2.0
+NOT_STORABLE = "not_storable"
+
+
+@dataclass(slots=True)
+class Batch:
+    """What waits for the next commit."""
+
+    records: list[tuple[StepRecord, ...]] = field(default_factory=list)
+    waiting: list[Callable[[bool], None]] = field(default_factory=list)  # one a tuple of records
+    moves: list[Move] = field(default_factory=list)
+    claim: int = 0
+    waited_s: float = 0.0  # that what is claimed has been due for
+    claims_suspect: bool = False
+    calls: list[Callable[[], None]] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.records or self.moves or self.claim or self.claims_suspect or self.calls)
+
+    def parts(self) -> Iterator[Batch]:
+        """Yield it one execution's result at a time, and then the rest."""
+        for group, when_durable in zip(self.records, self.waiting, strict=True):
+            yield Batch(records=[group], waiting=[when_durable])
+        for move in self.moves:
+            yield Batch(moves=[move])
+        if rest := replace(self, records=[], waiting=[], moves=[]):
+            yield rest
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A claimed execution with all that its runner needs."""
+
+    execution: Claimed
+    definition: Definition | Unreadable
+    variables: Variables
+    verdict: tuple[str, str] = ("", "")  # code and step of one that has hurt its worker too often
+
+
+class DatabaseThread(threading.Thread):
+    """Claims, records and moves for one engine. All callbacks are called in this thread."""
+
+    def __init__(
+        self,
+        engine_id: uuid.UUID,
+        shard: int,
+        on_claimed: Callable[[list[Work]], None],
+        on_lost: Callable[[list[uuid.UUID]], None],
+    ) -> None:
+        super().__init__(name="engine-database", daemon=True)
+        self.engine_id = engine_id
+        self.shard = shard
+        self.on_claimed = on_claimed
+        self.on_lost = on_lost
+        self.owned: dict[uuid.UUID, Claimed] = {}
+        self.definitions: dict[uuid.UUID, Definition | Unreadable] = {}
+        self.variables: dict[uuid.UUID, tuple[list[VariableRow], Variables]] = {}
+        self.gathered = Batch()
+        self._has_work = threading.Condition()
+        self._is_stopping = False
+        self._must_reconcile = False
+
+    # --- called by the engine, from its own thread
+
+    def record(self, records: list[StepRecord], when_durable: Callable[[bool], None]) -> None:
+        """Store records; `when_durable` gets whether the execution was still ours."""
+        with self._has_work:
+            self.gathered.records.append(tuple(records))
+            self.gathered.waiting.append(when_durable)
+            self._has_work.notify()
+
+    def move(self, moves: list[Move]) -> None:
+        with self._has_work:
+            self.gathered.moves += moves
+            self._has_work.notify()
+
+    def claim(self, slots: int, waited_s: float) -> None:
+        with self._has_work:
+            self.gathered.claim, self.gathered.waited_s = slots, waited_s
+            self._has_work.notify()
+
+    def claim_suspect(self) -> None:
+        """Claim one of those that must run alone."""
+        with self._has_work:
+            self.gathered.claims_suspect = True
+            self._has_work.notify()
+
+    def call(self, function: Callable[[], None]) -> None:
+        """Run something else between two commits, with a connection that is known to work."""
+        with self._has_work:
+            self.gathered.calls.append(function)
+            self._has_work.notify()
+
+    def stop(self) -> None:
+        """End the thread once everything queued is committed."""
+        with self._has_work:
+            self._is_stopping = True
+            self._has_work.notify()
+
+    # --- the thread itself
+
+    def run(self) -> None:
+        try:
+            while (batch := self._take()) is not None:
+                self._commit_somehow(batch)
+        except BaseException:
+            logger.exception("the engine's database thread failed: this worker ends")
+            os._exit(1)  # without this thread nothing that runs here could ever end; peers recover it
+        connection.close()
+
+    def _take(self) -> Batch | None:
+        with self._has_work:
+            while not self.gathered and not self._is_stopping:
+                self._has_work.wait()
+            batch, self.gathered = self.gathered, Batch()
+            return batch if batch or not self._is_stopping else None
+
+    def _commit_somehow(self, batch: Batch) -> None:
+        """Commit, however long the database stays away; what cannot be stored fails its own execution only."""
+        backoff = 0.05
+        while True:
+            try:
+                if self._must_reconcile:
+                    self._reconcile()
+                self._commit(batch)
+                return
+            except Exception as error:
+                self._must_reconcile = True
+                forget_connection()
+                if is_about_values(error):
+                    self._commit_in_parts(batch, error)
+                    return
+                logger.warning("database error, trying again in %.2f s: %s", backoff, error)
+                time.sleep(backoff)
+                backoff = min(LONGEST_BACKOFF_S, backoff * 2)
+
+    def _commit(self, batch: Batch) -> None:
+        records = [record for group in batch.records for record in group]
+        claimed: list[Claimed] = []
+        lost: set[uuid.UUID] = set()
+        claims = batch.claims_suspect or (batch.claim and (records or batch.moves or store().may_claim(batch.waited_s)))
+        if records or batch.moves or claims:
+            with store().pipeline(is_durable=bool(records or batch.moves)):
+                if records or batch.moves:
+                    lost = store().write(self.engine_id, self.shard, records, batch.moves)
+                if batch.claim:
+                    claimed = store().claim(self.engine_id, batch.claim, batch.waited_s)
+                if batch.claims_suspect:
+                    claimed += store().claim_suspect(self.engine_id)
+        self._after(batch, self._works(claimed), lost)
+
+    def _after(self, batch: Batch, claimed: list[Work], lost: set[uuid.UUID]) -> None:
+        for move in batch.moves:
+            self.owned.pop(move.execution.id, None)
+        self.owned.update((work.execution.id, work.execution) for work in claimed)
+        for group, when_durable in zip(batch.records, batch.waiting, strict=True):
+            when_durable(group[0].execution.id not in lost)
+        if batch.claim or batch.claims_suspect:
+            self.on_claimed(claimed)
+        for function in batch.calls:
+            self._call(function)
+
+    def _call(self, function: Callable[[], None]) -> None:
+        try:
+            function()
+        except AWAY as error:
+            logger.warning("database error: %s", error)
+            self._must_reconcile = True
+            forget_connection()
+        except Exception:
+            logger.exception("a call of the engine failed")
+
+    def _commit_in_parts(self, batch: Batch, error: Exception) -> None:
+        """Find what cannot be stored, and keep it from failing its neighbours."""
+        parts = list(batch.parts())
+        if len(parts) == 1:
+            self._give_up(batch, error)
+            return
+        logger.error("a batch cannot be stored, storing its results one by one: %s", error)
+        for part in parts:
+            self._commit_somehow(part)
+
+    def _give_up(self, part: Batch, error: Exception) -> None:
+        """End the execution of the one result that cannot be stored."""
+        for execution in [group[0].execution for group in part.records] + [move.execution for move in part.moves]:
+            if any(move.reason_code == NOT_STORABLE for move in part.moves):
+                raise error  # nothing could be plainer
+            logger.error("a result of execution %s cannot be stored: %s", execution.id, error)
+            reason = "A step's result could not be stored."
+            move = Move(execution=execution, target=Status.FAILED, reason_code=NOT_STORABLE, reason=reason)
+            self._commit_somehow(Batch(moves=[move]))
+        for when_durable in part.waiting:
+            when_durable(False)
+        if rest := replace(part, records=[], waiting=[], moves=[]):
+            logger.error("nothing can be claimed", exc_info=error)
+            self._after(rest, [], set())
+
+    def _reconcile(self) -> None:
+        """After a lost answer or a crash of the database: agree with it on what this engine runs."""
+        with store().transaction():
+            held = store().fenced(self.engine_id, list(self.owned.values()))()
+            store().release(self.engine_id, held)
+        self._must_reconcile = False
+        lost = [self.owned.pop(execution_id) for execution_id in self.owned.keys() - held]
+        self.on_lost([execution.id for execution in lost])
+
+    def adopt(self, condemned: list[tuple[Claimed, str, str]]) -> list[Work]:
+        """In this thread: own what was taken over from a dead engine, to be ended."""
+        works = self._works([execution for execution, _, _ in condemned])
+        self.owned.update((work.execution.id, work.execution) for work in works)
+        return [replace(work, verdict=(code, step)) for work, (_, code, step) in zip(works, condemned, strict=True)]
+
+    # --- what a runner needs besides its execution
+
+    def _works(self, claimed: list[Claimed]) -> list[Work]:
+        if not claimed:
+            return []
+        if missing := {execution.version_id for execution in claimed} - self.definitions.keys():
+            for version in Version.objects.filter(pk__in=missing):
+                self.definitions[version.uid] = _readable(version)
+        return [
+            Work(one, self.definitions.get(one.version_id, Unreadable.BROKEN), self._variables(one)) for one in claimed
+        ]
+
+    def _variables(self, execution: Claimed) -> Variables:
+        """Return the variables of its project as they are now; what has not changed is not decrypted again."""
+        known = self.variables.get(execution.project_id)
+        if known is None or known[0] != execution.variables:
+            known = execution.variables, variables_of(execution.project_id, execution.variables)
+            self.variables[execution.project_id] = known
+        return known[1]
+
+
+def is_about_values(error: Exception) -> bool:
+    """Return whether something that was to be stored is at fault; of the rest, another try may succeed."""
+    return isinstance(error, (DataError, IntegrityError)) or not isinstance(error, Error)
+
+
+def _readable(version: Version) -> Definition | Unreadable:
+    try:
+        return Definition.model_validate(version.definition)
+    except (ValidationError, RecursionError) as error:
+        logger.error("version %s cannot be read: %s", version.uid, error)
+        return why_unreadable(version.definition)

@@ -1,0 +1,184 @@
+"""E-mails to an organization's owners when a limit of the month is near or reached: once a level, whoever notices."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.db.models import F, Q
+from django.urls import reverse
+from django.utils import timezone
+
+from connectors.sdk.call import Message, StepError
+from executions.ports.mail import deliver
+from projects.limits import NEAR_PERCENT
+from projects.models import LimitNotice, Membership, Organization, Project, UsageMonth, this_month
+
+logger = logging.getLogger(__name__)
+
+LEVELS = (100, NEAR_PERCENT)
+BUDGET_S = 20.0  # after which a look begins no other e-mail: the next one goes on
+LOOK_ENDS_IN = timedelta(minutes=2)  # at the latest, as django-q2 ends a task after one
+Limit = LimitNotice.Limit
+COLUMNS = {Limit.SOFT: "soft_limit", Limit.HARD: "hard_limit", Limit.EMAIL: "email_limit"}
+EFFECTS = {
+    Limit.SOFT: "a banner says so; executions go on",
+    Limit.HARD: "new requests at trigger URLs are refused with 429; what is under way ends as usual",
+    Limit.EMAIL: "an execution that comes to an e-mail step ends Partially Executed",
+}
+TEXT = """\
+{organization} has used {used:,} of {most:,} {what} in {month:%B %Y}: {share} % of its {limit}.
+
+{since}, until {until:%-d %B %Y}, 00:00 UTC: {effect}.
+
+Where it stands now: {url}
+
+You get this as an owner of {organization}, once a month for each limit when it is near and when it is reached.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One limit of an organization at the highest level that it has reached in a month."""
+
+    organization: Organization
+    month: date
+    limit: LimitNotice.Limit
+    used: int
+    most: int
+
+    @property
+    def percent(self) -> int:
+        return 100 if self.used >= self.most else NEAR_PERCENT
+
+    def send(self, deadline: float) -> bool:
+        """Tell the owners whom nobody has told, and return whether any was; who is left over is for a later look."""
+        owners = self._owners()
+        if not owners or (mark := self._take()) is None:
+            return False
+        before = len(mark.told)
+        if self._tell(mark, owners, deadline) and mark.told:
+            self._close()
+        else:
+            mark.again_at = timezone.now()
+            mark.save(update_fields=["again_at"])
+        return len(mark.told) > before
+
+    def _owners(self) -> list[tuple[int, str]]:
+        owners = Membership.objects.filter(organization=self.organization, role=Membership.Role.OWNER)
+        active = User.objects.filter(is_active=True, pk__in=owners.values("user")).exclude(email="")
+        return list(active.order_by("pk").values_list("pk", "email"))
+
+    def _take(self) -> LimitNotice | None:
+        """Take this level for longer than a look can last, or return None: another look has it, or all are told."""
+        now = timezone.now()
+        mark, is_new = LimitNotice.objects.get_or_create(
+            **self._key(self.percent), defaults={"again_at": now + LOOK_ENDS_IN}
+        )
+        if is_new:
+            return mark
+        if mark.again_at is None or mark.again_at > now:
+            return None
+        free = LimitNotice.objects.filter(pk=mark.pk, again_at=mark.again_at)  # so what it says of who is told is true
+        return mark if free.update(again_at=now + LOOK_ENDS_IN) else None
+
+    def _tell(self, mark: LimitNotice, owners: list[tuple[int, str]], deadline: float) -> bool:
+        """Return whether each has had an e-mail or been refused; when the mail server is away, no other is tried."""
+        for owner, address in owners:
+            if owner in mark.told:
+                continue
+            if time.monotonic() > deadline:
+                return False
+            try:
+                deliver(Message(to=[address], cc=[], bcc=[], subject=self.subject, text=self.text))
+            except StepError as error:
+                logger.error("an owner of organization %s is not told of a limit: %s", self.organization.pk, error.code)
+                if error.code == "mail_server":
+                    return False
+                continue
+            mark.told.append(owner)
+            mark.save(update_fields=["told"])
+        return True
+
+    def _close(self) -> None:
+        """Be done with this level, and with the one below, which needs no e-mail any more."""
+        for level in (level for level in LEVELS if level <= self.percent):
+            LimitNotice.objects.update_or_create(**self._key(level), defaults={"again_at": None})
+
+    def _key(self, level: int) -> dict[str, Any]:
+        return {"organization": self.organization, "month": self.month, "limit": self.limit, "percent": level}
+
+    @property
+    def subject(self) -> str:
+        state = "reached" if self.percent == 100 else f"{self.percent} % used"
+        return " ".join(f"{self.organization.name}: {self.limit.label}, {state}".split())
+
+    @property
+    def text(self) -> str:
+        return TEXT.format(
+            organization=self.organization.name,
+            used=self.used,
+            most=self.most,
+            what="e-mails" if self.limit is Limit.EMAIL else "executions",
+            month=self.month,
+            share=100 * self.used // self.most,
+            limit=self.limit.label,
+            since="Now" if self.percent == 100 else "At 100 %",
+            until=(self.month + timedelta(days=31)).replace(day=1),
+            effect=EFFECTS[self.limit],
+            url=self._url(),
+        )
+
+    def _url(self) -> str:
+        project = Project.objects.kept().filter(organization=self.organization).order_by("pk").first()
+        path = reverse("executions:usage", args=[project.pk]) if project else reverse("projects:list")
+        return f"{settings.BASE_URL}{path}"
+
+
+def send_due_notices() -> int:
+    """Send what is due and return how many notices that were."""
+    deadline, sent = time.monotonic() + BUDGET_S, 0
+    for notice in due_notices():
+        if time.monotonic() > deadline:
+            break
+        sent += notice.send(deadline)
+    return sent
+
+
+def due_notices() -> list[Notice]:
+    """Return the limits that are near or reached this month and not told to all, by two questions however many.
+
+    Their e-mails are no step's: they do not count against the month's.
+    """
+    month = this_month()
+    near = Q()
+    for limit, column in COLUMNS.items():
+        nearly = F(f"organization__{column}") * ((NEAR_PERCENT - 1) / 100)  # exact below, in integers
+        near |= Q((f"organization__{column}__gt", 0), (f"{_counter(limit)}__gte", nearly))
+    rows = list(UsageMonth.objects.filter(near, month=month).select_related("organization"))
+    notices = LimitNotice.objects.filter(month=month, organization__in=[row.organization_id for row in rows])
+    closed = notices.exclude(again_at__lte=timezone.now())  # or another look is at it
+    told = set(closed.values_list("organization", "limit", "percent"))
+    return [
+        notice
+        for row in rows
+        for notice in _notices_of(row)
+        if (notice.organization.pk, notice.limit.value, notice.percent) not in told
+    ]
+
+
+def _notices_of(row: UsageMonth) -> Iterator[Notice]:
+    for limit, column in COLUMNS.items():
+        used, most = getattr(row, _counter(limit)), getattr(row.organization, column)
+        if most and 100 * used >= NEAR_PERCENT * most:
+            yield Notice(row.organization, row.month, limit, used, most)
+
+
+def _counter(limit: LimitNotice.Limit) -> str:
+    return "emails" if limit is Limit.EMAIL else "reserved"

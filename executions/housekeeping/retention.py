@@ -1,0 +1,269 @@
+"""Retention: what an organization no longer keeps is removed, a little at a time, so that nobody waits for it.
+
+Only executions that have ended ever go. On PostgreSQL weeks that nobody keeps are dropped whole; everything else
+goes in short transactions with a pause as long as each took. What is counted (UsageDay, UsageMonth, ReceiptDay) stays.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import IntegrityError, OperationalError, models, transaction
+from django.db.models import Exists, F, OuterRef, Q
+from django.utils import timezone
+
+from automations.models import Automation, Trigger, Version
+from executions.housekeeping.batches import FIRST, Batches, OutOfTime
+from executions.models import Attempt, Delivery, Execution, Payload, Receipt, Slot, StepRun
+from executions.models.retention import STALE_AFTER, RetentionMark, RetentionRun
+from executions.states import FINAL
+from executions.store import partitions, space
+from projects.ids import first_id_at, just_before
+from projects.models import Organization, Project
+
+logger = logging.getLogger(__name__)
+
+SLOTS_KEPT = timedelta(days=40)
+RUNS_KEPT = timedelta(days=90)
+PURGED_AFTER = timedelta(days=1)  # a deleted automation: nothing that knew it as live is under way any more
+ENDED = sorted(FINAL)
+
+
+class AlreadyRunning(Exception):
+    """Another round is under way."""
+
+
+def begin(*, is_dry_run: bool = False) -> RetentionRun:
+    """Return a new run; raise AlreadyRunning. One whose process has died is closed."""
+    now = timezone.now()
+    RetentionRun.objects.filter(finished_at=None, beat_at__lt=now - STALE_AFTER).update(
+        finished_at=now, error="Its process ended before it did."
+    )
+    try:
+        with transaction.atomic():
+            return RetentionRun.objects.create(is_dry_run=is_dry_run)
+    except IntegrityError:
+        raise AlreadyRunning from None
+
+
+def perform(
+    run: RetentionRun,
+    *,
+    budget_s: float | None = None,
+    organization: Organization | None = None,
+    now: datetime | None = None,
+) -> None:
+    """Do one round, of all organizations unless told, and keep in its row how far it got."""
+    try:
+        Round(run, budget_s, organization, now or timezone.now()).go()
+        run.is_complete = True
+    except OutOfTime:
+        pass
+    except Exception as error:
+        run.error = f"{type(error).__name__}: {error}"[:2000]
+        raise
+    finally:
+        run.finished_at = run.beat_at = timezone.now()
+        run.save()
+
+
+def before_days(days: int | None, now: datetime) -> uuid.UUID:
+    """Return the id before which nothing is kept that is kept for so many days."""
+    return FIRST if days is None else first_id_at(now - timedelta(days=days))
+
+
+def before_count(organization: Organization) -> uuid.UUID:
+    """Return the oldest id of as many as an organization keeps."""
+    if organization.keep_count is None:
+        return FIRST
+    newest = Execution.objects.filter(project__in=_project_ids(organization)).order_by("-id")
+    kept = newest.values_list("id", flat=True)[organization.keep_count - 1 : organization.keep_count]
+    return next(iter(kept), FIRST)
+
+
+def _project_ids(organization: Organization) -> list[uuid.UUID]:
+    return list(Project.objects.filter(organization=organization).order_by("pk").values_list("pk", flat=True))
+
+
+class Round:
+    """One round of retention. A dry one counts what another would remove, and changes nothing."""
+
+    def __init__(
+        self, run: RetentionRun, budget_s: float | None, organization: Organization | None, now: datetime
+    ) -> None:
+        self.run = run
+        self.only = organization
+        self.now = now
+        self.batches = Batches(budget_s)
+        self.beaten = time.monotonic()
+        ended = RetentionRun.objects.filter(is_dry_run=False, finished_at__isnull=False).order_by("-id")
+        self.before = ended.first() or RetentionRun(is_complete=True)
+
+    def go(self) -> None:
+        if partitions.are_used() and self.only is None:
+            self._turn_weeks()
+        self._remove_receipts()
+        self._remove_older(Delivery.objects.filter(expires_at__lt=self.now), "expires_at", "deliveries")
+        self._remove_older(Slot.objects.filter(slot_at__lt=self.now - SLOTS_KEPT), "slot_at", "slots")
+        for organization in self._organizations():
+            self.run.organization, self.run.count_before = organization, None
+            self._remove_executions(organization)
+        self.run.organization = None
+        self._purge()
+        if not self.run.is_dry_run:
+            RetentionRun.objects.filter(started_at__lt=self.now - RUNS_KEPT).delete()
+            self._count("pages", self.batches.repeat(space.give_back))
+
+    def _organizations(self) -> Iterator[Organization]:
+        """Return all of them, first the one at which the round before ran out of time."""
+        if self.only is not None:
+            yield self.only
+            return
+        first = self.before.organization_id or FIRST
+        everybody = Organization.objects.order_by("pk")
+        yield from everybody.filter(pk__gte=first).iterator()
+        yield from everybody.filter(pk__lt=first).iterator()
+
+    # --- whole weeks
+
+    def _turn_weeks(self) -> None:
+        """Make the weeks ahead and drop those that nobody keeps; where a lock is not to be had, next time."""
+        try:
+            if not self.run.is_dry_run:
+                partitions.make_weeks(self.now)
+                partitions.drop_detached()
+            for table, tables in (
+                ("executions_execution", partitions.EXECUTIONS),
+                ("executions_receipt", partitions.RECEIPTS),
+            ):
+                self._drop_weeks(table, list(tables))
+        except OperationalError as error:
+            logger.warning("partitions wait for the next round: %s", error)
+
+    def _drop_weeks(self, table: str, tables: list[str]) -> None:
+        this_week = first_id_at(partitions.week_of(self.now))
+        for partition in partitions.partitions_of(table):
+            if partition.end > this_week or not partitions.is_outlived(partition.name, self._expired(partition.end)):
+                continue
+            names = [partition.name] if self.run.is_dry_run else partitions.drop(partition, tables)
+            self.run.partitions = ", ".join(filter(None, [self.run.partitions, *names]))
+            self._beat()
+            if names:  # a round that ends has always done something
+                self.batches.check()
+
+    def _expired(self, end: uuid.UUID) -> list[uuid.UUID]:
+        """Return the organizations that keep nothing of before an id."""
+        expiring = Organization.objects.filter(keep_days__isnull=False).values_list("pk", "keep_days")
+        return [pk for pk, days in expiring if days and first_id_at(self.now - timedelta(days=days)) >= end]
+
+    # --- executions
+
+    def _remove_executions(self, organization: Organization) -> None:
+        before = max(before_days(organization.keep_days, self.now), self._before_count(organization))
+        emptied = before_days(organization.keep_payloads_days, self.now)
+        for project_id in _project_ids(organization):
+            if before > FIRST:
+                ended = Execution.objects.filter(project=project_id, status__in=ENDED)
+                self._each(ended.filter(id__lt=before), "executions", _remove)
+            if emptied > before:
+                self._empty(project_id, before, emptied)
+
+    def _before_count(self, organization: Organization) -> uuid.UUID:
+        """Return the oldest that the number keeps, as the round found it that began with this organization."""
+        wanted, found = (organization.pk, organization.keep_count), self.before.count_before
+        if found is None or wanted != (self.before.organization_id, self.before.keep_count):
+            found = before_count(organization)
+        self.run.keep_count, self.run.count_before = organization.keep_count, found
+        return found
+
+    def _empty(self, project_id: uuid.UUID, start: uuid.UUID, end: uuid.UUID) -> None:
+        """Remove the payloads of those that have ended, from where an earlier round has got to."""
+        mark = RetentionMark.objects.filter(pk=project_id).first() or RetentionMark(project_id, FIRST)
+        after = max(just_before(start), mark.set_out(self.now, is_new_series=self.before.is_complete))
+        rows, full = Execution.objects.filter(project=project_id), Q(payloads_removed_at=None, status__in=ENDED)
+        if self.run.is_dry_run:
+            self._count("payloads", [rows.filter(full, id__gt=after, id__lt=end).count()])
+            return
+        try:
+            for done, last in self.batches.walk(rows, full, self._remove_payloads, after, end):
+                mark.reached = last
+                self._count("payloads", [done])
+            mark.reached, mark.walked_at = max(after, just_before(end)), self.now
+        finally:
+            mark.advance()
+
+    def _remove_payloads(self, ids: list[uuid.UUID]) -> None:
+        Execution.objects.filter(pk__in=ids).update(payloads_removed_at=self.now, rev=F("rev") + 1)
+        StepRun.objects.filter(execution__in=ids).update(input=None, output=None)
+        Payload.objects.filter(execution__in=ids).delete()
+
+    # --- receipts, deliveries, slots
+
+    def _remove_receipts(self) -> None:
+        organizations = Organization.objects.filter(keep_days__isnull=False)
+        if self.only is not None:
+            organizations = organizations.filter(pk=self.only.pk)
+        for days in organizations.values_list("keep_days", flat=True).distinct():
+            before = first_id_at(self.now - timedelta(days=days or 0))
+            old = Receipt.objects.filter(organization__in=organizations.filter(keep_days=days), id__lt=before)
+            self._each(old, "receipts", lambda ids: Receipt.objects.filter(pk__in=ids).delete())
+
+    def _remove_older(self, old: models.QuerySet[Any], field: str, counted: str) -> None:
+        if self.only is not None:
+            old = old.filter(organization_id=self.only.pk)
+        self._count(counted, [old.count()] if self.run.is_dry_run else self.batches.older(old, field))
+
+    # --- what was deleted by people
+
+    def _purge(self) -> None:
+        """Remove deleted automations and projects for good once nothing that happened in them is left."""
+        since = Q(deleted_at__lt=self.now - PURGED_AFTER)
+        happened = [Exists(model.objects.filter(automation=OuterRef("pk"))) for model in (Execution, Receipt)]
+        automations = Automation.objects.filter(since, *(~one for one in happened))
+        projects = Project.objects.filter(
+            since, ~Exists(Automation.objects.filter(project=OuterRef("pk"))),
+            ~Exists(Execution.objects.filter(project=OuterRef("pk"))),
+        )  # fmt: skip
+        if self.only is not None:
+            automations, projects = automations.filter(organization=self.only), projects.filter(organization=self.only)
+        self._each(automations, "automations", _purge_automations)
+        self._each(projects, "projects", _purge_projects)
+
+    # --- counting and telling
+
+    def _each(self, rows: models.QuerySet[Any], counted: str, remove: Callable[[list[uuid.UUID]], object]) -> None:
+        self._count(counted, [rows.count()] if self.run.is_dry_run else self.batches.each(rows, remove))
+
+    def _count(self, name: str, batches: Iterable[int]) -> None:
+        for done in batches:
+            setattr(self.run, name, getattr(self.run, name) + done)
+            self._beat()
+
+    def _beat(self) -> None:
+        if time.monotonic() - self.beaten > 1:
+            self.beaten = time.monotonic()
+            self.run.beat_at = timezone.now()
+            self.run.save()
+
+
+def _remove(ids: list[uuid.UUID]) -> None:
+    Execution.objects.filter(pk__in=ids).delete()
+    for model in (StepRun, Payload, Attempt):
+        model._default_manager.filter(execution__in=ids).delete()
+
+
+def _purge_automations(ids: list[uuid.UUID]) -> None:
+    Automation.objects.filter(pk__in=ids).update(live_version=None)
+    Trigger.objects.filter(automation__in=ids).delete()
+    Version.objects.filter(automation__in=ids).delete()
+    Automation.objects.filter(pk__in=ids).delete()
+
+
+def _purge_projects(ids: list[uuid.UUID]) -> None:
+    RetentionMark.objects.filter(pk__in=ids).delete()
+    Project.objects.filter(pk__in=ids).delete()

@@ -1,0 +1,1 @@
+"""How a request, or the clock, becomes an execution."""

@@ -1,0 +1,262 @@
+"""Accepting requests: one transaction checks what is still live, duplicates and limits, and stores them all."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Sequence
+from datetime import date
+from functools import cache
+from typing import Any
+
+from django.conf import settings
+from django.db import connection
+
+from connectors.sdk.call import JSON
+from executions.intake.group_commit import GroupCommit, Join, Unavailable
+from executions.intake.live_trigger import LiveTrigger, find_trigger, new_execution
+from executions.intake.replies import callers
+from executions.models import Outcome
+from executions.monitoring import histograms as metrics
+from executions.states import Lane
+from executions.store import store
+from executions.store.away import AWAY, forget_connection
+from executions.store.rows import DeliveryId, LiveRow, NewExecution, NewReceipt, ReplyRow
+from projects.ids import made_at, new_id
+
+logger = logging.getLogger(__name__)
+
+__all__ = ["LiveTrigger", "Unavailable", "find_trigger", "new_execution"]
+
+SHARDS = 16  # of the receipts' counters: web processes do not wait for each other's rows
+LIMIT_REACHED = "The organization's executions of this month are used up; the count starts again on the 1st."
+KEY_REUSED = "This Idempotency-Key came with another request before."
+LONGEST_DOUBT_S = 30.0
+WRITTEN_A_MINUTE = 300  # refusals of one trigger that a process writes down; a flood beyond is only counted
+
+
+class Stale(Exception):
+    """What the request was checked against is no longer live: look again."""
+
+
+class LimitReached(Exception):
+    """The organization's hard limit of this month is used up."""
+
+
+class Duplicate(Exception):
+    """The delivery has made an execution before; `is_same` says whether it held the same then."""
+
+    def __init__(self, execution_id: uuid.UUID, *, is_same: bool) -> None:
+        super().__init__(execution_id)
+        self.execution_id = execution_id
+        self.is_same = is_same
+
+
+class Acceptance:
+    """One transaction's worth of requests; `refused` says why some executions are not stored."""
+
+    def __init__(self, items: Sequence[NewExecution | NewReceipt]) -> None:
+        self.items = list(items)
+        self.executions: list[NewExecution] = []
+        self.refused: dict[uuid.UUID, Exception] = {}
+        self.receipts: list[NewReceipt] = []
+        self.live: dict[uuid.UUID, LiveRow] = {}
+        self.is_sent = False
+
+    def commit(self, join: Join[NewExecution | NewReceipt]) -> None:
+        with store().pipeline():
+            self.items += join()
+            self.executions = [item for item in self.items if isinstance(item, NewExecution)]
+            if self.executions:
+                self.store()
+            self.receipts = [item for item in self.items if isinstance(item, NewReceipt)] + self._receipts_of_refused()
+            store().insert_receipts(self.receipts)
+            store().count_receipts(os.getpid() % SHARDS, self.accepted, self.receipts)
+            self.is_sent = True  # but for COMMIT: from now on only the database knows what became of it
+
+    def is_stored(self) -> bool:
+        """Look, once the database is back, whether a commit whose answer was lost took place."""
+        deadline = time.monotonic() + (LONGEST_DOUBT_S if self.is_sent else 0.0)
+        while True:
+            forget_connection()
+            try:
+                return self._is_found()
+            except AWAY:
+                if time.monotonic() >= deadline:
+                    raise
+                time.sleep(0.1)
+
+    def _is_found(self) -> bool:
+        """Look for one of its rows: they were stored together or not at all."""
+        for execution in self.accepted:
+            return store().has_execution(execution.id)
+        for receipt in self.receipts:
+            if receipt.is_written:
+                return store().has_receipt(receipt.id)
+        return False
+
+    @property
+    def accepted(self) -> list[NewExecution]:
+        return [execution for execution in self.executions if execution.id not in self.refused]
+
+    def store(self) -> None:
+        self.live = store().live({execution.automation_id for execution in self.executions})
+        for execution in self.executions:
+            row = self.live.get(execution.automation_id)
+            if row is None or row.live_rev != execution.live_rev:
+                self.refused[execution.id] = Stale()
+            else:
+                execution.fit(row)
+        self._refuse_duplicates()
+        self._refuse_over_limit()
+        self._place()
+        if accepted := self.accepted:
+            store().insert_executions(accepted)
+
+    def _refuse_duplicates(self) -> None:
+        """Of each delivery's id let the first through, in this batch and in the organization's window."""
+        named = [execution for execution in self.accepted if execution.delivery]
+        if not named:
+            return
+        first = {(new.trigger_uid, new.delivery.key): new for new in reversed(named) if new.delivery}
+        windows = {new.id: self.live[new.automation_id].duplicates_h for new in first.values()}
+        remembered = store().remember_deliveries(list(first.values()), windows)
+        for new in named:
+            assert new.delivery is not None
+            of, fingerprint = remembered[new.trigger_uid, new.delivery.key]
+            if of != new.id:
+                self.refused[new.id] = Duplicate(of, is_same=fingerprint == new.delivery.fingerprint)
+
+    def _refuse_over_limit(self) -> None:
+        """Reserve the month's executions, organization by organization in one order; refuse those without a place."""
+        wanted = Counter(_meter(execution) for execution in self.accepted)
+        left = {key: store().reserve(*key, amount) for key, amount in sorted(wanted.items())}
+        for execution in self.accepted:
+            key = _meter(execution)
+            if left[key] <= 0:
+                self._refuse_with_repetitions(execution)
+            left[key] -= 1
+
+    def _refuse_with_repetitions(self, execution: NewExecution) -> None:
+        self.refused[execution.id] = LimitReached()
+        if execution.delivery:
+            store().forget_delivery(execution.trigger_uid, execution.delivery.key)
+            for id, why in self.refused.items():
+                if isinstance(why, Duplicate) and why.execution_id == execution.id:
+                    self.refused[id] = LimitReached()
+
+    def _place(self) -> None:
+        """Let those wait for a later minute that their organization's direct starts of this one do not reach."""
+        direct: dict[uuid.UUID, list[NewExecution]] = {}
+        throttled: set[uuid.UUID] = set()
+        for execution in self.accepted:
+            if execution.lane is Lane.DIRECT and self.live[execution.automation_id].direct_limit is not None:
+                direct.setdefault(execution.organization_id, []).append(execution)
+            elif execution.lane is Lane.THROTTLED:
+                throttled.add(execution.organization_id)
+        for organization_id, executions in sorted(direct.items()):
+            limit = self.live[executions[0].automation_id].direct_limit or 1
+            places = store().place_direct(organization_id, len(executions), limit)
+            for execution, minute in zip(executions, places, strict=True):
+                execution.start_at(minute, limit)
+        if throttled:
+            store().make_paces(sorted(throttled))
+
+    def _receipts_of_refused(self) -> list[NewReceipt]:
+        """Return the receipts of those that made no execution and will not be looked at again."""
+        return [
+            receipt for new in self.executions if (why := self.refused.get(new.id)) and (receipt := _receipt(new, why))
+        ]
+
+
+def _meter(execution: NewExecution) -> tuple[uuid.UUID, date]:
+    return execution.organization_id, made_at(execution.id).date().replace(day=1)
+
+
+def _receipt(new: NewExecution, why: Exception) -> NewReceipt | None:
+    match why:
+        case Duplicate(is_same=False, execution_id=first) if new.delivery and new.delivery.must_match:
+            return about(new, Outcome.REFUSED, 422, "idempotency_key_reused", reason=KEY_REUSED, execution_id=first)
+        case Duplicate(execution_id=first):
+            return about(new, Outcome.DUPLICATE, 202, "duplicate", reason="", execution_id=first)
+        case LimitReached():
+            return about(new, Outcome.REFUSED, 429, "hard_limit", reason=LIMIT_REACHED)
+        case _:
+            return None
+
+
+def about(of: NewExecution | LiveTrigger, outcome: Outcome, status: int, code: str, **fields: Any) -> NewReceipt:
+    return NewReceipt(
+        id=new_id(), organization_id=of.organization_id, project_id=of.project_id, automation_id=of.automation_id,
+        trigger_uid=of.trigger_uid, outcome=outcome.value, http_status=status, code=code, **fields,
+    )  # fmt: skip
+
+
+def write(
+    items: Sequence[NewExecution | NewReceipt], join: Join[NewExecution | NewReceipt] = tuple
+) -> list[uuid.UUID | Exception]:
+    """Store a batch, and what joins it, in one transaction; return for each its id or why it is not stored.
+
+    An error of the database is raised only when nothing is stored, or when it stays away for longer than senders wait.
+    """
+    acceptance = Acceptance(items)
+    try:
+        acceptance.commit(join)
+    except AWAY as error:
+        if connection.in_atomic_block or connection.is_usable():
+            raise
+        logger.warning("accepting on a new connection: %s", error)  # it may have died long before this batch
+        if not acceptance.is_stored():
+            acceptance = Acceptance(acceptance.items)
+            acceptance.commit(tuple)
+    return [acceptance.refused.get(item.id, item.id) for item in acceptance.items]
+
+
+@cache
+def group_commit() -> GroupCommit[NewExecution | NewReceipt, uuid.UUID]:
+    return GroupCommit("intake", write)
+
+
+def accept(live: LiveTrigger, payload: JSON, delivery: DeliveryId | None = None) -> uuid.UUID:
+    """Store an execution and return its id once durable; raise Stale, Duplicate, LimitReached or Unavailable."""
+    return _stored(new_execution(live, payload, delivery))
+
+
+def accept_and_wait(
+    live: LiveTrigger, payload: JSON, delivery: DeliveryId | None = None
+) -> tuple[uuid.UUID, ReplyRow | None]:
+    """Store an execution and return its id with the reply of its Response step, or None past REPLY_LIMIT_S."""
+    execution = new_execution(live, payload, delivery)
+    return execution.id, reply_of(execution.id, lambda: _stored(execution))
+
+
+def _stored(execution: NewExecution) -> uuid.UUID:
+    started = time.perf_counter()
+    execution_id = group_commit().submit(execution)
+    metrics.accepted(started)
+    return execution_id
+
+
+def reply_of(execution_id: uuid.UUID, accept: Callable[[], object] | None = None) -> ReplyRow | None:
+    """Return what the Response step of an execution answers, or None past REPLY_LIMIT_S."""
+    return callers().wait(execution_id, accept or callers().look, settings.REPLY_LIMIT_S)
+
+
+def leave_receipt(live: LiveTrigger, outcome: Outcome, status: int, code: str, reason: str) -> None:
+    """Store what became of a request that made no execution; raise Unavailable."""
+    is_written = outcome is not Outcome.REFUSED or _is_written(live.trigger_uid, int(time.monotonic() // 60))
+    group_commit().submit(about(live, outcome, status, code, reason=reason, is_written=is_written))
+
+
+_refusals: Counter[tuple[str, int]] = Counter()
+
+
+def _is_written(trigger_uid: str, minute: int) -> bool:
+    """Keep strangers from filling the disk: of a flood of refusals only the first of each minute become rows."""
+    if len(_refusals) > 1000:
+        _refusals.clear()
+    _refusals[trigger_uid, minute] += 1
+    return _refusals[trigger_uid, minute] <= WRITTEN_A_MINUTE

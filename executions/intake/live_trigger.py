@@ -1,0 +1,133 @@
+"""What is live at a trigger URL, and the execution that a request there makes."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from automations.definition import Definition
+from automations.models import Trigger
+from connectors.sdk.call import JSON
+from executions import sealed_json as encoding
+from executions.intake.group_commit import LONGEST_WAIT_S, Unavailable
+from executions.states import Lane
+from executions.store.away import AWAY, forget_connection
+from executions.store.rows import DeliveryId, NewExecution
+from projects import secrets
+from projects.ids import new_id
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class LiveTrigger:
+    """What a request at a trigger URL is checked against, as of `live_rev`."""
+
+    trigger_uid: str
+    automation_id: uuid.UUID
+    project_id: uuid.UUID
+    organization_id: uuid.UUID
+    live_rev: int
+    is_active: bool
+    is_throttled: bool
+    time_limit_s: int
+    secret: str
+    is_timed: bool  # fired by the clock: nobody may post to it
+    version_id: uuid.UUID | None
+    definition: Definition | None
+
+    @property
+    def lane(self) -> Lane:
+        if self.definition and self.definition.replies:
+            return Lane.SYNC
+        return Lane.THROTTLED if self.is_throttled else Lane.DIRECT
+
+
+_triggers: dict[str, LiveTrigger] = {}
+# Of their own: else each of the web server's threads keeps a connection, from the first look that it has ever taken.
+_look_ups = ThreadPoolExecutor(2, thread_name_prefix="trigger-look-up")
+
+
+def find_trigger(uid: str, *, is_fresh: bool = True) -> LiveTrigger | None:
+    """Return what is live at a trigger URL, or None when there is nothing.
+
+    Not fresh, it may be as old as the last look: accepting notices by `live_rev`, in the transaction that stores;
+    any other answer must be given by a fresh one. Raises Unavailable, or what AWAY names.
+    """
+    if not is_fresh and uid in _triggers:
+        return _triggers[uid]
+    try:
+        live = _look_ups.submit(_look_up, uid).result(LONGEST_WAIT_S)
+    except TimeoutError:
+        raise Unavailable from None
+    except ValidationError as error:  # as where a newer release runs beside this one: that one can read it
+        logger.error("what is live at trigger %s cannot be read: %s", uid, error)
+        raise Unavailable from None
+    if live is None or live.is_timed:
+        _triggers.pop(uid, None)
+        return None
+    _triggers[uid] = live
+    return live
+
+
+def _look_up(uid: str) -> LiveTrigger | None:
+    try:
+        return read_trigger(uid)
+    except AWAY:
+        forget_connection()  # it may have died long before this request
+        return read_trigger(uid)
+
+
+def read_trigger(uid: str) -> LiveTrigger | None:
+    """Return what a trigger starts now, or None when it starts nothing any more."""
+    trigger = (
+        Trigger.objects.select_related("automation__live_version", "automation__project")
+        .filter(uid=uid, replaced_at=None, automation__deleted_at=None, automation__project__deleted_at=None)
+        .first()
+    )
+    if trigger is None:
+        return None
+    automation = trigger.automation
+    version = automation.live_version
+    definition = Definition.model_validate(version.definition) if version else None
+    # One of another kind than what is live starts nothing until the draft that it belongs to is published.
+    fits = definition is not None and definition.trigger.starts_by(trigger.connector, trigger.event)
+    return LiveTrigger(
+        trigger_uid=uid,
+        automation_id=automation.uid,
+        project_id=automation.project_id,
+        organization_id=automation.organization_id,
+        live_rev=automation.live_rev,
+        is_active=automation.is_active and fits,
+        is_throttled=automation.is_throttled,
+        time_limit_s=automation.time_limit_s,
+        secret=secrets.decrypt(trigger.encrypted_secret) if trigger.encrypted_secret else "",
+        is_timed=trigger.is_timed,
+        version_id=version.uid if version else None,
+        definition=definition,
+    )
+
+
+def new_execution(live: LiveTrigger, payload: JSON, delivery: DeliveryId | None = None) -> NewExecution:
+    assert live.version_id is not None and live.definition is not None
+    trigger = live.definition.trigger
+    return NewExecution(
+        id=new_id(),
+        organization_id=live.organization_id,
+        project_id=live.project_id,
+        automation_id=live.automation_id,
+        version_id=live.version_id,
+        live_rev=live.live_rev,
+        trigger_uid=live.trigger_uid,
+        lane=live.lane,
+        time_limit_s=live.time_limit_s,
+        connector=trigger.connector,
+        event=trigger.event,
+        title="Trigger",
+        payload=encoding.dumps(payload),
+        delivery=delivery,
+    )

@@ -1,0 +1,161 @@
+"""Reads one request at a trigger URL into the trigger's output, or refuses it naming the field and the rule.
+
+Nothing is guessed and nothing is repaired: what cannot be stored exactly is refused. docs/trigger-urls.md lists
+every answer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any
+
+from django.conf import settings
+from django.http.request import split_domain_port, validate_host
+
+from connectors.sdk.call import JSON
+from executions import sealed_json as encoding
+from executions.intake import body as content
+from executions.intake.body import Refused
+from executions.store.rows import DeliveryId
+
+METHODS = ("GET", "POST")
+SECRET_NAME = "ah-http-key"
+SECRET_KEY = "HTTP_AH_HTTP_KEY"
+HEADERS_LIMIT = 16 * 1024  # characters of names and values together
+# What a payload cannot be told apart without, at the senders that builders use most.
+STANDARD_HEADERS = (
+    "content-type", "user-agent", "x-github-event", "x-github-delivery", "x-gitlab-event", "x-shopify-topic",
+    "x-event-key", "webhook-id",
+)  # fmt: skip
+SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie", SECRET_NAME})
+# The server hands its own environment on beside the request's headers: HTTP_PROXY is the operator's, not a header.
+OPERATORS_KEYS = frozenset(key for key in os.environ if key.startswith("HTTP_"))
+
+
+def environ_key(header: str) -> str:
+    key = header.upper().replace("-", "_")
+    return key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"
+
+
+IDEMPOTENCY_KEY = "idempotency-key"
+DELIVERY_HEADERS = (IDEMPOTENCY_KEY, "webhook-id", "x-github-delivery")  # a sender's own id of what it sends
+DELIVERY_KEY = re.compile(r"[!-+\--~]{1,255}")  # visible ASCII; two headers of one name arrive joined by a comma
+
+STANDARD_KEYS = tuple((name, environ_key(name)) for name in STANDARD_HEADERS)
+
+
+class Request:
+    """One request at the door. Its parts are read in the order in which they get costlier."""
+
+    def __init__(self, environ: dict[str, Any]) -> None:
+        self.environ = environ
+        self.method: str = environ["REQUEST_METHOD"]
+        self._raw: bytes | None = None
+        self._query: dict[str, JSON] | None = None
+
+    def check_head(self) -> None:
+        """Refuse what no trigger accepts, before anything is looked up."""
+        if not _is_allowed(self.environ.get("HTTP_HOST", ""), tuple(settings.ALLOWED_HOSTS)):
+            raise Refused(400, "invalid_host", "The Host header does not name this server.")
+        self.check_method(METHODS)
+        size = sum(len(key) + len(value) for key, value in self.environ.items() if key.startswith("HTTP_"))
+        if size > HEADERS_LIMIT:
+            raise Refused(431, "headers_too_large", f"The headers are larger than {HEADERS_LIMIT} bytes.")
+
+    def check_method(self, allowed: Iterable[str]) -> None:
+        names = [name for name in METHODS if name in allowed] or list(METHODS)
+        if self.method not in names:
+            raise Refused(
+                405, "method_not_allowed", f"Use {' or '.join(names)}.", headers=[("Allow", ", ".join(names))]
+            )
+
+    @property
+    def secret(self) -> str:
+        """Return the secret shown, header before query; it is never part of what is stored."""
+        if header := self.environ.get(SECRET_KEY, ""):
+            return str(header)
+        value = self._all_query().get(SECRET_NAME, "")
+        return str(value[0] if isinstance(value, list) else value)
+
+    def payload(self, config: dict[str, Any]) -> dict[str, JSON]:
+        """Return the trigger's output, reading the body."""
+        return {
+            "method": self.method,
+            "query": {name: value for name, value in self._all_query().items() if name != SECRET_NAME},
+            "headers": self._headers(config.get("headers") or ()),
+            "body": self._body() if self.method == "POST" else None,
+        }
+
+    def delivery(self, payload: dict[str, JSON]) -> DeliveryId | None:
+        """Return the sender's own id of this request, by which a repetition is known."""
+        for name in DELIVERY_HEADERS:
+            key = self.environ.get(environ_key(name))
+            if key is not None:
+                if not DELIVERY_KEY.fullmatch(key):
+                    text = f"{name} must be 1 to 255 visible ASCII characters without a comma, once."
+                    raise Refused(400, "invalid_idempotency_key", text)
+                return _delivery(f"{name}:{key}", payload, must_match=name == IDEMPOTENCY_KEY)
+        body = payload["body"]
+        if "HTTP_STRIPE_SIGNATURE" in self.environ and isinstance(body, dict) and body.get("object") == "event":
+            event = body.get("id")
+            if isinstance(event, str) and DELIVERY_KEY.fullmatch(event):
+                return _delivery(f"stripe:{event}", payload, must_match=False)
+        return None
+
+    def _all_query(self) -> dict[str, JSON]:
+        if self._query is None:
+            self._query = content.fields(self.environ.get("QUERY_STRING", "").encode("latin-1"), "query")
+        return self._query
+
+    def _headers(self, chosen: Iterable[Any]) -> dict[str, JSON]:
+        named = [(name, environ_key(name)) for name in (str(item).strip().lower() for item in chosen)]
+        return {
+            name: self.environ[key]
+            for name, key in (*STANDARD_KEYS, *named)
+            if key in self.environ and key not in OPERATORS_KEYS and name.replace("_", "-") not in SECRET_HEADERS
+        }
+
+    def _body(self) -> JSON:
+        if self._raw is None:
+            self._raw = _read(self.environ)
+        return content.parse(self._raw, self.environ.get("CONTENT_TYPE") or "")
+
+
+def _delivery(key: str, payload: dict[str, JSON], *, must_match: bool) -> DeliveryId:
+    said = encoding.dumps({name: payload[name] for name in ("method", "query", "body")})
+    return DeliveryId(key=key, fingerprint=hashlib.sha256(said.encode()).hexdigest(), must_match=must_match)
+
+
+def _read(environ: dict[str, Any]) -> bytes:
+    """Return the whole body; a part of one is never taken for it."""
+    if environ.get("HTTP_TRANSFER_ENCODING"):
+        # The server ends a broken chunked body as if it were complete: only a stated length can be checked.
+        raise Refused(411, "length_required", "Send the body with Content-Length, not in chunks.")
+    if environ.get("HTTP_CONTENT_ENCODING", "identity").strip().lower() not in ("", "identity"):
+        raise Refused(415, "unsupported_content_encoding", "Send the body without Content-Encoding.")
+    length = _length(environ.get("CONTENT_LENGTH") or "0")
+    raw = bytearray()
+    while len(raw) < length:
+        chunk = environ["wsgi.input"].read(length - len(raw))
+        if not chunk:
+            raise Refused(400, "incomplete_body", f"The body ended after {len(raw)} of {length} bytes.")
+        raw += chunk
+    return bytes(raw)
+
+
+def _length(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise Refused(400, "invalid_length", "Content-Length is not a number.")
+    if len(text) > 18 or int(text) > settings.BODY_LIMIT:
+        raise Refused(413, "body_too_large", f"The body is larger than {settings.BODY_LIMIT} bytes.")
+    return int(text)
+
+
+@lru_cache(maxsize=256)
+def _is_allowed(host: str, allowed: tuple[str, ...]) -> bool:
+    domain, _port = split_domain_port(host)
+    return bool(domain) and validate_host(domain, allowed)

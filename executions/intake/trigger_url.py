@@ -1,0 +1,234 @@
+"""Trigger URLs, `/automations-api/run/<32 hex>`: a plain WSGI callable ahead of Django's handler, for speed.
+
+The only door that is open to strangers. It is blind to cookies; what it reads is bounded and checked by
+`executions.intake.request` before anything is stored, and it answers 202 only after the commit.
+"""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import re
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import uuid_utils
+from django.conf import settings
+
+from connectors.response import FORBIDDEN_HEADERS
+from connectors.sdk import conditions
+from connectors.sdk.call import JSON
+from connectors.sdk.fields import HEADER_NAME, HEADER_VALUE
+from executions import sealed_json as encoding
+from executions.intake import acceptance as intake
+from executions.intake.acceptance import LiveTrigger
+from executions.intake.body import Refused
+from executions.intake.request import METHODS, Request
+from executions.models import Outcome
+from executions.store.away import AWAY, forget_connection
+from executions.store.rows import DeliveryId, ReplyRow
+
+logger = logging.getLogger(__name__)
+
+PREFIX = "/automations-api/run/"
+TRIGGER_UID = re.compile(r"[0-9a-f]{32}")
+TRIES = 3  # against an automation that changes while its trigger is hit
+NO_STORE = ("cache-control", "no-store")
+WITHOUT_BODY = (204, 205, 304)
+
+STATUS_LINES = {
+    200: "200 OK", 202: "202 Accepted", 400: "400 Bad Request", 401: "401 Unauthorized", 404: "404 Not Found",
+    405: "405 Method Not Allowed", 409: "409 Conflict", 411: "411 Length Required", 413: "413 Content Too Large",
+    414: "414 URI Too Long", 415: "415 Unsupported Media Type", 422: "422 Unprocessable Content",
+    429: "429 Too Many Requests",
+    431: "431 Request Header Fields Too Large", 500: "500 Internal Server Error", 502: "502 Bad Gateway",
+    503: "503 Service Unavailable", 504: "504 Gateway Timeout",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    status: int
+    body: bytes
+    content_type: str = "application/json"
+    headers: list[tuple[str, str]] = field(default_factory=list)
+
+
+def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    request_id = uuid_utils.uuid7().hex
+    try:
+        answer = respond(environ)
+    except Refused as refused:
+        answer = refusal(refused, request_id)
+    except (*AWAY, intake.Unavailable):
+        forget_connection()
+        answer = refusal(UNAVAILABLE, request_id)
+    except Exception:
+        logger.exception("trigger URL, request %s", request_id)
+        answer = refusal(Refused(500, "internal_error", "An error inside AgentOS; nothing was stored."), request_id)
+    start_response(
+        STATUS_LINES.get(answer.status, f"{answer.status} Status"),
+        [
+            ("Content-Type", answer.content_type),
+            ("Content-Length", str(len(answer.body))),
+            ("X-Request-Id", request_id),
+            ("X-Content-Type-Options", "nosniff"),
+            ("Content-Security-Policy", "sandbox"),  # a reply never has the powers of the builder's origin
+            *answer.headers,
+        ],
+    )
+    return [b"" if environ["REQUEST_METHOD"] == "HEAD" else answer.body]
+
+
+UNAVAILABLE = Refused(
+    503, "unavailable", "The database is away; nothing was stored, send it again.", headers=[("Retry-After", "5")]
+)
+NOT_FOUND = Refused(404, "not_found", "No trigger has this address.")
+LIMIT_REACHED = Refused(429, "hard_limit", intake.LIMIT_REACHED)
+KEY_REUSED = Refused(422, "idempotency_key_reused", intake.KEY_REUSED)
+
+
+def refusal(refused: Refused, request_id: str) -> Answer:
+    error: JSON = {"code": refused.code, "message": refused.message, "request_id": request_id}
+    body: JSON = {**refused.extra, "error": error}
+    return Answer(status=refused.status, body=encoding.dumps(body).encode(), headers=[*refused.headers, NO_STORE])
+
+
+def respond(environ: dict[str, Any]) -> Answer:
+    """Answer from what was live at the last look; what that would refuse, only after a fresh one."""
+    request = Request(environ)
+    uid = environ["PATH_INFO"][len(PREFIX) :]
+    for is_fresh in (False, *[True] * TRIES):
+        live = intake.find_trigger(uid, is_fresh=is_fresh) if TRIGGER_UID.fullmatch(uid) else None
+        try:
+            request.check_head()
+            if live is None:
+                raise NOT_FOUND
+            payload = admitted(live, request)
+            delivery = request.delivery(payload)
+        except Refused as refused:
+            if live is None or is_fresh:
+                if live is not None:
+                    leave_refusal(live, refused)
+                raise
+            continue
+        try:
+            return start(live, payload, delivery, is_fresh=is_fresh)
+        except intake.Stale:
+            continue
+        except intake.LimitReached:
+            raise LIMIT_REACHED from None
+        except intake.Duplicate as duplicate:
+            return repeated(live, delivery, duplicate)
+    raise UNAVAILABLE
+
+
+def admitted(live: LiveTrigger, request: Request) -> dict[str, JSON]:
+    """Return the trigger's output; refuse from the cheapest reason to the costliest, the body last."""
+    config = live.definition.trigger.config if live.definition else {}
+    request.check_method(config.get("methods") or METHODS)
+    check_secret(live, request.secret)
+    check_active(live)
+    return request.payload(config)
+
+
+def check_secret(live: LiveTrigger, given: str) -> None:
+    if live.secret and not hmac.compare_digest(given.encode("utf-8", "surrogatepass"), live.secret.encode()):
+        code, which = ("secret_invalid", "is wrong") if given else ("secret_missing", "is missing")
+        raise Refused(401, code, f"The secret {which}: send it as header or query parameter ah-http-key.")
+
+
+def check_active(live: LiveTrigger) -> None:
+    if not live.is_active or live.definition is None:
+        message = "The automation of this trigger is not activated."
+        raise Refused(409, "not_activated", message, extra={"result": message, "trigger_id": live.trigger_uid})
+
+
+def start(live: LiveTrigger, payload: dict[str, JSON], delivery: DeliveryId | None, *, is_fresh: bool) -> Answer:
+    """Check the conditions and store the execution; with a Response step wait for the reply."""
+    assert live.definition is not None
+    group = live.definition.trigger.conditions
+    if not conditions.holds(group, {"trigger": payload}):
+        if not is_fresh:
+            raise intake.Stale
+        reason = conditions.explain(group, {"trigger": payload})
+        intake.leave_receipt(live, Outcome.CONDITIONS_NOT_MET, 200, "conditions_not_met", reason)
+        return json_answer(200, {"result": "conditions not met", "reason": reason})
+    if live.definition.replies:
+        execution_id, reply = intake.accept_and_wait(live, payload, delivery)
+        return reply_answer(live, str(execution_id), reply)
+    return accepted_answer(live, str(intake.accept(live, payload, delivery)))
+
+
+def repeated(live: LiveTrigger, delivery: DeliveryId | None, duplicate: intake.Duplicate) -> Answer:
+    """Answer a delivery that came before as it was answered then."""
+    if delivery and delivery.must_match and not duplicate.is_same:
+        raise KEY_REUSED
+    execution_id = str(duplicate.execution_id)
+    if live.definition is not None and live.definition.replies:
+        answer = reply_answer(live, execution_id, intake.reply_of(duplicate.execution_id))
+    else:
+        answer = accepted_answer(live, execution_id)
+    return replace(answer, headers=[*answer.headers, ("Idempotency-Replayed", "true")])
+
+
+def leave_refusal(live: LiveTrigger, refused: Refused) -> None:
+    """Leave a receipt; a sender who floods a trigger is counted, not written down each time."""
+    with suppress(intake.Unavailable):  # the refusal is true whether or not it can be stored
+        intake.leave_receipt(live, Outcome.REFUSED, refused.status, refused.code, refused.message)
+
+
+def json_answer(status: int, body: JSON, *headers: tuple[str, str]) -> Answer:
+    return Answer(status=status, body=encoding.dumps(body).encode(), headers=[*headers, NO_STORE])
+
+
+def accepted_answer(live: LiveTrigger, execution_id: str) -> Answer:
+    url = status_url(live, execution_id)
+    return json_answer(202, {"execution_id": execution_id, "status": "pending", "status_url": url}, ("Location", url))
+
+
+def status_url(live: LiveTrigger, execution_id: str) -> str:
+    return f"{settings.BASE_URL}/v1/projects/{live.project_id}/executions/{execution_id}"
+
+
+def reply_answer(live: LiveTrigger, execution_id: str, reply: ReplyRow | None) -> Answer:
+    about: dict[str, JSON] = {"execution_id": execution_id, "status_url": status_url(live, execution_id)}
+    if reply is None:
+        message = f"No reply within {settings.REPLY_LIMIT_S:g} s; the execution goes on."
+        raise Refused(504, "reply_timeout", message, extra=about)
+    if not isinstance(reply.output, dict):
+        message = f"The execution ended as {reply.status.label} before its Response step."
+        raise Refused(502, "no_reply", message, extra=about)
+    return _reply(reply.output, execution_id)
+
+
+def _reply(output: dict[str, JSON], execution_id: str) -> Answer:
+    headers = output.get("headers")
+    given = _harmless(headers if isinstance(headers, dict) else {})
+    content_type = given.pop("content-type", "")
+    given.setdefault(*NO_STORE)
+    body = output.get("body")
+    if isinstance(body, str):
+        content, default = body.encode("utf-8", "replace"), "text/plain; charset=utf-8"
+    else:
+        content, default = encoding.dumps(body).encode(), "application/json"
+    status = output.get("status")
+    status = status if isinstance(status, int) and 200 <= status <= 599 else 200
+    return Answer(
+        status=status,
+        body=b"" if status in WITHOUT_BODY else content,
+        content_type=content_type or default,
+        headers=[*given.items(), ("X-Execution-Id", execution_id)],
+    )
+
+
+def _harmless(headers: dict[str, JSON]) -> dict[str, str]:
+    """Return the headers that a reply may set: again here, whatever let them be stored."""
+    given = {name.lower(): str(value) for name, value in headers.items()}
+    return {
+        name: value
+        for name, value in given.items()
+        if name not in FORBIDDEN_HEADERS and HEADER_NAME.fullmatch(name) and HEADER_VALUE.fullmatch(value)
+    }

@@ -1,0 +1,1 @@
+"""The Execution Log and the pages beside it."""

@@ -1,0 +1,95 @@
+"""One execution: its page, which is also the pop-up, and Retry Execution."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import Http404, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.vary import vary_on_headers
+
+from executions.log import curl
+from executions.log.presenter import Reading
+from executions.models import Execution
+from executions.models.retry import RetryRefused
+from executions.states import ATTEMPT_LIMIT, Status
+from projects.htmx import HtmxRequest, wants_part
+from projects.views import own_project, signed_in
+
+
+def own_execution(request: HtmxRequest, project_uid: uuid.UUID, execution_id: uuid.UUID) -> Execution:
+    executions = Execution.objects.for_user(request.user).filter(project=project_uid)
+    related = executions.select_related("automation__live_version", "version", "trigger")
+    return get_object_or_404(related.defer("automation__draft"), pk=execution_id)
+
+
+@login_required
+@require_safe
+@never_cache
+@vary_on_headers("HX-Request")
+def detail(request: HtmxRequest, project_uid: uuid.UUID, execution_id: uuid.UUID) -> HttpResponse:
+    project = own_project(request, project_uid)
+    execution = own_execution(request, project_uid, execution_id)
+    reading = Reading(execution, _attempt(request, execution))
+    if reading.shown is None:
+        raise Http404("No such attempt.")
+    if request.GET.get("seen") == reading.mark:
+        return HttpResponse(status=204)
+    is_fragment = wants_part(request)
+    context = {"project": project, "nav": "executions", "is_page": not is_fragment or "page" in request.GET}
+    return render(request, f"executions/detail.html{'#fragment' if is_fragment else ''}", context | _context(reading))
+
+
+@login_required
+@require_POST
+def retry(request: HtmxRequest, project_uid: uuid.UUID, execution_id: uuid.UUID) -> HttpResponse:
+    project = own_project(request, project_uid)
+    execution = own_execution(request, project_uid, execution_id)
+    refused = _try_to_retry(request, execution)
+    if not wants_part(request):
+        if refused:
+            messages.error(request, refused)
+        return redirect("executions:detail", project.pk, execution.pk)
+    execution = own_execution(request, project_uid, execution_id)  # as it is now, whoever moved it
+    context = {"project": project, "is_page": "page" in request.GET, "refused": refused}
+    reading = Reading(execution, execution.attempt)
+    return render(request, "executions/detail.html#fragment", context | _context(reading))
+
+
+def _try_to_retry(request: HtmxRequest, execution: Execution) -> str:
+    """Retry the attempt that the person saw; return why not, or nothing."""
+    if request.POST.get("attempt", str(execution.attempt)) != str(execution.attempt):
+        return "This attempt has been retried already; below is the latest."
+    try:
+        execution.retry(signed_in(request))
+    except RetryRefused as refused:
+        return refused.sentence
+    return ""
+
+
+def _attempt(request: HtmxRequest, execution: Execution) -> int:
+    asked = request.GET.get("attempt", "")
+    if not asked:
+        return execution.attempt
+    if not asked.isdecimal() or not 1 <= int(asked[:9]) <= execution.attempt:
+        raise Http404("No such attempt.")
+    return int(asked[:9])
+
+
+def _context(reading: Reading) -> dict[str, Any]:
+    execution = reading.execution
+    is_stuck = reading.is_current and execution.state is Status.FAILED and reading.refusal is not None
+    return {
+        "reading": reading,
+        "execution": execution,
+        "waits": {execution.pk: reading.waiting} if reading.waiting else {},
+        "attempt_limit": ATTEMPT_LIMIT,
+        "curl": curl.command(execution) if is_stuck else None,
+        "support_email": settings.SUPPORT_EMAIL,
+    }

@@ -1,0 +1,228 @@
+"""What the page of one execution says: which attempt, its steps on a common scale, why, and what to do next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cached_property
+
+from django.utils import timezone
+from pydantic import ValidationError
+
+from automations.definition import Definition
+from connectors.registry import CONNECTORS
+from connectors.sdk.call import Connector
+from executions.log.pending import Waiting, why_pending
+from executions.models import Attempt, Engine, Execution, StepRun
+from executions.models.retry import RetryRefused
+from executions.states import Status, StepStatus
+from executions.store.leases import STALE_AFTER_S
+
+ENDED_BADLY = (StepStatus.FAILED, StepStatus.REJECTED, StepStatus.PARTIALLY_EXECUTED)
+
+
+@dataclass(frozen=True, slots=True)
+class StepLine:
+    """One step run as a line of the page; `start` and `length` are percentages of the attempt's time."""
+
+    run: StepRun
+    connector: Connector | None
+    start: float
+    length: float
+    is_open: bool
+
+    @property
+    def anchor(self) -> str:
+        return f"step-{self.run.key}" + (f"-{self.run.iteration}" if self.run.iteration else "")
+
+    @property
+    def panel(self) -> str:
+        """Return its payload's place; another one when it has moved on, so that a refresh does not keep the old."""
+        return f"code-{self.anchor}-{self.run.state.code}"
+
+    @property
+    def icon(self) -> str:
+        return self.connector.icon if self.connector else "plug"
+
+    @property
+    def end(self) -> float:
+        return round(self.start + self.length, 2)
+
+    @property
+    def first_side(self) -> str:
+        """Return which payload Code opens first: of a failed step what came back."""
+        return "output" if self.is_open else "input"
+
+
+class Reading:
+    """An execution with one of its attempts; the current one is the execution's own row."""
+
+    def __init__(self, execution: Execution, number: int) -> None:
+        self.execution = execution
+        self.number = number
+        self.is_current = number == execution.attempt
+
+    @cached_property
+    def earlier(self) -> list[Attempt]:
+        attempts = Attempt.objects.filter(execution_id=self.execution.pk).order_by("number")
+        return list(attempts.select_related("version", "retried_by"))
+
+    @cached_property
+    def shown(self) -> Execution | Attempt | None:
+        """Return the attempt that is read, or None when there is none with this number."""
+        if self.is_current:
+            return self.execution
+        return next((attempt for attempt in self.earlier if attempt.number == self.number), None)
+
+    @cached_property
+    def retried(self) -> Attempt | None:
+        """Return the attempt before, which says who retried and when."""
+        return next((attempt for attempt in self.earlier if attempt.number == self.number - 1), None)
+
+    @property
+    def numbers(self) -> range:
+        return range(1, self.execution.attempt + 1)
+
+    @property
+    def is_active(self) -> bool:
+        return self.is_current and not self.execution.is_final
+
+    @property
+    def accepted_at(self) -> datetime:
+        return self.retried.retried_at if self.retried else self.execution.accepted_at
+
+    @property
+    def queue_wait(self) -> timedelta | None:
+        started = self.shown.started_at if self.shown else None
+        return max(started - self.accepted_at, timedelta()) if started else None
+
+    @cached_property
+    def lines(self) -> list[StepLine]:
+        runs = list(self.execution.step_runs_of(self.number).defer("input", "output"))
+        timed = [run for run in runs if not run.is_trigger]
+        if not timed:
+            return [self._line(run, run.started_at, 1) for run in runs]
+        begin = min(run.started_at for run in timed)
+        end = max(run.finished_at or timezone.now() for run in timed)
+        return [self._line(run, begin, (end - begin).total_seconds() or 1) for run in runs]
+
+    def _line(self, run: StepRun, begin: datetime, seconds: float) -> StepLine:
+        offset = max(0.0, (run.started_at - begin).total_seconds())
+        lasted = ((run.finished_at or timezone.now()) - run.started_at).total_seconds()
+        start = min(98.5, 100 * offset / seconds)
+        length = min(100 - start, max(1.5, 100 * lasted / seconds))
+        connector = CONNECTORS.get(run.connector)
+        return StepLine(run, connector, round(start, 2), round(length, 2), run.state in ENDED_BADLY)
+
+    @cached_property
+    def not_run(self) -> list[str]:
+        """Return the titles of the steps that an ended attempt did not reach."""
+        if self.shown is None or (self.is_current and not self.execution.is_final):
+            return []
+        reached = {line.run.key for line in self.lines}
+        try:
+            definition = Definition.model_validate(self.shown.version.definition)
+        except ValidationError:
+            return []  # of another release
+        return [step.title or step.key for step in definition.steps if step.key not in reached]
+
+    @cached_property
+    def failed_run(self) -> StepRun | None:
+        return next((line.run for line in reversed(self.lines) if line.run.state in ENDED_BADLY), None)
+
+    @cached_property
+    def refusal(self) -> RetryRefused | None:
+        return self.execution.retry_refusal()
+
+    @property
+    def may_retry(self) -> bool:
+        return self.is_current and self.execution.state is Status.FAILED and self.refusal is None
+
+    @property
+    def trigger_title(self) -> str:
+        """Return the connector and the event that started it, as the builder names them."""
+        run = next((line.run for line in self.lines if line.run.is_trigger), None)
+        connector = CONNECTORS.get(run.connector) if run else None
+        if run is None or connector is None:
+            return "–"
+        event = connector.event(run.action)
+        return f"{connector.title}: {event.title}" if event else connector.title
+
+    @property
+    def retry_warning(self) -> str:
+        """Return what Retry Execution will do, for the question before it is done."""
+        version = self.execution.automation.live_version
+        return (
+            f"All steps run again from the first one, with the stored trigger payload and the live version"
+            f"{f' ({version.number})' if version else ''}. What earlier steps did in other systems may be done twice."
+        )
+
+    @property
+    def is_outside(self) -> bool:
+        return bool(self.failed_run and self.failed_run.is_outside)
+
+    @cached_property
+    def has_engine(self) -> bool:
+        fresh = timezone.now() - timedelta(seconds=STALE_AFTER_S)
+        return Engine.objects.filter(beat_at__gte=fresh).exists()
+
+    @cached_property
+    def waiting(self) -> Waiting | None:
+        """Return the limit that holds it back; without any worker that is what it waits for first."""
+        is_pending = self.is_current and self.execution.state is Status.PENDING
+        return why_pending(self.execution) if is_pending and self.has_engine else None
+
+    @property
+    def mark(self) -> str:
+        """Return what changes whenever this page would: a page that shows the same mark need not be drawn again."""
+        steps = ".".join(f"{line.run.status}{line.run.tries}" for line in self.lines)
+        waits = self.execution.state is Status.PENDING and not self.has_engine
+        line = self.waiting.mark if self.waiting else ""
+        return f"{self.execution.rev}-{self.number}-{steps}-{int(waits)}-{line}"
+
+    @property
+    def next_action(self) -> str:
+        if not self.is_current:
+            return ""
+        return _next_action(self)
+
+
+def _next_action(reading: Reading) -> str:
+    match reading.execution.state:
+        case Status.PENDING if not reading.has_engine:
+            return "No worker is running: start the cluster, and this execution starts by itself."
+        case Status.PENDING if reading.waiting:
+            return "Its turn comes by itself; there is nothing to do."
+        case Status.PENDING:
+            return "Waits for a free worker; there is nothing to do."
+        case Status.PAUSED:
+            return "It goes on by itself then and holds no worker meanwhile; there is nothing to do."
+        case Status.FAILED:
+            return _after_failure(reading)
+        case Status.REJECTED:
+            return _after_rejection(reading.execution.reason_code)
+        case Status.PARTIALLY_EXECUTED:
+            return (
+                "The steps before stand, the rest was not run. The count starts afresh on the 1st of the month (UTC); "
+                "an administrator can raise the maximum."
+            )
+        case _:
+            return ""
+
+
+def _after_failure(reading: Reading) -> str:
+    again = "retry" if reading.refusal is None else "start a new execution"
+    if reading.execution.reason_code == "interrupted":
+        return f"Look at the other side whether the step took effect, then {again}."
+    if reading.is_outside:
+        return f"The cause lies outside AgentOS. When the other side is well again, {again}."
+    return f"Repair the step in the builder, publish the change, then {again}."
+
+
+def _after_rejection(code: str) -> str:
+    if code == "time_limit":
+        return (
+            "Give the automation a longer allotted time in its settings, or make this step faster; "
+            "then start a new execution. A Rejected one cannot be retried."
+        )
+    return "Start a new execution. A Rejected one cannot be retried."

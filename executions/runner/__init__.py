@@ -1,0 +1,1 @@
+"""Walks a definition for one execution: pure, no SQL."""

@@ -1,0 +1,186 @@
+"""Walks a definition for one execution: pure, no SQL; what it asks of the world are ports.
+
+A resume replays the definition from the top over the step runs that are durable already. Rule: a result is durable
+before anything after it that acts on the world.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from automations.definition import ActionStep, Definition
+from connectors.sdk.call import JSON, EndExecution, Http, Mail, Pause, StepError, StopPartially
+from executions import sealed_json as encoding
+from executions.runner.context import Journal, Variables
+from executions.runner.step import StepCall
+from executions.states import Lane, Status, StepStatus
+from executions.store.rows import Claimed, DoneStep, Move, StepRecord
+
+MESSAGE_LIMIT = 2000
+CONDEMNED = {
+    "worker_died": "The worker died 3 times{step}.",
+    "stalled": "Held its worker for more than 5 s without a pause{step}, twice.",
+}
+
+
+class _Ended(Exception):
+    """The execution is over, or paused: carries the move."""
+
+    def __init__(self, move: Move) -> None:
+        self.move = move
+
+
+class Runner:
+    """One execution's walk. `run()` returns the move out of Running; `reject()` the one when its time is over."""
+
+    def __init__(
+        self,
+        execution: Claimed,
+        definition: Definition,
+        *,
+        variables: Variables,
+        journal: Journal,
+        http: Http,
+        mail: Mail,
+        enter: Callable[[str], Awaitable[None]] | None = None,
+    ) -> None:
+        self.execution = execution
+        self.definition = definition
+        self.variables = variables
+        self.journal = journal
+        self.http = http
+        self.mail = mail
+        self.enter = enter  # a step: told whose code runs next, once it may
+        self.scope: dict[str, JSON] = {"vars": dict(variables.values)}
+        self.started = asyncio.get_running_loop().time()
+        self.position = 0
+        self.connectors: dict[str, None] = {}
+        self.skipped_failures = 0
+        self.current: StepCall | None = None
+        self.records: list[StepRecord] = []  # not yet durable
+
+    async def run(self) -> Move:
+        self.scope["trigger"] = encoding.loads_opened(self.execution.payload)
+        try:
+            for step in self.definition.steps:
+                await self._run_step(step)
+        except _Ended as ended:
+            return ended.move
+        skipped = f"{_count(self.skipped_failures, 'step')} failed, skipped." if self.skipped_failures else ""
+        return self._move(Status.SUCCESS, "skipped_failures" if skipped else "", skipped)
+
+    def reject(self) -> Move:
+        """Return the move of an execution whose allotted time is over, and write down where that was."""
+        limit = self.execution.time_limit_s
+        if self.current is None:
+            return self._move(Status.REJECTED, "time_limit", f"Exceeded its allotted time of {limit} s.")
+        step = self.current
+        reason = f"Exceeded its allotted time of {limit} s in step “{step.title}”."
+        step.write(StepStatus.REJECTED, error_code="time_limit", error=reason)
+        return self._move(Status.REJECTED, "time_limit", reason)
+
+    def condemn(self, code: str, key: str) -> Move:
+        """Return the move of an execution that has hurt its worker too often, in the step with this key."""
+        steps = [step for step in self.definition.steps if isinstance(step, ActionStep)]
+        undone = (step for step in steps if (step.key, "") not in self.execution.done)
+        step = next((step for step in steps if step.key == key), None) or next(undone, None)
+        if step is None:
+            return self._move(Status.REJECTED, code, CONDEMNED[code].format(step=""))
+        self.position = self.definition.steps.index(step) + 1
+        self.connectors = dict.fromkeys(step.connector for step in steps[: self.position])
+        run = StepCall(self, step, self.position)
+        reason = CONDEMNED[code].format(step=f" in step “{run.title}”")
+        run.write(StepStatus.REJECTED, error_code=code, error=reason)
+        return self._move(Status.REJECTED, code, reason)
+
+    async def _run_step(self, step: Any) -> None:
+        self.position += 1
+        if not isinstance(step, ActionStep):
+            raise _Ended(self._move(Status.FAILED, "unsupported_step", f"Step “{step.key}” is of an unknown kind."))
+        run = StepCall(self, step, self.position)
+        if step.disabled:
+            run.write(StepStatus.SKIPPED)
+            self.scope[step.key] = None
+            return
+        self.connectors[step.connector] = None
+        self.current = run
+        self.scope[step.key] = await self._result(run)
+        self.current = None
+        is_reply = run.replies and step is not self.definition.steps[-1]  # the caller gets it now, not at the end
+        if is_reply or self.execution.is_suspect:
+            await self.flush()
+
+    async def flush(self) -> None:
+        if self.records:
+            records, self.records = self.records, []
+            await self.journal.durable(self.execution, records)
+
+    async def _result(self, run: StepCall) -> JSON:
+        done = self.execution.done.get((run.step.key, ""))
+        if done and done.status in (StepStatus.SUCCESS, StepStatus.FAILED):
+            return self._replayed(run, done)
+        try:
+            return await run.perform(done)
+        except Pause as pause:
+            run.write(StepStatus.PAUSED, resume_at=pause.until)
+            raise _Ended(self._pause(pause.until, f"Waits until {_when(pause.until)} in “{run.title}”.")) from None
+        except EndExecution as end:
+            run.write(StepStatus.SUCCESS, output=end.output)
+            raise _Ended(self._move(Status.SUCCESS, "condition_ended", end.reason)) from None
+        except StopPartially as stop:
+            run.write(StepStatus.PARTIALLY_EXECUTED, error_code=stop.code, error=stop.reason)
+            raise _Ended(self._move(Status.PARTIALLY_EXECUTED, stop.code, stop.reason)) from None
+        except StepError as error:
+            return self._failed(run, error)
+
+    def _replayed(self, run: StepCall, done: DoneStep) -> JSON:
+        """Return a durable result; a failure is only met here when its rule is skip."""
+        if done.status is StepStatus.FAILED:
+            self.skipped_failures += 1
+            return None
+        return encoding.loads_opened(done.output) if done.output is not None else None
+
+    def _failed(self, run: StepCall, error: StepError) -> JSON:
+        message = error.message[:MESSAGE_LIMIT]
+        backoff = run.next_try_in(error)
+        if backoff is not None:
+            until = datetime.now(UTC) + timedelta(seconds=backoff)
+            run.write(StepStatus.PAUSED, output=error.output, error_code=error.code, error=message, resume_at=until)
+            raise _Ended(self._pause(until, f"Tries “{run.title}” again at {_when(until)}: {message}"))
+        run.write(
+            StepStatus.FAILED, output=error.output, error_code=error.code, error=message, is_outside=error.outside
+        )
+        if run.step.on_error == "skip":
+            self.skipped_failures += 1
+            return None
+        raise _Ended(self._move(Status.FAILED, error.code, f"Step “{run.title}” failed: {message}"))
+
+    def _pause(self, until: datetime, reason: str) -> Move:
+        move = self._move(Status.PAUSED, "waiting", reason)
+        move.resume_at = until
+        return move
+
+    def _move(self, target: Status, code: str = "", reason: str = "") -> Move:
+        elapsed = int((asyncio.get_running_loop().time() - self.started) * 1000)
+        return Move(
+            execution=self.execution,
+            target=target,
+            reason_code=code,
+            reason=encoding.hidden(reason, self.variables.secret_values),
+            ran_ms=self.execution.ran_ms + elapsed,
+            steps=self.position,
+            connectors=",".join(self.connectors)[:200],
+            wakes_caller=self.execution.lane is Lane.SYNC,
+            records=self.records,
+        )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _when(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

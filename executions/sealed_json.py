@@ -1,0 +1,89 @@
+"""JSON text as it is stored: exact, and with secret values sealed where they stand.
+
+A sealed value is the encrypted secret between two private-use characters inside a JSON string; an engine opens it
+again, people see a mask.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any, cast
+from urllib.parse import quote
+
+from connectors.sdk import exact_json as payload
+from connectors.sdk.call import JSON
+from projects import secrets
+
+ROW_LIMIT = 256 * 1024  # characters of JSON text that a step run's row may hold
+EXCERPT = 8 * 1024  # characters of what is larger that its row shows
+SEAL_START, SEAL_END = "\ue000sealed:", "\ue001"
+SEALED = re.compile(f"{SEAL_START}([A-Za-z0-9_=-]+){SEAL_END}")
+SHORTEST_SECRET = 4  # shorter values would seal half of every text
+
+
+def loads(text: str | bytes) -> JSON:
+    return payload.loads(text)
+
+
+def dumps(value: JSON) -> str:
+    return payload.dumps(value).decode()
+
+
+def variants(secret: str) -> list[str]:
+    """Return the forms in which a remote may echo a secret: itself and URL-encoded."""
+    return list(dict.fromkeys([secret, quote(secret, safe="")]))
+
+
+def sealed(value: JSON, secret_values: Iterable[str]) -> JSON:
+    """Return the value with every secret in it encrypted where it stands, in keys and in texts."""
+    found = [form for secret in secret_values if len(secret) >= SHORTEST_SECRET for form in variants(secret)]
+    if not found:
+        return value
+    pattern = re.compile("|".join(re.escape(form) for form in sorted(found, key=len, reverse=True)))
+    return cast(JSON, _walk(value, lambda text: pattern.sub(lambda hit: _seal(hit[0]), text)))
+
+
+def hidden(text: str, secret_values: Iterable[str]) -> str:
+    """Return a message as it is stored, with every secret in it masked: nothing is ever computed from a message."""
+    text = payload.storable(text)
+    for secret in secret_values:
+        if len(secret) >= SHORTEST_SECRET:
+            for form in variants(secret):
+                text = text.replace(form, secrets.MASK)
+    return text
+
+
+def opened(value: JSON) -> JSON:
+    """Return a stored value with its sealed parts decrypted: for engines only."""
+    return cast(JSON, _walk(value, lambda text: SEALED.sub(lambda hit: secrets.decrypt(hit[1]), text)))
+
+
+def loads_opened(text: str) -> JSON:
+    value = loads(text)
+    return opened(value) if is_sealed(text) else value
+
+
+def is_sealed(text: str) -> bool:
+    return SEAL_START in text or "\\ue000" in text
+
+
+def masked(text: str) -> str:
+    """Return JSON text with its sealed parts masked: for people, API, admin and logs."""
+    return SEALED.sub(secrets.MASK, text) if is_sealed(text) else text
+
+
+def _seal(text: str) -> str:
+    return f"{SEAL_START}{secrets.encrypt(text)}{SEAL_END}"
+
+
+def _walk(value: Any, change: Any) -> Any:
+    match value:
+        case str():
+            return change(value)
+        case list():
+            return [_walk(item, change) for item in value]
+        case dict():
+            return {change(key): _walk(item, change) for key, item in value.items()}
+        case _:
+            return value

@@ -1,0 +1,241 @@
+"""Tests of a draft's trigger and steps: real reading, real calls, but no execution, and nothing is counted.
+
+What a test finds becomes the sample that later steps are tested and mapped with. It is kept masked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import logging
+import time
+from dataclasses import dataclass, replace
+from datetime import UTC
+from typing import Any
+
+from django.conf import settings
+from django.utils import timezone
+from pydantic import ValidationError
+
+from automations.builder.checks import step_title
+from automations.builder.references import roots
+from automations.builder.samples import TRIGGER, Samples
+from automations.definition import ActionStep
+from automations.models import Automation, StepTest
+from connectors.outbound.addresses import parse_allow
+from connectors.registry import find_action
+from connectors.sdk import mapping
+from connectors.sdk.call import JSON, Action, Call, EndExecution, Pause, StepError, StopPartially
+from connectors.sdk.conditions import explain, holds
+from executions import sealed_json as encoding
+from executions.intake.request import METHODS, Request
+from executions.models import Execution, StepRun
+from executions.ports.mail import DjangoMail
+from executions.runner.context import Variables, variables_of
+from projects.ids import new_id
+
+logger = logging.getLogger(__name__)
+
+TIME_LIMIT_S = 30.0
+UNSTORED_HEADERS = {"authorization", "cookie", "proxy-authorization", "ah-http-key"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a test found; `words` says what an execution would do here, or what went wrong."""
+
+    is_success: bool = True
+    output: JSON = None
+    words: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleRequest:
+    """A request at the trigger URL, as a person writes it down."""
+
+    method: str = "POST"
+    content_type: str = "application/json"
+    query: str = ""
+    headers: str = ""
+    body: str = ""
+
+    @property
+    def header_pairs(self) -> list[tuple[str, str]]:
+        lines = (line.partition(":") for line in self.headers.splitlines() if line.strip())
+        pairs = [(name.strip().lower(), value.strip()) for name, _, value in lines]
+        return [(name, value) for name, value in pairs if name not in UNSTORED_HEADERS]
+
+    def environ(self) -> dict[str, Any]:
+        raw = self.body.encode() if self.method == "POST" else b""
+        environ: dict[str, Any] = {
+            "REQUEST_METHOD": self.method,
+            "QUERY_STRING": self.query.encode().decode("latin-1"),
+            "CONTENT_TYPE": self.content_type if raw else "",
+            "CONTENT_LENGTH": str(len(raw)),
+            "wsgi.input": io.BytesIO(raw),
+        }
+        environ.update({f"HTTP_{name.upper().replace('-', '_')}": value for name, value in self.header_pairs})
+        return environ
+
+    def stored(self) -> str:
+        kept = replace(self, headers="\n".join(f"{name}: {value}" for name, value in self.header_pairs))
+        return encoding.dumps({name: getattr(kept, name) for name in SampleRequest.__slots__})
+
+
+def test_trigger(automation: Automation, sample: SampleRequest) -> StepTest:
+    """Read a sample as the trigger URL would; raise executions.intake.body.Refused as it would."""
+    config = automation.definition.trigger.config
+    request = Request(sample.environ())
+    request.check_method(config.get("methods") or METHODS)
+    return keep_trigger(automation, request.payload(config), sample.stored())
+
+
+def keep_trigger(automation: Automation, payload: JSON, sample: str = "") -> StepTest:
+    """Keep a trigger's output as the sample for the steps, and say whether it would start an execution."""
+    conditions = automation.definition.trigger.conditions
+    scope = {TRIGGER: payload}
+    starts = holds(conditions, scope)
+    words = "This would start an execution." if starts else f"This would start nothing. {explain(conditions, scope)}"
+    variables = _variables_of(automation)
+    return _keep(automation, TRIGGER, Outcome(output=payload, words=words), variables, input_text=sample, started=None)
+
+
+def latest_payload(automation: Automation) -> JSON:
+    """Return the trigger's output of the automation's newest execution, masked; None when there is none."""
+    newest = Execution.objects.filter(automation=automation.pk).newest_first().first()
+    if newest is None:
+        return None
+    run = StepRun.objects.filter(execution_id=newest.pk, attempt=0, key=StepRun.TRIGGER).first()
+    return run.shown_value("input") if run else None
+
+
+def test_step(automation: Automation, key: str) -> StepTest:
+    """Run one step of the draft over the samples of what is before it."""
+    samples = Samples(automation, automation.definition)
+    step = samples.definition.find(key)
+    assert isinstance(step, ActionStep)
+    variables = _variables_of(automation)
+    started = time.monotonic()
+    scope = {**samples.scope_of(key), "vars": dict(variables.values)}
+    outcome = _outcome(automation, samples, step, scope)
+    return _keep(automation, key, outcome, variables, input_text=_recorded(step, scope, variables), started=started)
+
+
+def _outcome(automation: Automation, samples: Samples, step: ActionStep, scope: dict[str, JSON]) -> Outcome:
+    action = find_action(step.connector, step.action)
+    if action is None:
+        return Outcome(is_success=False, words="This step has no connector and action yet.")
+    untested = [source for source in samples.keys_before(step.key) if scope.get(source) is None]
+    try:
+        model = action.input.model_validate(mapping.render(step.input, scope))
+    except mapping.MappingError as error:
+        first = next((source for source in untested if source in roots(step.input)), None)
+        hint = f" Test “{_name(samples, first)}” first." if first else ""
+        return Outcome(is_success=False, words=f"{error}{hint}")
+    except ValidationError as error:
+        return Outcome(is_success=False, words=_first_problem(error))
+    return asyncio.run(_called(automation, step, action, model, scope))
+
+
+async def _called(
+    automation: Automation, step: ActionStep, action: Action[Any], model: Any, scope: dict[str, JSON]
+) -> Outcome:
+    """Call the action as an engine would, within the test's time, and put what comes of it into words."""
+    from connectors.outbound.client import (
+        Outbound,  # 8 MB that a web process has no use for until somebody tests a step
+    )
+
+    outbound = Outbound(parse_allow(settings.OUTBOUND_ALLOW))
+    call = Call(
+        input=model,
+        idempotency_key=f"test-{new_id()}",
+        http=outbound,
+        mail=DjangoMail().of(automation.organization_id),
+        scope=scope,
+        is_test=True,
+    )
+    limit = min(step.time_limit_s or TIME_LIMIT_S, TIME_LIMIT_S)
+    try:
+        async with asyncio.timeout(limit):
+            return Outcome(output=await action.run(call), words=_beside(action))
+    except Pause as pause:
+        until = pause.until.astimezone(UTC)
+        words = f"An execution that came now would wait here until {until:%Y-%m-%d %H:%M:%S} UTC; a test does not."
+        return Outcome(output=action.sample, words=words)
+    except EndExecution as end:
+        return Outcome(output=end.output, words=f"An execution would end here, as a Success. {end.reason}")
+    except StopPartially as stop:
+        return Outcome(is_success=False, words=f"An execution would end Partially Executed. {stop.reason}")
+    except StepError as error:
+        return Outcome(is_success=False, output=error.output, words=error.message)
+    except TimeoutError:
+        return Outcome(is_success=False, words=f"No result within {limit:g} s, the time that a test may take.")
+    except Exception as error:  # a connector's fault must not cost the builder the page
+        logger.exception("the test of step %s of automation %s failed", step.key, automation.pk)
+        return Outcome(is_success=False, words=f"The action broke: {type(error).__name__}.")
+    finally:
+        await outbound.close()
+
+
+def _beside(action: Action[Any]) -> str:
+    return "The caller of an execution would get this answer; a test answers nobody." if action.replies else ""
+
+
+def _recorded(step: ActionStep, scope: dict[str, JSON], variables: Variables) -> str:
+    """Return the step's input with secrets unresolved, or as it was written when it cannot be rendered."""
+    try:
+        rendered = mapping.render(step.input, {**scope, "vars": variables.unresolved})
+    except mapping.MappingError:
+        rendered = step.input
+    return _masked(rendered, variables)
+
+
+def _masked(value: JSON, variables: Variables) -> str:
+    return encoding.masked(encoding.dumps(encoding.sealed(value, variables.secret_values)))
+
+
+def _keep(
+    automation: Automation,
+    key: str,
+    outcome: Outcome,
+    variables: Variables,
+    *,
+    input_text: str,
+    started: float | None,
+) -> StepTest:
+    has_output = outcome.is_success or outcome.output is not None
+    output = _masked(outcome.output, variables) if has_output else ""
+    words = outcome.words
+    if len(output) > encoding.ROW_LIMIT:
+        words = f"{words} The output is larger than 256 KB and is not kept as a sample.".strip()
+        output = ""
+    samples = Samples(automation, automation.definition)
+    test, _ = StepTest.objects.update_or_create(
+        automation=automation,
+        step_key=key,
+        defaults={
+            "fingerprint": samples.fingerprints.get(key, ""),
+            "is_success": outcome.is_success,
+            "input": input_text if len(input_text) <= encoding.ROW_LIMIT else "",
+            "output": output,
+            "error": encoding.hidden(words, variables.secret_values),
+            "duration_ms": 0 if started is None else int((time.monotonic() - started) * 1000),
+            "tested_at": timezone.now(),
+        },
+    )
+    return test
+
+
+def _name(samples: Samples, key: str) -> str:
+    return "Trigger" if key == TRIGGER else step_title(samples.definition.find(key))
+
+
+def _first_problem(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_input=False)[0]
+    place = ".".join(str(part) for part in first["loc"]) or "input"
+    return f"{place}: {first['msg'].removeprefix('Value error, ')}"
+
+
+def _variables_of(automation: Automation) -> Variables:
+    rows = automation.project.variables.values_list("key", "encrypted", "is_secret")
+    return variables_of(automation.project_id, rows)

@@ -1,0 +1,12 @@
+"""The addresses of the builder's tests, below one automation's."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from executions.step_tests import views as trial
+
+urlpatterns = [
+    path("trigger/test/", trial.test_trigger, name="test-trigger"),
+    path("steps/<slug:key>/test/", trial.test_step, name="test-step"),
+]

@@ -1,0 +1,93 @@
+"""Wake-up: tells a process that something was committed which it may be waiting for.
+
+PostgreSQL: LISTEN on a connection of its own. SQLite: a doorbell (executions/bell.py), and `PRAGMA data_version`, which
+changes with every commit of another connection. Both wake at least once a second, so a lost notification costs a
+second, never an execution.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from django.db import connection
+
+from executions.store.away import forget_connection
+from executions.store.dialect import REPLY_CHANNEL, WORK_CHANNEL
+from executions.store.doorbell import Bell
+
+logger = logging.getLogger(__name__)
+
+LONGEST_SLEEP_S = 1.0
+DATA_VERSION_POLL_S = 0.1  # for what was committed without ringing
+RECONNECT_S = 0.5
+
+
+class Wake(threading.Thread):
+    """Calls `on_wake` from its own thread after every relevant commit, and at least once a second.
+
+    It gets the number that the commit has rung with, by which several who wait share what comes; None means everybody.
+    """
+
+    def __init__(self, channel: str, on_wake: Callable[[int | None], None]) -> None:
+        super().__init__(name=f"wake-{channel}", daemon=True)
+        self.channel = channel
+        self.on_wake = on_wake
+        self.rest_s = 0.0  # after each call, for one who need not hear everything
+        self.stopping = threading.Event()
+
+    def run(self) -> None:
+        watch = self._listen if connection.vendor == "postgresql" else self._watch_data_version
+        while not self.stopping.is_set():
+            try:
+                watch()
+            except Exception as error:
+                logger.warning("wake-up lost its connection: %s", error)
+                forget_connection()  # and once it is back everybody is woken, for what came meanwhile
+                self.stopping.wait(RECONNECT_S)
+        forget_connection()
+
+    def stop(self) -> None:
+        self.stopping.set()
+
+    def _listen(self) -> None:
+        connection.ensure_connection()
+        raw = connection.connection
+        raw.autocommit = True
+        raw.execute(f"LISTEN {self.channel}")
+        self.on_wake(None)
+        while not self.stopping.is_set():
+            numbers = [_number(found.payload) for found in raw.notifies(timeout=LONGEST_SLEEP_S, stop_after=1)]
+            self.on_wake(numbers[0] if len(numbers) == 1 else None)
+            self.stopping.wait(self.rest_s)
+
+    def _watch_data_version(self) -> None:
+        connection.ensure_connection()
+        cursor = connection.connection.cursor()
+        bell = Bell(self.channel)
+        seen, woken_at = None, 0.0
+        try:
+            while not self.stopping.is_set():
+                number = bell.wait(DATA_VERSION_POLL_S)
+                version = cursor.execute("PRAGMA data_version").fetchone()[0]
+                now = time.monotonic()
+                if number is not None or version != seen or now - woken_at > LONGEST_SLEEP_S:
+                    seen, woken_at = version, now
+                    self.on_wake(number)
+                    self.stopping.wait(self.rest_s)
+        finally:
+            bell.close()
+
+
+def _number(payload: str) -> int | None:
+    return int(payload) if payload.isdigit() else None
+
+
+def wake_for_work(on_wake: Callable[[int | None], None]) -> Wake:
+    return Wake(WORK_CHANNEL, on_wake)
+
+
+def wake_for_replies(on_wake: Callable[[int | None], None]) -> Wake:
+    return Wake(REPLY_CHANNEL, on_wake)
