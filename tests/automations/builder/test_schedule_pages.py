@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from automations.models import Automation, NotReady, Schedule, Trigger
 from executions.intake.live_trigger import read_trigger
-from tests.test_builder import Pages
+from tests.automations.builder.test_builder import Pages
 
 DAILY = {"unit": "days", "interval": "1", "at": "09:30", "time_zone": "Europe/Berlin", "missed": "all"}
 YEARLY = {"unit": "cron", "cron": "0 0 1 1 *"}

@@ -8,11 +8,11 @@ import pytest
 
 from executions.ports.mail import THREADS
 from executions.states import Status, StepStatus
+from tests.executions.intake.test_acceptance import database_away
 from tests.support.automations import AUTOMATIONS, Made, make
 from tests.support.installation import Installation
 from tests.support.processes import until
 from tests.support.smtp import Smtp
-from tests.test_intake import database_away
 
 WAITING = 4
 

@@ -13,8 +13,8 @@ from django.test import Client
 from django.urls import reverse
 
 from projects.models import Project
+from tests.executions.intake.test_acceptance import database_away
 from tests.support.installation import Installation
-from tests.test_intake import database_away
 
 
 @pytest.mark.django_db

@@ -5,7 +5,6 @@ import json
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,13 +14,14 @@ from automations.models import Automation
 from executions.models import Execution, Outcome, Receipt, StepRun
 from tests.support.cut import end_connections
 from tests.support.door import JSON, Reply, send, url_of
+from tests.support.processes import ROOT
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 FORM = "application/x-www-form-urlencoded"
 PREFIX = "/automations-api/run/"
 MB = 1024 * 1024
-DOCS = Path(__file__).parent.parent / "docs" / "trigger-urls.md"
+DOCS = ROOT / "docs" / "trigger-urls.md"
 
 
 @pytest.fixture

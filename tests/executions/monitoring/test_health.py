@@ -12,10 +12,10 @@ from pytest_django import Settings
 
 from executions.models import Engine, Execution, StepRun
 from executions.states import Status, StepStatus
+from tests.executions.intake.test_acceptance import database_away
 from tests.support.door import send
 from tests.support.installation import Installation
 from tests.support.processes import until
-from tests.test_intake import database_away
 
 
 def test_readyz_says_what_is_missing_until_an_engine_beats(server: Installation) -> None:
