@@ -20,6 +20,7 @@ from executions.store.partitions import WEEK, make_weeks, week_of
 from projects.ids import id_at
 from projects.models import Organization, Project
 from tests.support.plans import steps_of_the_database
+from tests.support.retention import ago
 
 pytestmark = pytest.mark.django_db
 
@@ -61,10 +62,6 @@ def make_many(like: Execution, count: int, *, since: datetime) -> None:
     values |= {"status": Status.SUCCESS}
     ids = [id_at(since + timedelta(seconds=number)) for number in range(count)]
     Execution.objects.bulk_create(Execution(**values | {"id": new}) for new in ids)
-
-
-def ago(days: float) -> datetime:
-    return timezone.now() - timedelta(days=days)
 
 
 @sqlite_only
