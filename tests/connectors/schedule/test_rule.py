@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from connectors.schedule.rule import CONNECTOR, Rule
+from connectors.schedule.rule import CONNECTOR
 from connectors.sdk.check import check_config
 
 EVENT = CONNECTOR.events[0]
 FIVE = "exactly 5 fields"
-
-
-def rule(**config: Any) -> Rule:
-    return Rule.model_validate(config)
-
-
-def cron(expression: str, time_zone: str = "Etc/UTC") -> Rule:
-    return rule(unit="cron", cron=expression, time_zone=time_zone)
-
-
-def at(text: str) -> datetime:
-    """Return a moment written as UTC."""
-    return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
