@@ -7,6 +7,7 @@ import gc
 import weakref
 
 from automations.definition import Definition
+from connectors.outbound.addresses import parse_allow
 from connectors.outbound.client import Outbound
 from executions.engine.engine import Engine
 from executions.ports.mail import DjangoMail
@@ -32,7 +33,7 @@ async def walk() -> tuple[Status, list[weakref.ref[object]]]:
         assert key == TRANSFORM["key"]
 
     definition = Definition.model_validate({"steps": [TRANSFORM]})
-    outbound = Outbound([])
+    outbound = Outbound(parse_allow(""))
     runner = Runner(
         claimed(), definition, variables=Variables(), journal=Engine(), http=outbound,
         mail=DjangoMail().of(new_id()), enter=enter,
