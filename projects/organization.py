@@ -12,8 +12,8 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 
 from projects.forms import OrganizationForm
-from projects.limits import month_use
 from projects.models import Organization, this_month
+from projects.month_use import month_use
 from projects.views import page, signed_in
 
 BURST = 1000  # requests: the page says how long they take at the organization's rate

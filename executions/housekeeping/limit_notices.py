@@ -17,8 +17,8 @@ from django.utils import timezone
 
 from connectors.sdk.call import Message, StepError
 from executions.ports.mail import deliver
-from projects.limits import NEAR_PERCENT
 from projects.models import LimitNotice, Membership, Organization, Project, UsageMonth, this_month
+from projects.month_use import NEAR_PERCENT
 
 logger = logging.getLogger(__name__)
 

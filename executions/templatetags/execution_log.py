@@ -13,8 +13,8 @@ from django.utils.safestring import SafeString
 from connectors.registry import CONNECTORS
 from executions.log.pending import Waiting
 from executions.models import Execution
-from projects.limits import month_use
 from projects.models import Project
+from projects.month_use import month_use
 from projects.templatetags.ui import icon
 
 register = template.Library()
