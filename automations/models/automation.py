@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets as random
+import secrets
 from typing import TYPE_CHECKING, Any, Self
 
 from django.conf import settings
@@ -16,7 +16,7 @@ from automations import timing
 from automations.definition import Definition
 from automations.fields import OrderedJSONField
 from connectors.schedule.fire_times import next_fire_time
-from projects import secrets
+from projects import sealing
 from projects.ids import new_id
 from projects.models import Asker, Organization, Project
 
@@ -227,7 +227,7 @@ class Version(models.Model):
 
 
 def new_trigger_uid() -> str:
-    return random.token_hex(16)
+    return secrets.token_hex(16)
 
 
 class Trigger(models.Model):
@@ -254,8 +254,8 @@ class Trigger(models.Model):
         return timing.is_timed(self.connector, self.event)
 
     def set_new_secret(self) -> str:
-        secret = random.token_urlsafe(24)
-        self.encrypted_secret = secrets.encrypt(secret)
+        secret = secrets.token_urlsafe(24)
+        self.encrypted_secret = sealing.encrypt(secret)
         return secret
 
 

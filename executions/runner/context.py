@@ -14,7 +14,7 @@ from connectors.sdk.call import JSON, Http, Mail
 from executions import sealed_json
 from executions.states import StepStatus
 from executions.store.rows import Claimed, StepRecord, VariableRow
-from projects.secrets import UnreadableSecret, decrypt
+from projects.sealing import UnreadableSecret, decrypt
 
 logger = logging.getLogger(__name__)
 
