@@ -158,8 +158,8 @@ class ExecutionPage:
         )
 
     @property
-    def is_outside(self) -> bool:
-        return bool(self.failed_run and self.failed_run.is_outside)
+    def is_external(self) -> bool:
+        return bool(self.failed_run and self.failed_run.is_external)
 
     @cached_property
     def has_engine(self) -> bool:
@@ -214,7 +214,7 @@ def _after_failure(page: ExecutionPage) -> str:
     again = "retry" if page.refusal is None else "start a new execution"
     if page.execution.reason_code == "interrupted":
         return f"Look at the other side whether the step took effect, then {again}."
-    if page.is_outside:
+    if page.is_external:
         return f"The cause lies outside AgentOS. When the other side is well again, {again}."
     return f"Repair the step in the builder, publish the change, then {again}."
 

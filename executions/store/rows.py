@@ -173,7 +173,7 @@ class StepRecord:
     output: str | None
     error_code: str = ""
     error: str = ""
-    is_outside: bool = False
+    is_external: bool = False
     resume_at: datetime | None = None
     is_reply: bool = False
 

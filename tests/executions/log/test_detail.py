@@ -65,7 +65,7 @@ def failed(make_execution: MakeExecution, make_step: MakeStep) -> Execution:
     output = '{"status":503,"body":"maintenance"}'
     make_step(
         execution, "fetch", status=StepStatus.FAILED, error="answered 503.", error_code="http_status",
-        is_outside=True, output=output, output_bytes=len(output),
+        is_external=True, output=output, output_bytes=len(output),
     )  # fmt: skip
     return execution
 
@@ -121,7 +121,7 @@ def test_support_is_not_offered_when_the_cause_is_the_builders(
     visitor: Client, failed: Execution, settings: Settings
 ) -> None:
     settings.SUPPORT_EMAIL = "help@example.com"
-    StepRun.objects.filter(execution_id=failed.pk).update(is_outside=False)
+    StepRun.objects.filter(execution_id=failed.pk).update(is_external=False)
 
     page = text_of(visitor, url_of(failed))
 
