@@ -173,11 +173,11 @@ class ExecutionPage:
         return why_pending(self.execution) if is_pending and self.has_engine else None
 
     @property
-    def mark(self) -> str:
-        """Return what changes whenever this page would: a page that shows the same mark need not be drawn again."""
+    def etag(self) -> str:
+        """Return what changes whenever this page would: a page that shows the same one need not be drawn again."""
         steps = ".".join(f"{line.run.status}{line.run.tries}" for line in self.lines)
         waits = self.execution.state is Status.PENDING and not self.has_engine
-        line = self.waiting.mark if self.waiting else ""
+        line = self.waiting.etag if self.waiting else ""
         return f"{self.execution.rev}-{self.number}-{steps}-{int(waits)}-{line}"
 
     @property

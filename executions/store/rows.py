@@ -46,7 +46,7 @@ class NewExecution:
     reason_code: str = ""
     reason: str = ""
 
-    def fit(self, live: LiveRow) -> None:
+    def clamp_to(self, live: LiveRow) -> None:
         """Keep to the organization's longest time, and to the database's clock where this machine's is ahead of it."""
         self.time_limit_s = min(self.time_limit_s, live.time_limit_s)
         if made_at(self.id) > live.now:
