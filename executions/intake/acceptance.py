@@ -106,7 +106,7 @@ class Acceptance:
             if row is None or row.live_rev != execution.live_rev:
                 self.refused[execution.id] = Stale()
             else:
-                execution.fit(row)
+                execution.clamp_to(row)
         self._refuse_duplicates()
         self._refuse_over_limit()
         self._place()

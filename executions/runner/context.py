@@ -14,7 +14,7 @@ from connectors.sdk.call import JSON, Http, Mail
 from executions import sealed_json
 from executions.states import StepStatus
 from executions.store.rows import Claimed, StepRecord, VariableRow
-from projects.secrets import UnreadableSecret, decrypt
+from projects.sealing import UnreadableSecret, decrypt
 
 logger = logging.getLogger(__name__)
 
@@ -97,7 +97,7 @@ class StepNote:
     output: JSON
     error_code: str
     error: str
-    is_outside: bool
+    is_external: bool
     is_reply: bool
     resume_at: datetime | None
 
@@ -121,7 +121,7 @@ class StepNote:
             output=sealed_json.dumps(sealed_json.sealed(self.output, secrets)) if has_output else None,
             error_code=self.error_code,
             error=sealed_json.hidden(self.error, secrets),
-            is_outside=self.is_outside,
+            is_external=self.is_external,
             is_reply=self.is_reply,
             resume_at=self.resume_at,
         )

@@ -156,7 +156,7 @@ class Runner:
                 output=error.output,
                 error_code=error.code,
                 error=message,
-                is_outside=error.outside and until is None,
+                is_external=error.outside and until is None,
                 resume_at=until,
             )
         )

@@ -130,7 +130,7 @@ class StepCall:
         output: JSON = None,
         error_code: str = "",
         error: str = "",
-        is_outside: bool = False,
+        is_external: bool = False,
         resume_at: datetime | None = None,
         is_finished: bool = True,
     ) -> StepNote:
@@ -152,7 +152,7 @@ class StepCall:
             output=output,
             error_code=error_code,
             error=error,
-            is_outside=is_outside,
+            is_external=is_external,
             is_reply=self.replies and status is StepStatus.SUCCESS,
             resume_at=resume_at,
         )

@@ -17,7 +17,7 @@ from automations.models import Automation, Version
 from executions import sealed_json as encoding
 from executions.models import Engine, Execution, Payload, StepRun
 from executions.states import Status, StepStatus
-from projects import secrets
+from projects import sealing
 
 pytestmark = pytest.mark.django_db
 
@@ -65,7 +65,7 @@ def failed(make_execution: MakeExecution, make_step: MakeStep) -> Execution:
     output = '{"status":503,"body":"maintenance"}'
     make_step(
         execution, "fetch", status=StepStatus.FAILED, error="answered 503.", error_code="http_status",
-        is_outside=True, output=output, output_bytes=len(output),
+        is_external=True, output=output, output_bytes=len(output),
     )  # fmt: skip
     return execution
 
@@ -121,7 +121,7 @@ def test_support_is_not_offered_when_the_cause_is_the_builders(
     visitor: Client, failed: Execution, settings: Settings
 ) -> None:
     settings.SUPPORT_EMAIL = "help@example.com"
-    StepRun.objects.filter(execution_id=failed.pk).update(is_outside=False)
+    StepRun.objects.filter(execution_id=failed.pk).update(is_external=False)
 
     page = text_of(visitor, url_of(failed))
 
@@ -312,7 +312,7 @@ def test_secrets_are_masked_on_the_page_and_in_the_download(
 
     for rest in ("steps/1/echo/output/", "steps/1/echo/output/?download"):
         shown = text_of(visitor, url_of(failed, rest))
-        assert f"key is {secrets.MASK}" in shown
+        assert f"key is {sealing.MASK}" in shown
         assert "s3cr3t-value" not in shown
         assert "gAAAA" not in shown
 
