@@ -61,6 +61,6 @@ def failed(make_execution: MakeExecution, make_step: MakeStep) -> Execution:
     output = '{"status":503,"body":"maintenance"}'
     make_step(
         execution, "fetch", status=StepStatus.FAILED, error="answered 503.", error_code="http_status",
-        is_outside=True, output=output, output_bytes=len(output),
+        is_external=True, output=output, output_bytes=len(output),
     )  # fmt: skip
     return execution

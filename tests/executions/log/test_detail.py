@@ -64,7 +64,7 @@ def test_support_is_not_offered_when_the_cause_is_the_builders(
     visitor: Client, failed: Execution, settings: Settings
 ) -> None:
     settings.SUPPORT_EMAIL = "help@example.com"
-    StepRun.objects.filter(execution_id=failed.pk).update(is_outside=False)
+    StepRun.objects.filter(execution_id=failed.pk).update(is_external=False)
 
     page = text_of(visitor, url_of(failed))
 

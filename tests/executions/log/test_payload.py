@@ -11,7 +11,7 @@ from django.test import Client
 
 from executions import sealed_json as encoding
 from executions.models import Execution, Payload, StepRun
-from projects import secrets
+from projects import sealing
 from tests.support.pages import TRIGGER, text_of, url_of
 
 pytestmark = pytest.mark.django_db
@@ -63,7 +63,7 @@ def test_secrets_are_masked_on_the_page_and_in_the_download(
 
     for rest in ("steps/1/echo/output/", "steps/1/echo/output/?download"):
         shown = text_of(visitor, url_of(failed, rest))
-        assert f"key is {secrets.MASK}" in shown
+        assert f"key is {sealing.MASK}" in shown
         assert "s3cr3t-value" not in shown
         assert "gAAAA" not in shown
 
