@@ -11,7 +11,7 @@ from chaos import plan
 from chaos.findings import Findings
 from chaos.nemesis import Nemesis
 from chaos.scene import Scene, is_running
-from tests.support.processes import group_is_alive
+from harness.processes import group_is_alive
 
 GROWTH = 1.5
 SLACK_MB = 60.0

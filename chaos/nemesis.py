@@ -19,8 +19,8 @@ from chaos.burst import burst
 from chaos.driver import Driver
 from chaos.scene import Scene, is_running
 from executions.states import ATTEMPT_LIMIT, Status
-from tests.support.databases import SqliteDatabase
-from tests.support.processes import Process, group_is_alive, until
+from harness.databases import SqliteDatabase
+from harness.processes import Process, group_is_alive, until
 
 LEASE_S = 10.0
 AFTERMATH_S = 10.0  # for which a fault excuses an error of the web server

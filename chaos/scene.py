@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from chaos import plan
-from tests.support.automations import Made, make
-from tests.support.databases import Database, PostgresqlDatabase, SqliteDatabase
-from tests.support.installation import Installation
-from tests.support.processes import Process, descendants, free_port, until
-from tools import postgresql
+from harness import postgresql
+from harness.automations import Made, make
+from harness.databases import Database, PostgresqlDatabase, SqliteDatabase
+from harness.installation import Installation
+from harness.processes import Process, descendants, free_port, until
 
 SETUP = """
 import json
@@ -142,7 +142,7 @@ def scene(database: str, directory: Path, prepared: Installation | None = None) 
     with ExitStack() as stack:
         server = stack.enter_context(postgresql.server()) if database == "postgresql" else None
         made: Database = PostgresqlDatabase(server.url) if server else SqliteDatabase(directory)
-        settings = {"WORKERS": "2", "EXTRA_CONNECTORS": "tests.support.faulty"}
+        settings = {"WORKERS": "2", "EXTRA_CONNECTORS": "harness.faulty"}
         installation = (
             prepared.copy(directory, made, **settings) if prepared else Installation(directory, made, **settings)
         )

@@ -17,13 +17,13 @@ from django.utils import timezone
 from automations.definition import Definition
 from automations.models import Automation
 from executions.models import Execution
+from harness import postgresql
+from harness.databases import PostgresqlDatabase, SqliteDatabase
+from harness.installation import Installation, copy_of
 from projects.models import Membership, Organization, Project
 from tests.support import distribution
-from tests.support.databases import PostgresqlDatabase, SqliteDatabase
-from tests.support.installation import Installation, copy_of
 from tests.support.smtp import Smtp
 from tests.support.stub import Stub
-from tools import postgresql
 
 # --- which tests belong to which part of `make test`
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.processes import ROOT, Process, alive, descendants, free_port, until
+from harness.processes import ROOT, Process, alive, descendants, free_port, until
 from tests.support.stub import Stub
 
 DRAIN_S = 20

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page
 
-from tests.support.installation import Installation
+from harness.installation import Installation
 from tests.support.shop import ANSWER, BROKEN, SET_UP, SHAPE, Shop, call
 from tests.support.stub import Stub
 

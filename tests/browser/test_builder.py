@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 from pytest_playwright_axe import Axe
 
-from tests.support.installation import Installation
+from harness.installation import Installation
 from tests.support.stub import Stub
 
 SET_UP = """

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.support.installation import Installation
+from harness.installation import Installation
 
 SET_UP = """
 import json

@@ -8,7 +8,7 @@ from typing import Any
 
 from playwright.sync_api import Locator, Page, expect
 
-from tests.support.installation import Installation
+from harness.installation import Installation
 
 # One project, and one automation for each way to go; every test has executions of its own.
 SET_UP = """

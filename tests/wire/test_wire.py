@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.support.installation import Installation
-from tests.support.processes import ROOT
+from harness.installation import Installation
+from harness.processes import ROOT
 
 MB = 1024 * 1024
 EXAMPLES = ROOT / "tests" / ".cache" / "webhooks-examples"

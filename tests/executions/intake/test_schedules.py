@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from executions.states import Lane
-from tests.support.automations import TRANSFORM
-from tests.support.databases import Row
-from tests.support.installation import Installation, copy_of
-from tests.support.processes import until
+from harness.automations import TRANSFORM
+from harness.databases import Row
+from harness.installation import Installation, copy_of
+from harness.processes import until
 
 MAKE = """
 import json

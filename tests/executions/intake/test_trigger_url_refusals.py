@@ -10,8 +10,8 @@ import pytest
 
 from automations.models import Automation
 from executions.models import Execution
+from harness.processes import ROOT
 from tests.support.door import FORM, JSON, MB, configure, send, url_of
-from tests.support.processes import ROOT
 
 pytestmark = pytest.mark.django_db(transaction=True)
 DOCS = ROOT / "docs" / "trigger-urls.md"

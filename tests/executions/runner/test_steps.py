@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from executions.states import Status
-from tests.support.automations import AUTOMATIONS, WAIT, Made, call, make
-from tests.support.installation import Installation
+from harness.automations import AUTOMATIONS, WAIT, Made, call, make
+from harness.installation import Installation
 from tests.support.stub import Stub
 
 

@@ -19,11 +19,11 @@ from executions.models import Execution, Receipt, RetentionRun, StepRun
 from executions.states import Status
 from executions.store import partitions
 from executions.store.partitions import EXECUTIONS, PARTITIONED, WEEK, make_weeks, partitions_of, week_of
+from harness.databases import PostgresqlDatabase
+from harness.installation import Installation
 from projects.ids import first_id_at, id_at
 from projects.models import Organization
 from tests.support.api import make_step
-from tests.support.databases import PostgresqlDatabase
-from tests.support.installation import Installation
 
 postgresql_only = pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite has no partitions")
 

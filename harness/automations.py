@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from executions.states import FINAL, Status, StepStatus
-from tests.support.databases import Row
-from tests.support.installation import Installation
-from tests.support.processes import until
+from harness.databases import Row
+from harness.installation import Installation
+from harness.processes import until
 
 MAKE = """
 import json

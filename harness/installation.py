@@ -16,9 +16,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tests.support.databases import Database, Row
-from tests.support.interpreter import Interpreter
-from tests.support.processes import ROOT, Process, free_port, until
+from harness.databases import Database, Row
+from harness.interpreter import Interpreter
+from harness.processes import ROOT, Process, free_port, until
 
 KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH", "TZ")
 
