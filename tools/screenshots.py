@@ -27,8 +27,7 @@ def demo() -> Iterator[Installation]:
         installation = Installation(Path(folder), SqliteDatabase(Path(folder)))
         try:
             installation.prepare()
-            installation.start_web()
-            installation.start_cluster()
+            installation.start()
             yield installation
         finally:
             installation.stop()

@@ -133,7 +133,7 @@ def test_a_week_stays_while_another_organization_keeps_it(
     keeper = Organization.objects.get(name="Other")
     Organization.objects.filter(pk=keeper.pk).update(keep_days=None, keep_payloads_days=None)
     project = keeper.projects.get()
-    kept = make_then(automation=make_automation("Kept", project=project, organization_id=keeper.pk))
+    kept = make_then(automation=make_automation("Kept", project=project))
     make_then()
 
     run = remove_after(week)
