@@ -3,7 +3,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Callable, Generator, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from automations.models import Automation
 from executions.models import Execution
 from harness import factory, postgresql
 from harness.databases import PostgresqlDatabase, SqliteDatabase
-from harness.installation import Installation, copy_of
+from harness.installation import Installation, copy_of, ended
 from projects.models import Membership, Organization, Project
 from tests.support import distribution
 from tests.support.smtp import Smtp
@@ -247,22 +247,28 @@ def whole(installation: Installation) -> Installation:
     return installation
 
 
+@contextmanager
+def shared(template: Installation, directory: Path, smtp: Smtp) -> Iterator[Installation]:
+    copy = template.copy(directory, template.database.copy(directory), EMAIL_URL=smtp.url)
+    with ended(copy, is_shared=True):
+        copy.start()
+        yield copy
+
+
 @pytest.fixture(scope="session")
 def product_on_sqlite(
     prepared: Installation, tmp_path_factory: pytest.TempPathFactory, _smtp: Smtp
 ) -> Iterator[Installation]:
-    with copy_of(prepared, tmp_path_factory.mktemp("product"), EMAIL_URL=_smtp.url) as copy:
-        copy.start()
-        yield copy
+    with shared(prepared, tmp_path_factory.mktemp("product"), _smtp) as product:
+        yield product
 
 
 @pytest.fixture(scope="session")
 def product_on_postgresql(
     prepared_on_postgresql: Installation, tmp_path_factory: pytest.TempPathFactory, _smtp: Smtp
 ) -> Iterator[Installation]:
-    with copy_of(prepared_on_postgresql, tmp_path_factory.mktemp("product"), EMAIL_URL=_smtp.url) as copy:
-        copy.start()
-        yield copy
+    with shared(prepared_on_postgresql, tmp_path_factory.mktemp("product"), _smtp) as product:
+        yield product
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,8 @@ from harness.processes import ROOT
 
 MB = 1024 * 1024
 EXAMPLES = ROOT / "tests" / ".cache" / "webhooks-examples"
+pytestmark = pytest.mark.usefixtures("product")
+
 WAIT = {"key": "wait", "connector": "wait", "action": "wait", "input": {}}
 
 
@@ -79,8 +81,8 @@ def read(connection: socket.socket) -> Reply:
 
 
 @pytest.fixture(scope="module")
-def door(product: Installation) -> Door:
-    return Door(product)
+def door(shared_product: Installation) -> Door:
+    return Door(shared_product)
 
 
 def refused(door: Door) -> dict[str, tuple[bytes, set[int], str]]:
