@@ -74,8 +74,9 @@ def tamper(built: Scene, driver: Driver) -> None:
         effects.writelines(json.dumps(line) + "\n" for line in (again, once_more))
     unhurt = uuid.UUID(owner_of(next(line for line in reversed(lines) if "-call-" in line["key"])["key"]))
     query("UPDATE executions_execution SET status = 4, reason_code = 'interrupted' WHERE id = %s", [unhurt])
-    driver.posts[0].replies = [Reply(429, "", time.time())]
-    driver.posts[1].replies = [Reply(503, "", time.time())]
+    refused, away, *_ = (post for post in driver.posts if post.kind == "chain")  # neither lost nor taken by the clock
+    refused.replies = [Reply(429, "", time.time())]
+    away.replies = [Reply(503, "", time.time())]
 
 
 @contextmanager
