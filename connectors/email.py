@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field, field_validator, model_validator
 
-from connectors.sdk.call import JSON, Action, Call, Connector, Message
+from connectors.sdk.call import JSON, Action, Call, Connector, Failure, Message
 from connectors.sdk.fields import Input, Text
 
 RECIPIENT_LIMIT = 50
@@ -88,6 +88,12 @@ CONNECTOR = Connector(
             input=SendInput,
             run=send,
             sample={"message_id": "<1@agentos>", "recipients": 1},
+            errors=(
+                Failure("invalid_email", "A header of the e-mail cannot be written."),
+                Failure("recipient_refused", "The mail server refused the recipients."),
+                Failure("mail_server", "The mail server cannot be reached or did not take the e-mail."),
+                Failure("email_limit", "The organization's monthly e-mail maximum is reached: Partially Executed."),
+            ),
             acts=True,
             if_interrupted="never_repeat",
         ),

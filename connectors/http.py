@@ -10,9 +10,10 @@ from urllib.parse import urlencode
 from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
 
 from connectors.outbound.addresses import checked_url
+from connectors.outbound.failures import HTTP_FAILURES
 from connectors.sdk import exact_json as payload
 from connectors.sdk.answer import parsed_body
-from connectors.sdk.call import JSON, Action, Call, Connector, Event, HttpResponse, StepError
+from connectors.sdk.call import JSON, Action, Call, Connector, Event, Failure, HttpResponse, StepError
 from connectors.sdk.fields import HEADER_NAME, PAIRS, Input, Pair, Pairs, Text, sendable
 from connectors.sdk.mapping import as_text
 
@@ -194,6 +195,10 @@ CONNECTOR = Connector(
             input=RequestInput,
             run=request,
             sample={"status": 200, "headers": {"content-type": "application/json"}, "body": {"id": 1}},
+            errors=(
+                *HTTP_FAILURES,
+                Failure("http_<status>", "The server answered with this status, and *Fail on 4xx / 5xx* is on."),
+            ),
             acts=True,
         ),
     ),

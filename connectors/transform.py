@@ -10,10 +10,11 @@ from jmespath.exceptions import JMESPathError
 from jmespath.parser import ParsedResult
 from pydantic import AfterValidator, Field
 
-from connectors.sdk.call import JSON, Action, Call, Connector, StepError
+from connectors.sdk.call import JSON, Action, Call, Connector, Failure, StepError
 from connectors.sdk.fields import Input
 
 QUERY_LIMIT = 2000
+INVALID_QUERY = Failure("invalid_query", "The query cannot be applied to this source.")
 
 
 @lru_cache(maxsize=1024)
@@ -129,6 +130,7 @@ CONNECTOR = Connector(
             input=QueryInput,
             run=query,
             sample={"value": ["first", "second"]},
+            errors=(INVALID_QUERY,),
         ),
         Action(
             key="pick",
@@ -137,6 +139,7 @@ CONNECTOR = Connector(
             input=PickInput,
             run=pick,
             sample={"customer": "Ada Lovelace"},
+            errors=(INVALID_QUERY,),
         ),
     ),
 )

@@ -138,6 +138,17 @@ class Call[I: BaseModel]:
         raise EndExecution(reason, output=output)
 
 
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One way in which an action can fail: the `code` of its StepError, and the cause in a builder's words.
+
+    A code with a part that varies names that part: `http_<status>`.
+    """
+
+    code: str
+    cause: str
+
+
 type IfInterrupted = Literal["repeat", "never_repeat"]
 
 
@@ -155,6 +166,7 @@ class Action[I: BaseModel]:
     input: type[I]
     run: Callable[[Call[I]], Awaitable[JSON]]
     sample: JSON = None
+    errors: tuple[Failure, ...] = ()
     acts: bool = False
     replies: bool = False
     if_interrupted: IfInterrupted = "repeat"
