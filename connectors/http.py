@@ -10,20 +10,25 @@ from urllib.parse import urlencode
 from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
 
 from connectors.outbound.addresses import checked_url
-from connectors.outbound.failures import HTTP_FAILURES
 from connectors.sdk import exact_json as payload
 from connectors.sdk.answer import parsed_body
 from connectors.sdk.call import JSON, Action, Call, Connector, Event, Failure, HttpResponse, StepError
+from connectors.sdk.failures import HTTP_FAILURES
 from connectors.sdk.fields import HEADER_NAME, PAIRS, Input, Pair, Pairs, Text, sendable
 from connectors.sdk.mapping import as_text
 
+# States of a server that pass; any other 4xx would be the same again.
 RETRYABLE = frozenset({408, 425, 429, *range(500, 600)})
-RETRY_AFTER_LIMIT_S = 3600.0
+RETRY_AFTER_LIMIT_S = 3600.0  # a server may not park an execution for days
+# A payload is stored and shown in the log: these may hold a sender's password or session.
 SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie", "ah-http-key"})
+# They frame the message or belong to the connection: set by hand they smuggle a second request, or name another site
+# than the one whose address was checked. Nothing is decompressed, so nobody may ask for compression.
 FORBIDDEN_HEADERS = frozenset(
     {"host", "content-length", "transfer-encoding", "connection", "keep-alive", "upgrade", "te", "trailer", "expect",
      "accept-encoding", "proxy-authorization", "proxy-connection"}
 )  # fmt: skip
+# What the other service keeps from its own logs, too.
 HIDDEN_HEADERS = frozenset({"set-cookie", "set-cookie2", "authorization", "proxy-authorization", "www-authenticate"})
 
 Headers = Annotated[list[Annotated[Pair, sendable(without=FORBIDDEN_HEADERS)]], PAIRS, Field(max_length=200)]
@@ -84,7 +89,7 @@ async def request(call: Call[RequestInput]) -> JSON:
     given = call.input
     content, content_type = _content(given)
     headers = _headers(given.headers, content_type)
-    if given.method not in ("GET", "HEAD", "OPTIONS"):
+    if given.method not in ("GET", "HEAD", "OPTIONS"):  # a read may be repeated without one
         headers.setdefault("idempotency-key", call.idempotency_key)
     response = await call.http.request(
         given.method,
@@ -107,6 +112,7 @@ async def request(call: Call[RequestInput]) -> JSON:
 
 def _headers(given: list[Pair], content_type: str) -> dict[str, str]:
     """Return headers by lower-case name, the builder's own above ours."""
+    # Many APIs refuse a request that does not name its sender.
     ours = {"user-agent": "AgentOS", **({"content-type": content_type} if content_type else {})}
     return {**ours, **{header.name.lower(): header.value for header in given}}
 

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field
 from connectors.sdk.call import JSON, Action, Call, Connector, Failure, StepError
 from connectors.sdk.fields import Input
 
-QUERY_LIMIT = 2000
+QUERY_LIMIT = 2000  # characters: it is read between the steps of other executions
 INVALID_QUERY = Failure("invalid_query", "The query cannot be applied to this source.")
 
 

@@ -32,7 +32,7 @@ def test_pages_are_as_the_code_says() -> None:
         ("configuration.md", "`8000`", "`8001`"), ("connectors/http.md", "`method`", "`verb`"),
         ("api.md", "| 409 | `trigger_replaced`", "| 410 | `trigger_replaced`"),
         ("trigger-urls.md", "| 400 | `too_deep`", "| 400 | `deep`"), ("third-party.md", "| orjson |", "| ujson |"),
-        ("connector-sdk.md", "`StepError`", "`Error`"),
+        ("connector-sdk.md", "`Comparison`", "`Compared`"),
     ],
 )  # fmt: skip
 def test_stale_page_is_named_with_the_command_that_mends_it(

@@ -10,7 +10,7 @@ from types import ModuleType
 from tools.reference.markdown import code, replaced, table
 
 # In the order in which one meets them.
-MODULES = ("call", "fields", "answer", "mapping", "conditions", "exact_json", "check", "language")
+MODULES = ("call", "fields", "answer", "failures", "mapping", "conditions", "exact_json", "check", "language")
 
 
 def pages(docs: Path) -> dict[str, str]:
@@ -40,4 +40,7 @@ def first_paragraph(of: object) -> str:
 
 def _table(module: ModuleType) -> str:
     rows = [[code(name), first_paragraph(value)] for name, value in public_names(module).items()]
+    if not rows:
+        constants = ", ".join(code(name) for name in vars(module) if name.isupper())
+        return f"Constants: {constants}."
     return table(["Name", "Meaning"], rows)

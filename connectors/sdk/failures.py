@@ -1,4 +1,4 @@
-"""What every action that calls out over HTTP can fail with, besides what the answer itself says."""
+"""What the ports of a call can fail with: an action that uses one lists these among its `errors`."""
 
 from __future__ import annotations
 
@@ -16,4 +16,10 @@ HTTP_FAILURES = (
     Failure("bad_response", "The answer was cut off, cannot be read, or is compressed."),
     Failure("too_large", "The answer is larger than 10 MB."),
     Failure("too_many_redirects", "More than 3 redirects."),
+)
+MAIL_FAILURES = (
+    Failure("invalid_email", "A header of the e-mail cannot be written."),
+    Failure("recipient_refused", "The mail server refused the recipients."),
+    Failure("mail_server", "The mail server cannot be reached or did not take the e-mail."),
+    Failure("email_limit", "The organization's monthly e-mail maximum is reached: Partially Executed."),
 )
