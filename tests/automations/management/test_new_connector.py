@@ -79,7 +79,7 @@ def test_new_connector_passes_the_checks_and_its_own_tests(checkout: Path) -> No
         ("h" * 31, "30 characters at most"), ("class", "“class” is a keyword of Python: choose another name."),
         ("http", "connectors/http.py exists already: choose another name."),
         ("schedule", "connectors/schedule exists already"), ("registry", "connectors/registry.py exists already"),
-        ("mapping", "tests/connectors/test_mapping.py exists already"),
+        ("actions", "tests/connectors/test_actions.py exists already"),
     ],
 )  # fmt: skip
 def test_name_is_refused(name: str, reason: str, checkout: Path, settings: Settings) -> None:

@@ -13,10 +13,10 @@ import pytest
 
 from connectors.sdk.call import Call, HttpResponse, StepError
 from connectors.sdk.check import check_input
-from tests.connectors.acting import Outbox
 from tests.support import faulty
+from tests.support.acting import Outbox
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent.parent
 EXAMPLE = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "connector-sdk.md").read_text(), re.DOTALL)[0]
 PACKAGES = ("agentos_site", "automations", "connectors", "executions", "projects")
 
