@@ -39,8 +39,8 @@ def _from_file(name: str, file: str) -> str:
         return path.read_text().strip()
     except OSError:
         raise ImproperlyConfigured(
-            f"{name} is not set and {path} cannot be read: run `python -m agentos_site.keys`, "
-            f"or restore the key that this installation was made with."
+            f"{name} is not set, and the file {path} cannot be read. For a new installation run "
+            "`python -m agentos_site.keys`; for an existing one restore its key."
         ) from None
 
 

@@ -59,7 +59,9 @@ TRIGGER_URL = (
     Answer(431, "headers_too_large", "More than 16 KB of headers"),
     Answer(500, "internal_error", "An error inside AgentOS"),
     Answer(502, "no_reply", "The execution ended before its Response step; with `execution_id`"),
-    Answer(503, "unavailable", "The database is away; nothing is stored. Send it again after `Retry-After` seconds"),
+    Answer(
+        503, "unavailable", "The database is unreachable; nothing is stored. Send it again after `Retry-After` seconds"
+    ),
     Answer(504, "reply_timeout", "No reply within `REPLY_LIMIT_S`; the execution goes on; with `execution_id`"),
 )
 
@@ -93,7 +95,7 @@ API = (
     *RETRY,
     Answer(422, "invalid_parameter", "The message begins with the parameter's name"),
     Answer(500, "internal_error", "An error inside AgentOS"),
-    Answer(503, "unavailable", "The database is away; `Retry-After` says when to try again"),
+    Answer(503, "unavailable", "The database is unreachable; `Retry-After` says when to try again"),
 )
 
 # Failures of a step that no connector declares: they can meet any step.

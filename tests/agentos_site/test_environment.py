@@ -108,7 +108,7 @@ def test_broken_key_file_is_refused_by_the_settings_name(tmp_path: Path, monkeyp
 def test_missing_key_says_how_to_get_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATA_DIR", str(tmp_path))
 
-    with pytest.raises(ImproperlyConfigured, match=r"SECRET_KEY is not set and .*run `python -m agentos_site.keys`"):
+    with pytest.raises(ImproperlyConfigured, match=r"SECRET_KEY is not set, and .*run `python -m agentos_site.keys`"):
         environment.SECRET_KEY.read()
 
 

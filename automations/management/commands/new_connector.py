@@ -36,7 +36,7 @@ class Command(BaseCommand):
         for command in AFTERWARDS:
             done = subprocess.run([sys.executable, *command], cwd=settings.BASE_DIR, check=False)
             if done.returncode:
-                raise CommandError(f"`python {' '.join(command)}` failed: `make venv-dev` installs what it needs.")
+                raise CommandError(f"`python {' '.join(command)}` failed. `make venv-dev` installs what it needs.")
         self.stdout.write("Its action fetches an item by its URL: replace that by what the service does.")
 
 
@@ -44,13 +44,13 @@ def refusal_of(name: str) -> str:
     """Return why there cannot be a connector of this name, or nothing."""
     if not NAME.fullmatch(name) or len(name) > LONGEST_NAME:
         return (
-            f"“{name[:50]}” cannot be a connector's name: use lower-case words joined by underscores, such as "
+            f"“{name[:50]}” cannot be a connector's name. Use lower-case words joined by underscores, such as "
             f"help_desk, {LONGEST_NAME} characters at most."
         )
     if keyword.iskeyword(name):
-        return f"“{name}” is a keyword of Python: choose another name."
+        return f"“{name}” is a keyword of Python. Choose another name."
     taken = [path for path in (f"connectors/{name}.py", f"connectors/{name}", path_of_test(name)) if _exists(path)]
-    return f"{taken[0]} exists already: choose another name." if taken else ""
+    return f"{taken[0]} already exists. Choose another name." if taken else ""
 
 
 def files_of(name: str) -> dict[str, str]:

@@ -72,14 +72,14 @@ def test_new_connector_passes_the_checks_and_its_own_tests(checkout: Path) -> No
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("Help", "“Help” cannot be a connector's name: use lower-case words joined by underscores, such as help_desk"),
+        ("Help", "“Help” cannot be a connector's name. Use lower-case words joined by underscores, such as help_desk"),
         ("help desk", "cannot be a connector's name"), ("help-desk", "cannot be a connector's name"),
         ("_help", "cannot be a connector's name"), ("help__desk", "cannot be a connector's name"),
         ("", "cannot be a connector's name"), ("../help", "cannot be a connector's name"),
-        ("h" * 31, "30 characters at most"), ("class", "“class” is a keyword of Python: choose another name."),
-        ("http", "connectors/http.py exists already: choose another name."),
-        ("schedule", "connectors/schedule exists already"), ("registry", "connectors/registry.py exists already"),
-        ("actions", "tests/connectors/test_actions.py exists already"),
+        ("h" * 31, "30 characters at most"), ("class", "“class” is a keyword of Python. Choose another name."),
+        ("http", "connectors/http.py already exists. Choose another name."),
+        ("schedule", "connectors/schedule already exists"), ("registry", "connectors/registry.py already exists"),
+        ("actions", "tests/connectors/test_actions.py already exists"),
     ],
 )  # fmt: skip
 def test_name_is_refused(name: str, reason: str, checkout: Path, settings: Settings) -> None:
