@@ -68,6 +68,7 @@ class SendInput(Input):
 
 
 async def send(call: Call[SendInput]) -> JSON:
+    """Return the e-mail's Message-ID and the number of its recipients."""
     given = call.input
     message_id = await call.mail.send(
         Message(

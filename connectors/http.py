@@ -86,6 +86,7 @@ class RequestInput(Input):
 
 
 async def request(call: Call[RequestInput]) -> JSON:
+    """Return status, headers and body of the answer; raise StepError for an error status when that is asked for."""
     given = call.input
     content, content_type = _content(given)
     headers = _headers(given.headers, content_type)
@@ -165,6 +166,8 @@ def _retry_after(response: HttpResponse) -> float | None:
 
 
 class TriggerConfig(Input):
+    """What a trigger URL takes, and what of a request's headers its steps may read."""
+
     methods: list[Literal["GET", "POST"]] = Field(
         ["GET", "POST"], title="Methods", min_length=1, json_schema_extra={"widget": "checkboxes"}
     )

@@ -17,7 +17,7 @@ QUERY_LIMIT = 2000  # characters: it is read between the steps of other executio
 INVALID_QUERY = Failure("invalid_query", "The query cannot be applied to this source.")
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=1024)  # a live version uses the same queries at every execution
 def compiled(query: str) -> ParsedResult:
     return jmespath.compile(query)
 
@@ -72,6 +72,7 @@ class PickInput(Input):
     )
 
 
+# What these return was made before they run: rendering the input is the work.
 async def fields(call: Call[FieldsInput]) -> JSON:
     return dict(call.input.fields)
 

@@ -35,6 +35,7 @@ class WaitInput(Input):
 
 
 async def wait(call: Call[WaitInput]) -> JSON:
+    """Return when the wait was over; the first call ends in a Pause, the second one comes back from it."""
     until = await call.pause(call.input.length)
     return {"waited_until": until.isoformat()}
 

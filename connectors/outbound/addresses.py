@@ -43,6 +43,7 @@ class Allow:
     entries: tuple[tuple[Network, int | None], ...] = ()
 
     def covers(self, address: Address, port: int) -> bool:
+        """Return whether an entry opens this address for this port."""
         return any(
             address.version == network.version and address in network and only in (None, port)
             for network, only in self.entries
@@ -50,7 +51,12 @@ class Allow:
 
 
 def parse_allow(text: str) -> Allow:
-    """Return OUTBOUND_ALLOW: networks, each with an optional `:port` (an IPv6 one in brackets then)."""
+    """Return OUTBOUND_ALLOW: networks, each with an optional `:port` (an IPv6 one in brackets then).
+
+    Raise ValueError naming the entry that cannot be read.
+
+        parse_allow("10.0.0.0/8:8080, [fd00::/8]:443, 192.168.7.1")
+    """
     return Allow(tuple(_entry(part.strip()) for part in text.split(",") if part.strip()))
 
 
@@ -71,6 +77,7 @@ def _entry(text: str) -> tuple[Network, int | None]:
 
 
 def is_public(address: Address) -> bool:
+    """Return whether an address is one of the public internet; an IPv4 address inside an IPv6 one counts as itself."""
     if isinstance(address, ipaddress.IPv6Address):
         mapped = address.ipv4_mapped  # ::ffff:10.0.0.1 dials 10.0.0.1
         if mapped is None:

@@ -50,6 +50,7 @@ _dns_threads = ThreadPoolExecutor(DNS_THREADS, thread_name_prefix="outbound-dns"
 
 
 async def system_resolve(host: str, port: int) -> list[str]:
+    """Return the addresses of a host as this machine's resolver says; raise OSError when it knows none."""
     return await asyncio.get_running_loop().run_in_executor(_dns_threads, _look_up, host, port)
 
 
@@ -69,6 +70,7 @@ class GuardedResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
+        """Return the checked addresses of a host; raise StepError when it has none, or one that may not be dialled."""
         try:
             async with asyncio.timeout(RESOLVE_S):
                 found = await self._found(host, port)
@@ -98,6 +100,7 @@ class GuardedResolver(AbstractResolver):
             done.exception()  # whoever asked has it, or has given up
 
     def check(self, address: Address, port: int) -> None:
+        """Raise StepError unless the operator opened this address and port, or both are public."""
         mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
         target = mapped or address
         if self.allow.covers(target, port):

@@ -42,6 +42,7 @@ EPOCH = date(2024, 1, 1)  # a Monday: what intervals of days, weeks and months c
 
 # Fields with `validate_default` depend on the unit: they are checked when they are empty, too.
 def of(name: str, **more: Any) -> dict[str, Any]:
+    """Return the form's hints for a field that belongs to some units only."""
     return {"units": OF_UNITS[name], "widget": "text", **more}
 
 
@@ -238,6 +239,7 @@ class Rule(Input):
 
     @property
     def in_words(self) -> str:
+        """Return the rule as a person would say it: “Every 2 weeks on Monday at 09:30”."""
         interval = self.interval or 1
         every = f"Every {interval} {self.unit}" if interval > 1 else f"Every {self.unit.removesuffix('s')}"
         match self.unit:
