@@ -72,7 +72,7 @@ class PickInput(Input):
     )
 
 
-# What these return was made before they run: rendering the input is the work.
+# The rendered input is the output already: the work was done before these run.
 async def fields(call: Call[FieldsInput]) -> JSON:
     return dict(call.input.fields)
 
