@@ -16,8 +16,10 @@ class ContinueIfInput(Input):
 
 
 async def continue_if(call: Call[ContinueIfInput]) -> JSON:
+    """Return that the conditions hold, or end the execution saying which one does not."""
     group = call.input.conditions
     if not holds(group, call.scope):
+        # An unmet condition is what the builder asked for, not a failure.
         call.end(f"The condition was not met: {explain(group, call.scope)}", output={"continued": False})
     return {"continued": True}
 

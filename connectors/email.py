@@ -8,11 +8,13 @@ from typing import Any
 from pydantic import Field, field_validator, model_validator
 
 from connectors.sdk.call import JSON, Action, Call, Connector, Message
+from connectors.sdk.failures import MAIL_FAILURES
 from connectors.sdk.fields import Input, Text
 
-RECIPIENT_LIMIT = 50
+RECIPIENT_LIMIT = 50  # an e-mail counts once in its month, however many people get it
 SUBJECT_LIMIT = 500
 TEXT_LIMIT = 500_000
+# Narrower than the standard: quoted names, comments and address literals are read differently by different servers.
 ADDRESS = re.compile(
     r"(?=[^@]{1,64}@)[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
     r"@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,63}"
@@ -51,6 +53,7 @@ class SendInput(Input):
     @field_validator("subject")
     @classmethod
     def subject_is_one_line(cls, subject: str) -> str:
+        # A line break would begin another header, and the subject may hold a stranger's text.
         if re.search(r"[\r\n\0]", subject):
             raise ValueError("must be one line")
         return " ".join(re.sub(r"[\x00-\x1f\x7f-\x9f]", " ", subject).split())[:SUBJECT_LIMIT]
@@ -65,6 +68,7 @@ class SendInput(Input):
 
 
 async def send(call: Call[SendInput]) -> JSON:
+    """Return the e-mail's Message-ID and the number of its recipients."""
     given = call.input
     message_id = await call.mail.send(
         Message(
@@ -88,8 +92,9 @@ CONNECTOR = Connector(
             input=SendInput,
             run=send,
             sample={"message_id": "<1@agentos>", "recipients": 1},
+            errors=MAIL_FAILURES,
             acts=True,
-            if_interrupted="never_repeat",
+            if_interrupted="never_repeat",  # two e-mails are worse than a step that says it may have sent one
         ),
     ),
 )

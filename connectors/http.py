@@ -12,17 +12,23 @@ from pydantic import Field, TypeAdapter, ValidationError, field_validator, model
 from connectors.outbound.addresses import checked_url
 from connectors.sdk import exact_json as payload
 from connectors.sdk.answer import parsed_body
-from connectors.sdk.call import JSON, Action, Call, Connector, Event, HttpResponse, StepError
+from connectors.sdk.call import JSON, Action, Call, Connector, Event, Failure, HttpResponse, StepError
+from connectors.sdk.failures import HTTP_FAILURES
 from connectors.sdk.fields import HEADER_NAME, PAIRS, Input, Pair, Pairs, Text, sendable
 from connectors.sdk.mapping import as_text
 
+# States of a server that pass; any other 4xx would be the same again.
 RETRYABLE = frozenset({408, 425, 429, *range(500, 600)})
-RETRY_AFTER_LIMIT_S = 3600.0
+RETRY_AFTER_LIMIT_S = 3600.0  # a server may not park an execution for days
+# A payload is stored and shown in the log: these may hold a sender's password or session.
 SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie", "ah-http-key"})
+# They frame the message or belong to the connection: set by hand they smuggle a second request, or name another site
+# than the one whose address was checked. Nothing is decompressed, so nobody may ask for compression.
 FORBIDDEN_HEADERS = frozenset(
     {"host", "content-length", "transfer-encoding", "connection", "keep-alive", "upgrade", "te", "trailer", "expect",
      "accept-encoding", "proxy-authorization", "proxy-connection"}
 )  # fmt: skip
+# What the other service keeps from its own logs, too.
 HIDDEN_HEADERS = frozenset({"set-cookie", "set-cookie2", "authorization", "proxy-authorization", "www-authenticate"})
 
 Headers = Annotated[list[Annotated[Pair, sendable(without=FORBIDDEN_HEADERS)]], PAIRS, Field(max_length=200)]
@@ -80,10 +86,11 @@ class RequestInput(Input):
 
 
 async def request(call: Call[RequestInput]) -> JSON:
+    """Return status, headers and body of the answer; raise StepError for an error status when that is asked for."""
     given = call.input
     content, content_type = _content(given)
     headers = _headers(given.headers, content_type)
-    if given.method not in ("GET", "HEAD", "OPTIONS"):
+    if given.method not in ("GET", "HEAD", "OPTIONS"):  # a read may be repeated without one
         headers.setdefault("idempotency-key", call.idempotency_key)
     response = await call.http.request(
         given.method,
@@ -106,6 +113,7 @@ async def request(call: Call[RequestInput]) -> JSON:
 
 def _headers(given: list[Pair], content_type: str) -> dict[str, str]:
     """Return headers by lower-case name, the builder's own above ours."""
+    # Many APIs refuse a request that does not name its sender.
     ours = {"user-agent": "AgentOS", **({"content-type": content_type} if content_type else {})}
     return {**ours, **{header.name.lower(): header.value for header in given}}
 
@@ -158,6 +166,8 @@ def _retry_after(response: HttpResponse) -> float | None:
 
 
 class TriggerConfig(Input):
+    """What a trigger URL takes, and what of a request's headers its steps may read."""
+
     methods: list[Literal["GET", "POST"]] = Field(
         ["GET", "POST"], title="Methods", min_length=1, json_schema_extra={"widget": "checkboxes"}
     )
@@ -194,6 +204,10 @@ CONNECTOR = Connector(
             input=RequestInput,
             run=request,
             sample={"status": 200, "headers": {"content-type": "application/json"}, "body": {"id": 1}},
+            errors=(
+                *HTTP_FAILURES,
+                Failure("http_<status>", "The server answered with this status, and *Fail on 4xx / 5xx* is on."),
+            ),
             acts=True,
         ),
     ),

@@ -32,6 +32,7 @@ class ResponseInput(Input):
 
 
 async def send(call: Call[ResponseInput]) -> JSON:
+    """Return the reply as this step's output: whoever waits for the execution reads it there."""
     given = call.input
     return {
         "status": given.status,

@@ -10,13 +10,14 @@ from jmespath.exceptions import JMESPathError
 from jmespath.parser import ParsedResult
 from pydantic import AfterValidator, Field
 
-from connectors.sdk.call import JSON, Action, Call, Connector, StepError
+from connectors.sdk.call import JSON, Action, Call, Connector, Failure, StepError
 from connectors.sdk.fields import Input
 
-QUERY_LIMIT = 2000
+QUERY_LIMIT = 2000  # characters: it is read between the steps of other executions
+INVALID_QUERY = Failure("invalid_query", "The query cannot be applied to this source.")
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=1024)  # a live version uses the same queries at every execution
 def compiled(query: str) -> ParsedResult:
     return jmespath.compile(query)
 
@@ -71,6 +72,7 @@ class PickInput(Input):
     )
 
 
+# The rendered input is the output already: the work was done before these run.
 async def fields(call: Call[FieldsInput]) -> JSON:
     return dict(call.input.fields)
 
@@ -129,6 +131,7 @@ CONNECTOR = Connector(
             input=QueryInput,
             run=query,
             sample={"value": ["first", "second"]},
+            errors=(INVALID_QUERY,),
         ),
         Action(
             key="pick",
@@ -137,6 +140,7 @@ CONNECTOR = Connector(
             input=PickInput,
             run=pick,
             sample={"customer": "Ada Lovelace"},
+            errors=(INVALID_QUERY,),
         ),
     ),
 )

@@ -17,10 +17,15 @@ from typing import Any, NoReturn
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from agentos_site import service  # noqa: E402  (the checkout is not installed)
-from agentos_site.keys import create_missing, data_dir  # noqa: E402
-from agentos_site.service import Service, Stop, tick  # noqa: E402
-from agentos_site.web import HOST, PORT  # noqa: E402
+from django.core.exceptions import ImproperlyConfigured  # noqa: E402  (the checkout is not installed)
+
+try:
+    from agentos_site import service
+    from agentos_site.keys import create_missing, data_dir
+    from agentos_site.service import Service, Stop, tick
+    from agentos_site.web import HOST, PORT
+except ImproperlyConfigured as error:
+    sys.exit(str(error))
 
 
 def main() -> int:

@@ -22,6 +22,7 @@ def check_cron(text: str) -> None:
         raise ValueError("a cron expression holds only the digits 0 to 9, names such as MON, and * , - /")
     if len(parts) != 5:
         raise ValueError(CRON_SHAPE)
+    # Field by field, because cronsim does not say which one it refuses.
     for index, (part, (name, span, most)) in enumerate(zip(parts, CRON_FIELDS, strict=True)):
         steps = [int(step) for step in re.findall(r"/([0-9]{1,9})", part)]
         if any(step > most for step in steps):

@@ -35,12 +35,14 @@ OF_UNITS: dict[str, tuple[str, ...]] = {
     "cron": ("cron",),
 }
 TIME_OF_DAY = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
-METADATA_LIMIT = 64 * 1024
+METADATA_LIMIT = 64 * 1024  # bytes, stored again with every execution
 CATCH_UP_LIMIT = 100  # of missed fire times that are made up for
 EPOCH = date(2024, 1, 1)  # a Monday: what intervals of days, weeks and months count from without a first day
 
 
+# Fields with `validate_default` depend on the unit: they are checked when they are empty, too.
 def of(name: str, **more: Any) -> dict[str, Any]:
+    """Return the form's hints for a field that belongs to some units only."""
     return {"units": OF_UNITS[name], "widget": "text", **more}
 
 
@@ -237,6 +239,7 @@ class Rule(Input):
 
     @property
     def in_words(self) -> str:
+        """Return the rule as a person would say it: “Every 2 weeks on Monday at 09:30”."""
         interval = self.interval or 1
         every = f"Every {interval} {self.unit}" if interval > 1 else f"Every {self.unit.removesuffix('s')}"
         match self.unit:

@@ -25,6 +25,10 @@ class Problem:
 
 
 def check_input(action: Action[Any], raw: dict[str, JSON]) -> list[Problem]:
+    """Return what is wrong with a step's input as the builder typed it, templates and all; empty when nothing is.
+
+    A field that holds a template is checked for its syntax only: its value is not known before the step runs.
+    """
     found = [
         Problem(loc, wrong)
         for loc, text in _texts(raw, ())
@@ -40,7 +44,7 @@ def check_input(action: Action[Any], raw: dict[str, JSON]) -> list[Problem]:
 
 
 def check_config(event: Event, raw: dict[str, JSON]) -> list[Problem]:
-    """Check a trigger's settings, in which nothing is a template."""
+    """Return what is wrong with a trigger's settings, in which nothing is a template."""
     try:
         event.config.model_validate(raw)
     except ValidationError as error:
@@ -75,4 +79,5 @@ def _leads_to_template(raw: JSON, loc: tuple[str | int, ...]) -> bool:
             value = value[part]
         except (KeyError, IndexError, TypeError):
             return False
+    # The complaint is about the whole, such as a list that is too short: a template in it may become anything.
     return any(_is_template(text) for _, text in _texts(value, ()))

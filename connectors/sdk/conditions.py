@@ -13,13 +13,17 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from connectors.sdk import mapping
 from connectors.sdk.call import JSON
 
-DEPTH_LIMIT = 5
+DEPTH_LIMIT = 5  # each level is a recursion, in the form and at run time
+# Not float() and int() alone: they also take “nan”, “infinity”, “1_000” and the digits of other scripts.
 NUMERIC = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
 
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """`holds` gets the value found and the value to compare with."""
+    """One comparison as the builder may choose it, under the heading `family`.
+
+    `holds` gets the value found at the path, null where that is missing, and the value to compare with.
+    """
 
     key: str
     label: str
@@ -33,6 +37,7 @@ def _text(value: Any) -> str:
 
 
 def _number(value: Any) -> float | int | None:
+    # To Python, true is the number 1; to a builder it is no number.
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     if not isinstance(value, str):
@@ -57,7 +62,10 @@ def _moment(value: Any) -> datetime | None:
 
 
 def _compared(read: Callable[[Any], Any], holds: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:
-    """Return a comparison that does not hold where either side cannot be read as what it compares."""
+    """Return a comparison that does not hold where either side cannot be read as what it compares.
+
+    So “is greater than 5” and “is at most 5” are both untrue of “n/a”: a condition never guesses.
+    """
 
     def compare(found: Any, value: Any) -> bool:
         left, right = read(found), read(value)
@@ -68,6 +76,7 @@ def _compared(read: Callable[[Any], Any], holds: Callable[[Any, Any], bool]) -> 
 
 def _equal(found: Any, value: Any) -> bool:
     """Return whether both are the same, the builder's text standing for a number or truth value too."""
+    # An empty field of the form is a text: it must not match what is missing.
     if isinstance(found, str) or found is None or isinstance(found, dict | list):
         return found == value if not isinstance(found, str) else found == _text(value)
     return _text(found) == _text(value)
@@ -188,6 +197,8 @@ OPERATORS: dict[str, Operator] = {
 
 
 class Comparison(BaseModel):
+    """A path, a key of OPERATORS and a value: `{"path": "trigger.body.total", "op": "greater_than", "value": 9}`."""
+
     model_config = ConfigDict(extra="forbid")
 
     path: str = Field(min_length=1, max_length=500)
@@ -219,7 +230,7 @@ class Comparison(BaseModel):
 
 
 class Group(BaseModel):
-    """`{"all": [...]}` or `{"any": [...]}`; an empty group holds."""
+    """Comparisons and groups of them: `{"all": [...]}` or `{"any": [...]}`; an empty group holds."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -250,6 +261,7 @@ class Group(BaseModel):
         results = (member.holds(scope) for member in self.members)
         if not self.members:
             return True
+        # These are Python's own any and all: inside a method the fields are reached by self only.
         return any(results) if self.mode == "any" else all(results)
 
     def in_words(self) -> str:
@@ -260,11 +272,15 @@ class Group(BaseModel):
 
 
 def holds(group: Group, scope: Mapping[str, JSON]) -> bool:
+    """Return whether the conditions hold over what templates read; a path that is missing counts as null.
+
+    holds(Group.model_validate({"any": [{"path": "vars.MODE", "op": "equals", "value": "on"}]}), call.scope)
+    """
     return group.holds(scope)
 
 
 def explain(group: Group, scope: Mapping[str, JSON]) -> str:
-    """Return in words what did not hold; values found are not quoted."""
+    """Return in a sentence what did not hold; the values found are not quoted, because they may be secret."""
     if group.mode == "any":
         return f"None of these holds: {group.in_words()}."
     failed = next((member for member in group.members if not member.holds(scope)), None)

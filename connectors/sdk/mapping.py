@@ -25,7 +25,7 @@ __all__ = [
     "MISSING", "PART", "PATH", "MappingError", "Missing", "as_text", "mentions", "problems", "render", "resolve",
 ]  # fmt: skip
 
-SOURCE_LIMIT = 10_000  # characters of one template
+SOURCE_LIMIT = 10_000  # characters of one template: reading it is paid by whoever runs beside it
 
 SEGMENT = r"""(?:\.[A-Za-z_][\w-]*|\[\d+\]|\["[^"\]]*"\]|\['[^'\]]*'\])"""
 LONE_PATH = re.compile(rf"\{{\{{\s*([A-Za-z_][\w-]*{SEGMENT}*)\s*\}}\}}")
@@ -33,7 +33,10 @@ PATH = re.compile(rf"[A-Za-z_][\w-]*{SEGMENT}*")
 PART = re.compile(r"""\.?([A-Za-z_][\w-]*)|\[(\d+)\]|\["([^"\]]*)"\]|\['([^'\]]*)'\]""")
 
 
+# Not None: null is a value that a path may well lead to.
 class Missing:
+    """The value of a path that leads nowhere; its only instance is MISSING, and it is false."""
+
     def __bool__(self) -> bool:
         return False
 
@@ -41,6 +44,7 @@ class Missing:
 MISSING = Missing()
 
 
+# A live version renders the same templates at every execution; the caches are bounded, because builders edit.
 @lru_cache(maxsize=4096)
 def _compiled(text: str) -> BoundTemplate:
     if len(text) > SOURCE_LIMIT:
@@ -63,7 +67,7 @@ def _parts(path: str) -> tuple[str | int, ...]:
 
 
 def problems(text: str) -> str | None:
-    """Return what is wrong with a template's syntax, or None."""
+    """Return what is wrong with a template's syntax, in a sentence, or None; whether its paths exist is not asked."""
     try:
         used = _compiled(text).analyze().filters
     except MappingError as error:
@@ -73,7 +77,13 @@ def problems(text: str) -> str | None:
 
 
 def render(value: JSON, scope: Mapping[str, JSON]) -> JSON:
-    """Return the value with every template in its texts rendered; raise MappingError naming a missing path."""
+    """Return the value with every template in its texts rendered; raise MappingError naming a missing path.
+
+    A text that is one expression becomes the expression's value, with its type; keys of objects are left as they are.
+
+        render({"id": "{{ trigger.body.id }}", "note": "No. {{ trigger.body.id }}"}, {"trigger": {"body": {"id": 7}}})
+        # {"id": 7, "note": "No. 7"}
+    """
     if isinstance(value, str):
         return _render_text(value, scope) if "{{" in value or "{%" in value else value
     if isinstance(value, dict):
@@ -84,12 +94,15 @@ def render(value: JSON, scope: Mapping[str, JSON]) -> JSON:
 
 
 def resolve(path: str, scope: Mapping[str, JSON]) -> JSON | Missing:
-    """Return the value at a dotted path like `trigger.body.items[0]["a key"]`, or MISSING."""
+    """Return the value at a path like `trigger.body.items[0]["a key"]`, or MISSING; raise MappingError for no path.
+
+    resolve("trigger.body.id", {"trigger": {"body": {"id": 7}}})  # 7
+    """
     return _walk(_parts(path.strip()), scope)
 
 
 def mentions(value: JSON, root: str) -> bool:
-    """Return whether any template in the value may read from `root`."""
+    """Return whether any template in the value may read from `root`, as far as its text shows."""
     match value:
         case str():
             return ("{{" in value or "{%" in value) and root in value
@@ -193,6 +206,7 @@ def _walk(parts: tuple[Any, ...], scope: Mapping[str, JSON]) -> JSON | Missing:
     value: Any = scope
     try:
         for part in parts:
+            # type() and not isinstance(): values are plain JSON, and this runs for every field of every step.
             if type(value) is not (list if type(part) is int else dict):
                 return MISSING
             value = value[part]

@@ -63,6 +63,7 @@ def unknown(request: HttpRequest) -> HttpResponse:
     return answers.error(request, NOT_FOUND)
 
 
+CHALLENGE = {"WWW_Authenticate": "authtoken"}  # HTTP wants one beside every 401
 NOT_FOUND = ApiError(404, "not_found", "There is no such thing, or it is not yours.")
 
 
@@ -75,15 +76,11 @@ def _check_method(request: HttpRequest, methods: tuple[str, ...]) -> None:
 def _caller(request: HttpRequest) -> Caller:
     text = request.headers.get("authtoken", "").strip()
     if not text:
-        raise _unknown_caller("token_missing", "Send an API token in the header authtoken.")
+        raise ApiError(401, "token_missing", "Send an API token in the header authtoken.", **CHALLENGE)
     token = ApiToken.objects.find(text)
     if token is None:
-        raise _unknown_caller("token_invalid", "The API token is unknown or revoked.")
+        raise ApiError(401, "token_invalid", "The API token is unknown or revoked.", **CHALLENGE)
     return Caller(token.user, _organization_uid(request, token.user))
-
-
-def _unknown_caller(code: str, message: str) -> ApiError:
-    return ApiError(401, code, message, WWW_Authenticate="authtoken")
 
 
 def _organization_uid(request: HttpRequest, user: User) -> uuid.UUID:

@@ -137,8 +137,9 @@ def admitted(live: LiveTrigger, request: Request) -> dict[str, JSON]:
 
 def check_secret(live: LiveTrigger, given: str) -> None:
     if live.secret and not hmac.compare_digest(given.encode("utf-8", "surrogatepass"), live.secret.encode()):
-        code, which = ("secret_invalid", "is wrong") if given else ("secret_missing", "is missing")
-        raise Refused(401, code, f"The secret {which}: send it as header or query parameter ah-http-key.")
+        which = "wrong" if given else "missing"
+        message = f"The secret is {which}: send it as header or query parameter ah-http-key."
+        raise Refused(401, "secret_invalid" if given else "secret_missing", message)
 
 
 def check_active(live: LiveTrigger) -> None:
