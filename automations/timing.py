@@ -79,7 +79,7 @@ def problems(part: TriggerPart, now: datetime, *, known_first_day: str | None = 
         return found
     first = rule.first_day
     if first and first < now.astimezone(rule.zone).date() and first.isoformat() != known_first_day:
-        return [Problem(("first_day",), "not in the past")]
+        return [Problem(("first_day",), "First day must not be in the past.")]
     if next_slot(rule, now) is None:
-        return [Problem(("last_day" if rule.last_day else "unit",), "it never fires with these settings")]
+        return [Problem(("last_day" if rule.last_day else "unit",), "The schedule never fires with these settings.")]
     return []

@@ -47,13 +47,13 @@ class RequestInput(Input):
     body: Any = Field(
         None,
         title="Body content",
-        description="JSON, name=value lines for a form, or text, as chosen above.",
+        description="JSON, lines of name=value for a form, or text: as chosen in Body.",
         json_schema_extra={"widget": "json"},
     )
     fail_on_error_status: bool = Field(
         False,
         title="Fail on 4xx / 5xx",
-        description="Otherwise the step succeeds with whatever status comes back.",
+        description="If off, the step succeeds whatever the status of the answer.",
         json_schema_extra={"widget": "switch"},
     )
     timeout_s: float = Field(
@@ -130,7 +130,7 @@ def _fields(body: Any) -> list[tuple[str, str]]:
     try:
         return [(pair.name, pair.value) for pair in TypeAdapter(Pairs).validate_python(body)]
     except ValidationError:
-        raise ValueError("a form is an object, or lines of name=value") from None
+        raise ValueError("Body content must be an object or lines of name=value for a form.") from None
 
 
 def _failure(response: HttpResponse, output: JSON) -> StepError:
@@ -164,7 +164,7 @@ class TriggerConfig(Input):
     headers: list[str] = Field(
         [],
         title="Headers to pass on",
-        description="Names of request headers that steps may read as trigger.headers.",
+        description="Names of the request headers that steps can read as trigger.headers.",
         max_length=50,
         examples=[["X-GitHub-Event"]],
         json_schema_extra={"widget": "list"},
@@ -175,9 +175,9 @@ class TriggerConfig(Input):
     def headers_can_be_passed_on(cls, headers: list[str]) -> list[str]:
         for name in headers:
             if not HEADER_NAME.fullmatch(name):
-                raise ValueError(f"“{name[:50]}” is not a header name")
+                raise ValueError(f"“{name[:50]}” is not a valid header name.")
             if name.lower() in SECRET_HEADERS:
-                raise ValueError(f"{name} may hold a secret and is never passed on")
+                raise ValueError(f"The header {name} may hold a secret and is never passed on.")
         return headers
 
 
@@ -185,7 +185,7 @@ CONNECTOR = Connector(
     key="http",
     title="HTTP",
     icon="globe",
-    summary="Start on a request to a URL of your own, or call any API.",
+    summary="Start when a request arrives, or call any API.",
     actions=(
         Action(
             key="request",
@@ -201,7 +201,7 @@ CONNECTOR = Connector(
         Event(
             key="request",
             title="HTTP request received",
-            summary="Starts when somebody posts to (or gets) the trigger URL.",
+            summary="Starts when a POST or GET request reaches the trigger URL.",
             config=TriggerConfig,
             sample={
                 "method": "POST",

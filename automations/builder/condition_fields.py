@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from automations.builder.inputs import no_nul
 from connectors.sdk.conditions import OPERATORS, Group
+from connectors.sdk.sentences import input_problems
 
 FAMILIES = [
     (family, [(operator.key, operator.label) for operator in operators])
@@ -108,16 +109,15 @@ class Conditions(forms.Field):
         try:
             return Group.model_validate(value).model_dump(mode="json", exclude_none=True)
         except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            rule = first["msg"].removeprefix("Value error, ")
-            raise forms.ValidationError(f"{_place(value, first['loc'])}{rule}") from None
+            first = next(input_problems(error, Group))
+            raise forms.ValidationError(f"{_place(value, first.loc)}{first.message}") from None
 
 
 def _parsed(text: str) -> Any:
     try:
         return orjson.loads(text or "{}")
     except orjson.JSONDecodeError as error:
-        raise forms.ValidationError(f"Not JSON: {error}") from None
+        raise forms.ValidationError(f"Line {error.lineno} is not JSON.") from None
 
 
 def _place(value: Any, loc: tuple[Any, ...]) -> str:

@@ -53,13 +53,13 @@ class Automation(models.Model):
     name = models.CharField(max_length=100)
     description = models.CharField(max_length=255, blank=True)
     draft = OrderedJSONField(default=dict)
-    draft_rev = models.PositiveIntegerField(default=1, help_text="Counts saves; a save names the one it read.")
+    draft_rev = models.PositiveIntegerField(default=1, help_text="Counts saves. A save states the number that it read.")
     live_version: models.ForeignKey[Version | None] = models.ForeignKey(
         "Version", models.PROTECT, null=True, related_name="+"
     )
     is_active = models.BooleanField(default=False)
     live_rev = models.PositiveIntegerField(
-        default=1, help_text="Counts what a trigger URL must notice: activation, version, secret, deletion."
+        default=1, help_text="Counts changes that affect the trigger URL: activation, version, secret, deletion."
     )
     is_throttled = models.BooleanField(default=False)
     time_limit_s = models.PositiveIntegerField(default=300, validators=[MinValueValidator(1)])
@@ -111,7 +111,7 @@ class Automation(models.Model):
         if not definition.trigger.is_configured or self.trigger is None:
             problems.append("Configure the trigger first.")
         elif self.trigger.is_timed and timing.rule_of(definition.trigger) is None:
-            problems.append("Finish the schedule first: its settings do not say when it fires.")
+            problems.append("Finish the schedule first: its settings do not define when it fires.")
         if not any(not step.disabled for step in definition.walk()):
             problems.append("Add at least one step first.")
         if problems:
@@ -286,7 +286,7 @@ class StepTest(models.Model):
 
     automation = models.ForeignKey(Automation, models.CASCADE, related_name="step_tests")
     step_key = models.CharField(max_length=64)
-    fingerprint = models.CharField(max_length=64, help_text="Of the step as tested; another one means untested.")
+    fingerprint = models.CharField(max_length=64, help_text="Identifies the tested configuration. A different value means untested.")
     is_success = models.BooleanField()
     input = models.TextField(blank=True, help_text="JSON text, secrets masked.")
     output = models.TextField(blank=True, help_text="JSON text, secrets masked.")

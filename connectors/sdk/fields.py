@@ -48,11 +48,11 @@ def sendable(*, without: frozenset[str]) -> AfterValidator:
 
     def check(header: Pair) -> Pair:
         if not HEADER_NAME.fullmatch(header.name):
-            raise ValueError(f"“{header.name[:50]}” is not a header name")
+            raise ValueError(f"“{header.name[:50]}” is not a valid header name.")
         if header.name.lower() in without:
-            raise ValueError(f"{header.name} may not be set here")
+            raise ValueError(f"The header {header.name} cannot be set here.")
         if not HEADER_VALUE.fullmatch(header.value):
-            raise ValueError(f"the value of {header.name} has a line break or a character that headers cannot hold")
+            raise ValueError(f"The value of {header.name} has a line break or another character that headers cannot hold.")
         return header
 
     return AfterValidator(check)
