@@ -112,10 +112,10 @@ def load() -> None:
 
 def lead(name: str, serve: Callable[[], None]) -> None:
     """In the child: be a group of its own, and run one of the two."""
-    from executions.engine.host import hear_of_the_parents_end
+    from executions.engine.host import die_with_parent
 
     os.setsid()
-    hear_of_the_parents_end(signal.SIGTERM)  # should the service be killed, both end in order
+    die_with_parent(signal.SIGTERM)  # should the service be killed, both end in order
     for number in SIGNALS:
         signal.signal(number, signal.SIG_DFL)
     with suppress(OSError):

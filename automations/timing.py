@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from automations.definition import Definition, TriggerPart
 from connectors.registry import CONNECTORS
-from connectors.schedule.fire_times import next_slot, next_slots
+from connectors.schedule.fire_times import next_fire_time, next_fire_times
 from connectors.schedule.rule import Rule
 from connectors.sdk.check import Problem, check_config
 
@@ -66,7 +66,7 @@ def rule_of(part: TriggerPart) -> Rule | None:
 
 def next_times(rule: Rule | None, now: datetime) -> list[FireTime]:
     """Return the next fire times; none for unfinished settings."""
-    return [FireTime(at) for at in next_slots(rule, now, SHOWN)] if rule else []
+    return [FireTime(at) for at in next_fire_times(rule, now, SHOWN)] if rule else []
 
 
 def problems(part: TriggerPart, now: datetime, *, known_first_day: str | None = None) -> list[Problem]:
@@ -80,6 +80,6 @@ def problems(part: TriggerPart, now: datetime, *, known_first_day: str | None = 
     first = rule.first_day
     if first and first < now.astimezone(rule.zone).date() and first.isoformat() != known_first_day:
         return [Problem(("first_day",), "First day must not be in the past.")]
-    if next_slot(rule, now) is None:
+    if next_fire_time(rule, now) is None:
         return [Problem(("last_day" if rule.last_day else "unit",), "The schedule never fires with these settings.")]
     return []

@@ -58,17 +58,17 @@ class Session:
         text = orjson.dumps(body or ORDER).decode().replace('"NUMBER"', f"1{NUMBER.decode()}")
         return Job(url=target.url, secret=target.secret, body=text, connections=connections, **amount)  # type: ignore[arg-type]
 
-    def check(self, seen: Seen, limit_s: float = 60) -> rows.Outcome:
+    def check(self, seen: Seen, limit_s: float = 60) -> rows.Tally:
         """Wait for the end of all that was accepted and add what went wrong to the totals."""
         rows.wait_until_final(seen.first_sent_at, limit_s)
-        outcome = rows.outcome(seen.first_sent_at, seen.ids)
+        tally = rows.tally(seen.first_sent_at, seen.ids)
         self.totals["accepted"] += seen.statuses.get("202", 0) + seen.statuses.get("200", 0)
-        self.totals["lost"] += outcome.missing
-        self.totals["stuck"] += outcome.stuck
-        self.totals["not Success"] += outcome.not_success
+        self.totals["lost"] += tally.missing
+        self.totals["stuck"] += tally.stuck
+        self.totals["not Success"] += tally.not_success
         self.totals["refused"] += sum(count for status, count in seen.statuses.items() if status not in ("200", "202"))
         self.totals["unanswered"] += seen.unknown
-        return outcome
+        return tally
 
     def cpu_s(self) -> dict[str, float]:
         used = {"web": self.installation.web.cpu_s(), "cluster": self.installation.cluster.cpu_s()}
@@ -97,12 +97,12 @@ def transform(session: Session) -> None:
     for connections in CONNECTIONS:
         before = session.cpu_s()
         seen = send(session.job("transform", connections, seconds=session.sizes.seconds))
-        outcome = session.check(seen)
+        tally = session.check(seen)
         used = session.cpu_s()
-        count = max(1, outcome.rows)
+        count = max(1, tally.rows)
         label = f"transform c={connections}"
         session.note(f"{label}: accepted/s", seen.statuses.get("202", 0) / seen.seconds)
-        session.note(f"{label}: completed/s", outcome.rows / max(0.001, outcome.last_finished_at - seen.first_sent_at))
+        session.note(f"{label}: completed/s", tally.rows / max(0.001, tally.last_finished_at - seen.first_sent_at))
         session.note(f"{label}: accept p50 ms", percentile(seen.latencies_ms, 50))
         session.note(f"{label}: accept p99 ms", percentile(seen.latencies_ms, 99))
         parts = {name: (used[name] - before[name]) * 1000 / count for name in used}
@@ -133,8 +133,8 @@ def call_api(session: Session) -> None:
     count = session.sizes.calls
     body = {"id": "NUMBER", "url": session.installation.stub_url(STUB_MS)}
     seen = send(session.job("call-api", 50, body, requests=count))
-    outcome = session.check(seen)
-    session.note(f"{count} x call-api at {STUB_MS} ms: s", outcome.last_finished_at - seen.first_sent_at)
+    tally = session.check(seen)
+    session.note(f"{count} x call-api at {STUB_MS} ms: s", tally.last_finished_at - seen.first_sent_at)
 
 
 def idle(session: Session) -> None:
@@ -174,11 +174,11 @@ def drain(session: Session) -> None:
     session.note("web alone c=50: accepted/s", seen.statuses.get("202", 0) / seen.seconds)
     start_cluster(installation)
     before = installation.cluster.cpu_s()
-    outcome = session.check(seen, limit_s=30 + count / 100)
+    tally = session.check(seen, limit_s=30 + count / 100)
     used = installation.cluster.cpu_s() - before
-    rate = outcome.rows / max(0.001, outcome.last_finished_at - outcome.first_started_at)
+    rate = tally.rows / max(0.001, tally.last_finished_at - tally.first_started_at)
     session.note(f"backlog of {count}: completed/s", rate)
-    session.note(f"backlog of {count}: CPU ms each, cluster", used * 1000 / max(1, outcome.rows))
+    session.note(f"backlog of {count}: CPU ms each, cluster", used * 1000 / max(1, tally.rows))
 
 
 MEASURES: dict[str, Callable[[Session], None]] = {

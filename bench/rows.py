@@ -18,7 +18,7 @@ OPEN = [status for status in Status if status not in FINAL]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class Tally:
     """What became of a run of posts."""
 
     rows: int
@@ -46,11 +46,11 @@ def wait_until_final(since: float, limit_s: float, look: Callable[[], None] = la
         time.sleep(0.1)
 
 
-def outcome(since: float, accepted: list[str]) -> Outcome:
+def tally(since: float, accepted: list[str]) -> Tally:
     fields = ("id", "status", "started_at", "finished_at")
     rows = list(Execution.objects.filter(id__gte=_first_id(since)).values_list(*fields))
     ended = [row for row in rows if row[1] in FINAL]
-    return Outcome(
+    return Tally(
         rows=len(rows),
         missing=len({uuid.UUID(text) for text in accepted} - {row[0] for row in rows}),
         stuck=len(rows) - len(ended),

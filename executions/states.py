@@ -56,6 +56,7 @@ class Kind(IntegerChoices):
 
 FINAL = frozenset({Status.SUCCESS, Status.FAILED, Status.REJECTED, Status.PARTIALLY_EXECUTED})
 
+# Every move of an execution: whatever writes a status checks it here, and the store makes its SQL from it.
 MOVES: dict[Status, frozenset[Status]] = {
     Status.PENDING: frozenset({Status.RUNNING}),
     Status.RUNNING: FINAL | {Status.PAUSED, Status.PENDING},
@@ -69,8 +70,19 @@ MOVES: dict[Status, frozenset[Status]] = {
 ATTEMPT_LIMIT = 3  # the first attempt and two retries
 
 
-def may_move(source: Status, target: Status) -> bool:
-    return target in MOVES[source]
+class ForbiddenMove(Exception):
+    """Code tried a move that MOVES does not list."""
+
+
+def sources_of(target: Status) -> list[Status]:
+    """Return the statuses from which an execution may move to `target`, in their order."""
+    return [source for source in Status if target in MOVES[source]]
+
+
+def check_move(source: Status, target: Status) -> None:
+    """Raise ForbiddenMove unless MOVES lists the move; the code that writes a status calls this first."""
+    if target not in MOVES[source]:
+        raise ForbiddenMove(f"{source.label} to {target.label}")
 
 
 def counts(*, target: Status, is_counted: bool) -> bool:

@@ -15,7 +15,7 @@ from django.utils import timezone
 from automations import timing
 from automations.definition import Definition
 from automations.fields import OrderedJSONField
-from connectors.schedule.fire_times import next_slot
+from connectors.schedule.fire_times import next_fire_time
 from projects import secrets
 from projects.ids import new_id
 from projects.models import Asker, Organization, Project
@@ -268,7 +268,7 @@ class ScheduleQuerySet(models.QuerySet["Schedule"]):
         rule = timing.rule_of(part) if part else None  # one that cannot be read here leaves the row that is there
         if trigger and rule:
             now = Trigger.objects.annotate(now=Now()).values_list("now", flat=True).get(pk=trigger.pk)
-            if (next_at := next_slot(rule, now)) is not None:
+            if (next_at := next_fire_time(rule, now)) is not None:
                 self.get_or_create(trigger=trigger, defaults={"next_at": next_at})
 
 

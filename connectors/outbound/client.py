@@ -72,7 +72,7 @@ class GuardedResolver(AbstractResolver):
             async with asyncio.timeout(RESOLVE_S):
                 found = await self._found(host, port)
         except (OSError, UnicodeError, TimeoutError):
-            raise StepError(f"The name {host} has no address.", code="cannot_resolve", outside=True, retryable=True) from None
+            raise StepError(fX, code="cannot_resolve", outside=True, retryable=True) from None
         for text in found:
             self.check(ipaddress.ip_address(text.split("%")[0]), port)
         return [self._result(host, text, port) for text in found]
@@ -207,10 +207,10 @@ class Outbound:
         except (aiohttp.InvalidURL, UnicodeError):
             raise StepError("URL is not valid.", code="bad_url") from None
         except (aiohttp.ClientSSLError, ssl.SSLError):
-            text = f"The TLS certificate of {url.host} cannot be trusted, or no TLS connection was possible."
+            text = f"AgentOS could not make a trusted TLS connection to {url.host}."
             raise StepError(text, code="tls_error", outside=True) from None
         except aiohttp.ClientConnectorError:
-            text = f"No connection to {url.host} was possible."
+            text = f"AgentOS could not connect to {url.host}."
             raise StepError(text, code="cannot_connect", outside=True, retryable=True) from None
         except ValueError:  # not quoted: a header that cannot be sent may hold a secret
             raise StepError("A header of the request cannot be sent.", code="bad_request") from None

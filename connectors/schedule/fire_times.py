@@ -22,7 +22,7 @@ HORIZON = timedelta(days=3660)  # what does not fire in ten years never fires
 ON_TIME = timedelta(minutes=1)
 
 
-def slots(rule: Rule, after: datetime) -> Iterator[datetime]:
+def fire_times(rule: Rule, after: datetime) -> Iterator[datetime]:
     """Yield the fire times after a moment, in order, as UTC."""
     if rule.first_day:
         after = max(after, _midnight(rule.first_day, rule.zone) - timedelta(seconds=1))
@@ -81,16 +81,16 @@ def _instant(wall: datetime, zone: zoneinfo.ZoneInfo) -> datetime:
     return high.replace(second=0, microsecond=0)
 
 
-def next_slot(rule: Rule, after: datetime) -> datetime | None:
-    return next(slots(rule, after), None)
+def next_fire_time(rule: Rule, after: datetime) -> datetime | None:
+    return next(fire_times(rule, after), None)
 
 
-def next_slots(rule: Rule, after: datetime, count: int) -> list[datetime]:
+def next_fire_times(rule: Rule, after: datetime, count: int) -> list[datetime]:
     """Return the next fire times, in the rule's own zone."""
-    return [at.astimezone(rule.zone) for at in islice(slots(rule, after), count)]
+    return [at.astimezone(rule.zone) for at in islice(fire_times(rule, after), count)]
 
 
-def due_slots(rule: Rule, first: datetime, now: datetime) -> list[datetime]:
+def due_fire_times(rule: Rule, first: datetime, now: datetime) -> list[datetime]:
     """Return which of the fire times, `first` and those after it up to now, are to be run: missed ones by the rule."""
     since = max(first, now - ON_TIME) if rule.missed == "none" else first
     wanted = 1 if rule.missed == "once" else CATCH_UP_LIMIT
@@ -98,7 +98,7 @@ def due_slots(rule: Rule, first: datetime, now: datetime) -> list[datetime]:
     for span in (timedelta(hours=1), timedelta(days=1), timedelta(days=40), HORIZON):  # no further than it takes
         start = max(since, now - span)
         found = [first] if start == first else []
-        found += takewhile(lambda at: at <= now, slots(rule, start))
+        found += takewhile(lambda at: at <= now, fire_times(rule, start))
         if len(found) >= wanted or start == since:
             break
     return found[-wanted:]

@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from connectors.sdk import exact_json as payload
 
 
-class Refused(Exception):
+class ApiError(Exception):
     """The request is answered with an error; `code` is a stable machine word, `message` is for people."""
 
     def __init__(self, status: int, code: str, message: str, **headers: str) -> None:
@@ -24,7 +24,7 @@ def ok(value: dict[str, object], *, status: int = 200) -> HttpResponse:
     return _json(orjson.dumps(value), status)
 
 
-def error(request: HttpRequest, refused: Refused) -> HttpResponse:
+def error(request: HttpRequest, refused: ApiError) -> HttpResponse:
     request_id = getattr(request, "request_id", "")
     about = {"code": refused.code, "message": refused.message, "request_id": request_id}
     answer = _json(payload.dumps({"error": about}), refused.status)

@@ -15,7 +15,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
 from executions.api import answers
-from executions.api.answers import Refused
+from executions.api.answers import ApiError
 from executions.models import Execution, ExecutionQuerySet
 from projects.models import ApiToken, Membership, Project, ProjectQuerySet
 
@@ -63,13 +63,13 @@ def unknown(request: HttpRequest) -> HttpResponse:
     return answers.error(request, NOT_FOUND)
 
 
-NOT_FOUND = Refused(404, "not_found", "There is no such thing, or it is not yours.")
+NOT_FOUND = ApiError(404, "not_found", "There is no such thing, or it is not yours.")
 
 
 def _check_method(request: HttpRequest, methods: tuple[str, ...]) -> None:
     if request.method not in methods:
         allowed = ", ".join(methods)
-        raise Refused(405, "method_not_allowed", f"This address takes {allowed}.", Allow=allowed)
+        raise ApiError(405, "method_not_allowed", f"This address takes {allowed}.", Allow=allowed)
 
 
 def _caller(request: HttpRequest) -> Caller:
@@ -82,15 +82,15 @@ def _caller(request: HttpRequest) -> Caller:
     return Caller(token.user, _organization_uid(request, token.user))
 
 
-def _unknown_caller(code: str, message: str) -> Refused:
-    return Refused(401, code, message, WWW_Authenticate="authtoken")
+def _unknown_caller(code: str, message: str) -> ApiError:
+    return ApiError(401, code, message, WWW_Authenticate="authtoken")
 
 
 def _organization_uid(request: HttpRequest, user: User) -> uuid.UUID:
     text = request.headers.get("organization_uid", "").strip()
     if not text:
-        raise Refused(400, "organization_missing", "Send the organization's uid in the header organization_uid.")
-    forbidden = Refused(403, "organization_forbidden", "The token's owner is not in this organization.")
+        raise ApiError(400, "organization_missing", "Send the organization's uid in the header organization_uid.")
+    forbidden = ApiError(403, "organization_forbidden", "The token's owner is not in this organization.")
     try:
         uid = uuid.UUID(text)
     except ValueError:
@@ -100,17 +100,17 @@ def _organization_uid(request: HttpRequest, user: User) -> uuid.UUID:
     return uid
 
 
-def _refusal(request: HttpRequest, problem: Exception) -> Refused:
+def _refusal(request: HttpRequest, problem: Exception) -> ApiError:
     match problem:
-        case Refused():
+        case ApiError():
             return problem
         case Http404():
             return NOT_FOUND
         case BadRequest() | SuspiciousOperation():
-            return Refused(400, "bad_request", "The request cannot be read.")
+            return ApiError(400, "bad_request", "The request cannot be read.")
         case OperationalError() | InterfaceError():
             logger.warning("API, request %s: %s", getattr(request, "request_id", ""), problem)
-            return Refused(503, "unavailable", "The database is away; try again.", Retry_After="5")
+            return ApiError(503, "unavailable", "The database is away; try again.", Retry_After="5")
         case _:
             logger.error("API, request %s", getattr(request, "request_id", ""), exc_info=problem)
-            return Refused(500, "internal_error", "An error inside AgentOS.")
+            return ApiError(500, "internal_error", "An error inside AgentOS.")

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from django.http import HttpRequest
 
-from executions.api.answers import Refused
+from executions.api.answers import ApiError
 from executions.states import Status
 
 PAGE_LIMIT = 100
@@ -29,8 +29,8 @@ class Window:
     wants_count: bool
 
 
-def bad(name: str, message: str) -> Refused:
-    return Refused(422, "invalid_parameter", f"{name}: {message}")
+def bad(name: str, message: str) -> ApiError:
+    return ApiError(422, "invalid_parameter", f"{name}: {message}")
 
 
 def window(request: HttpRequest, *, sorts: tuple[str, ...]) -> Window:

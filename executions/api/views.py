@@ -11,7 +11,7 @@ from django.shortcuts import get_object_or_404
 
 from automations.models import Automation
 from executions.api import answers, parameters, shapes
-from executions.api.answers import Refused
+from executions.api.answers import ApiError
 from executions.api.endpoint import Caller, endpoint
 from executions.api.parameters import Window
 from executions.models import Execution, ExecutionQuerySet
@@ -76,7 +76,7 @@ def retry(request: HttpRequest, caller: Caller, project_uid: uuid.UUID, executio
     try:
         row.retry(caller.user)
     except RetryRefused as refused:
-        raise Refused(409, refused.code, refused.sentence) from None
+        raise ApiError(409, refused.code, refused.sentence) from None
     return answers.ok(_shown(_execution(caller, project_uid, execution_id)), status=202)
 
 

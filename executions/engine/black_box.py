@@ -31,12 +31,12 @@ class Evidence:
     has_stalled: bool = False
 
 
-class Crumb:
+class BlackBox:
     def __init__(self, engine_id: uuid.UUID) -> None:
-        crumb, stall = files_of(engine_id)
-        crumb.parent.mkdir(parents=True, exist_ok=True)
-        crumb.write_bytes(bytes(SIZE))
-        with crumb.open("r+b") as file:
+        box, stall = files_of(engine_id)
+        box.parent.mkdir(parents=True, exist_ok=True)
+        box.write_bytes(bytes(SIZE))
+        with box.open("r+b") as file:
             self._map = mmap.mmap(file.fileno(), SIZE)
         self._stall = stall.open("w")
         self._watched_at = math.inf
@@ -65,22 +65,22 @@ class Crumb:
 
 def files_of(engine_id: uuid.UUID) -> tuple[Path, Path]:
     place = Path(settings.DATA_DIR) / "engines"
-    return place / f"{engine_id}.crumb", place / f"{engine_id}.stall"
+    return place / f"{engine_id}.black-box", place / f"{engine_id}.stall"
 
 
 def is_of(engine_id: uuid.UUID, pid: int) -> bool:
     """Return whether the process is the engine's, whose file it has in memory: its pid may be another one's by now."""
     try:
-        return f"/{engine_id}.crumb" in Path(f"/proc/{pid}/maps").read_text(errors="replace")
+        return f"/{engine_id}.black-box" in Path(f"/proc/{pid}/maps").read_text(errors="replace")
     except OSError:
         return False
 
 
 def evidence_of(engine_id: uuid.UUID) -> Evidence:
     """Return what an engine of this machine left behind; nothing known is evidence of nothing."""
-    crumb, stall = files_of(engine_id)
+    box, stall = files_of(engine_id)
     try:
-        content = crumb.read_bytes()
+        content = box.read_bytes()
         has_stalled = stall.stat().st_size > 0
     except OSError:
         return Evidence()

@@ -20,8 +20,8 @@ LONGEST_DRAIN_S = 10.0  # that a suspect waits for the others to end
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """An engine's place among those that live."""
+class Rank:
+    """An engine's rank among those that live."""
 
     machine: int = 0
     machines: int = 1
@@ -37,7 +37,7 @@ class Place:
         return self.is_first and (number is None or number % self.machines == self.machine)
 
 
-def place_of(engine_id: uuid.UUID, boot_id: str, peers: Iterable[Peer]) -> Place:
+def rank_of(engine_id: uuid.UUID, boot_id: str, peers: Iterable[Peer]) -> Rank:
     """Machines share what comes; the engines of one do not, as fewer and larger claims cost less.
 
     The oldest of all takes no suspects, because it is the first of its machine: the others' work waits for nobody.
@@ -45,7 +45,7 @@ def place_of(engine_id: uuid.UUID, boot_id: str, peers: Iterable[Peer]) -> Place
     alive = [peer for peer in peers if not peer.is_stale]
     machines = sorted({boot_id, *(peer.boot_id for peer in alive)})
     mates = [peer.id for peer in alive if peer.boot_id == boot_id]
-    return Place(
+    return Rank(
         machine=machines.index(boot_id),
         machines=len(machines),
         is_first=all(engine_id < mate for mate in mates),
@@ -53,18 +53,18 @@ def place_of(engine_id: uuid.UUID, boot_id: str, peers: Iterable[Peer]) -> Place
     )
 
 
-class Turns:
+class Claimer:
     """Asks the database thread, at most one claim at a time; a suspect gets the engine to itself."""
 
     def __init__(
-        self, slots: int, load: Callable[[], int], is_behind: Callable[[], bool], database: DatabaseThread
+        self, slot_count: int, load: Callable[[], int], is_behind: Callable[[], bool], database: DatabaseThread
     ) -> None:
-        self.slots = slots
+        self.slot_count = slot_count
         self.load = load  # how many slots are taken
         self.is_behind = is_behind  # some that are claimed have not begun: the next ones are better off elsewhere
         self.database = database
         self.loop = asyncio.get_running_loop()
-        self.place = Place()
+        self.rank = Rank()
         self.is_over = False
         self._at_once = FEWEST
         self._asked = 0  # of a claim under way
@@ -82,7 +82,7 @@ class Turns:
 
     def rung(self, number: int | None) -> None:
         """Ask when it is this engine's turn to claim what has come; else a little later, in case it is still there."""
-        if self.place.has_turn(number):
+        if self.rank.has_turn(number):
             self.ask()
         else:
             self._ask_at(self.loop.time() + OTHERS_TURN_S)
@@ -94,23 +94,23 @@ class Turns:
             self._ask_at(self._next_claim_at)
             return
         is_draining = self._suspects_wait and load > 0 and now < self._drained_by
-        if self.is_over or self._asked or self._solo or load >= self.slots or self.is_behind() or is_draining:
+        if self.is_over or self._asked or self._solo or load >= self.slot_count or self.is_behind() or is_draining:
             self._may_have_more = True
             return
         self._may_have_more, self._next_claim_at = False, now + GATHER_S
         self._is_for_suspect = self._suspects_wait
-        self._asked = 1 if self._is_for_suspect else min(self.slots - load, self._at_once)
+        self._asked = 1 if self._is_for_suspect else min(self.slot_count - load, self._at_once)
         if self._is_for_suspect:
             self.database.claim_suspect()
         else:
-            self.database.claim(self._asked, self.place.patience_s)
+            self.database.claim(self._asked, self.rank.patience_s)
 
     def claimed(self, works: Sequence[Work]) -> None:
         """Take note of what a claim brought; the engine runs it already."""
         is_all = len(works) < self._asked  # fewer than asked for were all there were: the next ones ring
         self._asked, self._had_more, self._claimed_at = 0, not is_all, self.loop.time()
         if self._is_for_suspect:
-            self._suspects_wait = bool(works) and self.place.takes_suspects
+            self._suspects_wait = bool(works) and self.rank.takes_suspects
             self._is_for_suspect = is_all = False
             self._solo = works[0].execution.id if works else None
         if self._may_have_more or not is_all:
@@ -123,7 +123,7 @@ class Turns:
         if self._solo == execution_id:
             self._solo = None
             self.ask()
-        elif self._may_have_more and self.load() <= self.slots // 2:
+        elif self._may_have_more and self.load() <= self.slot_count // 2:
             self.ask()
 
     def begun(self) -> None:
@@ -136,7 +136,7 @@ class Turns:
             self.ask()
 
     def suspects_may_wait(self, do_wait: bool) -> None:
-        do_wait = do_wait and self.place.takes_suspects
+        do_wait = do_wait and self.rank.takes_suspects
         if do_wait and not self._suspects_wait:
             self._drained_by = self.loop.time() + LONGEST_DRAIN_S
         self._suspects_wait = do_wait
@@ -165,4 +165,4 @@ class Turns:
     def _wake_in(self, seconds: float) -> None:
         if self._due is not None:
             self._due.cancel()
-        self._due = self.loop.call_later(seconds + self.place.patience_s + 0.001, self.ask)
+        self._due = self.loop.call_later(seconds + self.rank.patience_s + 0.001, self.ask)

@@ -25,7 +25,7 @@ from django.db import DatabaseError, connections
 from django_q.signals import post_spawn
 
 from executions.engine.engine import Engine
-from executions.engine.host import hear_of_the_parents_end, is_alive
+from executions.engine.host import die_with_parent, is_alive
 from executions.tasks import make_schedules
 
 logger = logging.getLogger(__name__)
@@ -127,16 +127,16 @@ def install() -> None:
     """Make the cluster that this process starts next carry engines."""
     global _main_pid, _parent_pid
     _main_pid = _parent_pid = os.getpid()
-    os.register_at_fork(after_in_child=die_with_the_parent)
+    os.register_at_fork(after_in_child=tie_to_parent)
     django_q.cluster.Queue = SafeQueue
     django_q.cluster.Sentinel = Sentinel
     post_spawn.connect(start_engine, dispatch_uid="executions.engine.cluster")
 
 
-def die_with_the_parent() -> None:
+def tie_to_parent() -> None:
     """Have the kernel kill this new process when the one that forked it ends: an orphaned pusher would eat tasks."""
     global _parent_pid
-    hear_of_the_parents_end(signal.SIGKILL)
+    die_with_parent(signal.SIGKILL)
     if os.getppid() != _parent_pid:
         os._exit(1)  # it was faster
     _parent_pid = os.getpid()

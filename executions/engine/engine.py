@@ -17,14 +17,14 @@ from django.conf import settings
 from automations.definition import Unreadable
 from connectors.outbound.addresses import parse_allow
 from connectors.outbound.client import Outbound
-from executions.engine import black_box as crumb
-from executions.engine.black_box import WATCH_EVERY_S, Crumb
-from executions.engine.claiming import Turns, place_of
+from executions.engine import black_box
+from executions.engine.black_box import WATCH_EVERY_S, BlackBox
+from executions.engine.claiming import Claimer, rank_of
 from executions.engine.database_thread import DatabaseThread, Work
 from executions.engine.host import boot_id, host_name
-from executions.engine.loop_share import Holder
+from executions.engine.loop_share import LoopTurn
 from executions.engine.recovery import Presence, recover
-from executions.engine.slots import Running
+from executions.engine.slots import Slots
 from executions.intake.due_schedules import DueSchedules
 from executions.monitoring import histograms as metrics
 from executions.ports.mail import DjangoMail
@@ -50,10 +50,10 @@ class Engine:
 
     def __init__(self) -> None:
         self.id = new_id()
-        self.slots: int = settings.ENGINE_SLOTS
+        self.slot_count: int = settings.ENGINE_SLOTS
         self.is_stopping = False
         self.must_restart = False
-        self.crumb = Crumb(self.id)
+        self.black_box = BlackBox(self.id)
         self.presence = Presence()
         self.stopped = threading.Event()
         self.database = DatabaseThread(self.id, self.id.int % SHARDS, self._claimed_in_thread, self._lost_in_thread)
@@ -83,7 +83,7 @@ class Engine:
             logger.exception("the engine failed")
             os._exit(1)  # the sentinel starts a new worker, peers recover what this one held
         finally:
-            self.crumb.stop_watching()
+            self.black_box.stop_watching()
             self.stopped.set()
         if self.must_restart:
             os._exit(1)
@@ -93,21 +93,21 @@ class Engine:
         self.stop_requested = asyncio.Event()
         self.outbound = Outbound(parse_allow(settings.OUTBOUND_ALLOW))
         self.mail = DjangoMail()
-        self.turns = Turns(self.slots, lambda: len(self.running), lambda: self.running.is_behind, self.database)
-        self.running = Running(self.crumb, self._move_of, self.database.move, self.turns.begun, self.turns.freed)
+        self.claimer = Claimer(self.slot_count, lambda: len(self.slots), lambda: self.slots.is_behind, self.database)
+        self.slots = Slots(self.black_box, self._move_of, self.database.move, self.claimer.begun, self.claimer.freed)
         self.database.start()
         await self._in_database(self._register)
         self.wake.start()
         watch = asyncio.create_task(self._watch())
         beats = [asyncio.create_task(beat()) for beat in (self._beat, self._keep_schedules)]
-        logger.info("engine %s runs, %s slots", self.id, self.slots)
+        logger.info("engine %s runs, %s slots", self.id, self.slot_count)
         await self.stop_requested.wait()
-        await self.running.drain(settings.ENGINE_DRAIN_S - 2)
+        await self.slots.drain(settings.ENGINE_DRAIN_S - 2)
         for beat in beats:
             beat.cancel()
         self.database.call(metrics.save)
         await self._in_database(lambda: store().unregister(self.id))
-        crumb.remove(self.id)
+        black_box.remove(self.id)
         await self.outbound.close()
         self.database.stop()
         self.wake.stop()
@@ -116,27 +116,27 @@ class Engine:
         logger.info("engine %s stopped", self.id)
 
     def _stop_claiming(self) -> None:
-        self.is_stopping = self.turns.is_over = self.running.is_over = True
+        self.is_stopping = self.claimer.is_over = self.slots.is_over = True
         self.stop_requested.set()
 
     # --- claiming
 
     def _woken_in_thread(self, number: int | None) -> None:
-        self._soon(self.turns.rung, number)
+        self._soon(self.claimer.rung, number)
 
     def _claimed_in_thread(self, works: list[Work]) -> None:
         self._soon(self._begin, works)
 
     def _lost_in_thread(self, execution_ids: list[uuid.UUID]) -> None:
-        self._soon(self.running.drop, execution_ids)
+        self._soon(self.slots.drop, execution_ids)
 
     def _soon(self, function: object, *arguments: object) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: the engine has ended
             self.loop.call_soon_threadsafe(function, *arguments)  # type: ignore[arg-type]
 
     def _begin(self, works: list[Work]) -> None:
-        self.running.run(works)
-        self.turns.claimed(works)
+        self.slots.run(works)
+        self.claimer.claimed(works)
 
     # --- schedules
 
@@ -153,7 +153,7 @@ class Engine:
 
     # --- running
 
-    async def _move_of(self, work: Work, holder: Holder) -> Move | None:
+    async def _move_of(self, work: Work, turn: LoopTurn) -> Move | None:
         """Return how the execution leaves Running, or None when it is no longer ours or the engine stops."""
         if isinstance(work.definition, Unreadable):
             return _unread(work)
@@ -164,7 +164,7 @@ class Engine:
             journal=self,
             http=self.outbound,
             mail=self.mail.of(work.execution.organization_id),
-            enter=holder.enter,
+            enter=turn.enter,
         )
         code, step = work.verdict
         if code:
@@ -172,7 +172,7 @@ class Engine:
         deadline = self.loop.time() + work.execution.time_limit_s - work.execution.ran_ms / 1000
         try:
             async with asyncio.timeout(None) as limit:
-                holder.before_waiting = lambda: limit.reschedule(deadline)  # until then the watchdog bounds it
+                turn.before_waiting = lambda: limit.reschedule(deadline)  # until then the watchdog bounds it
                 return await runner.run()
         except TimeoutError:
             return runner.reject() if limit.expired() else self._crashed(work.execution)
@@ -200,7 +200,7 @@ class Engine:
             record.status is not StepStatus.RUNNING for record in records
         ):
             execution.acquit()
-            self.turns.freed(execution.id)
+            self.claimer.freed(execution.id)
 
     # --- the lease
 
@@ -228,7 +228,7 @@ class Engine:
             self.database.call(metrics.save_when_due)
             self.database.call(self._join_direct)
             await asyncio.sleep(BEAT_S)
-            self.turns.ask()
+            self.claimer.ask()
             if self.mail.abandoned >= ABANDONED_LIMIT:
                 logger.error("%s threads hang in a mail server: this worker starts anew", self.mail.abandoned)
                 self.must_restart = True
@@ -237,24 +237,24 @@ class Engine:
     async def _watch(self) -> None:
         """Have this process ended when its loop stands still, whatever holds it."""
         while True:
-            self.crumb.watch()
+            self.black_box.watch()
             await asyncio.sleep(WATCH_EVERY_S)
 
     def _renew(self) -> None:
         """In the database thread: renew the lease and recover what dead engines held."""
         with store().transaction():
             rss_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-            after_s = store().beat(self.id, running=len(self.running), rss_kb=rss_kb, is_stopping=self.is_stopping)
+            after_s = store().beat(self.id, running=len(self.slots), rss_kb=rss_kb, is_stopping=self.is_stopping)
             if after_s is None:
                 logger.error("engine %s lost its lease: this worker ends", self.id)
                 os._exit(1)
             peers = store().peers(self.id)
-            self.turns.place = place_of(self.id, boot_id(), peers)
+            self.claimer.rank = rank_of(self.id, boot_id(), peers)
             condemned = recover(self.id, peers, trusts_silence=self.presence.beaten(after_s))
-            self._soon(self.turns.suspects_may_wait, store().has_suspects())
-        self.wake.rest_s = self.turns.place.patience_s
+            self._soon(self.claimer.suspects_may_wait, store().has_suspects())
+        self.wake.rest_s = self.claimer.rank.patience_s
         if condemned:
-            self._soon(self.running.run, self.database.adopt(condemned))
+            self._soon(self.slots.run, self.database.adopt(condemned))
 
     def _join_direct(self) -> None:
         """In the database thread: empty a line that is throttled no longer, part by part, with turns for others."""

@@ -41,7 +41,7 @@ def is_alive(pid: int) -> bool:
         return True
 
 
-def hear_of_the_parents_end(number: signal.Signals) -> None:
+def die_with_parent(number: signal.Signals) -> None:
     """Have the kernel send this process a signal when the one that forked it ends; Linux only."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number)

@@ -9,12 +9,12 @@ import uuid
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any
 
-from executions.engine.black_box import Crumb
+from executions.engine.black_box import BlackBox
 
 TURN_S = 0.02  # after which executions leave the loop to others for a moment: beats, timers, answers, what begins
 
 
-class Share:
+class FairShare:
     """What executions that go on after waiting get of one round of the loop, together."""
 
     def __init__(self) -> None:
@@ -34,13 +34,13 @@ class Share:
         self._ends_at = None
 
 
-class Holder:
+class LoopTurn:
     """One execution's hold on the loop."""
 
-    __slots__ = ("before_waiting", "crumb", "execution_id", "has_waited", "share", "step")
+    __slots__ = ("before_waiting", "black_box", "execution_id", "has_waited", "share", "step")
 
-    def __init__(self, crumb: Crumb, share: Share, execution_id: uuid.UUID) -> None:
-        self.crumb = crumb
+    def __init__(self, black_box: BlackBox, share: FairShare, execution_id: uuid.UUID) -> None:
+        self.black_box = black_box
         self.share = share
         self.execution_id = execution_id.bytes
         self.step = b""
@@ -52,30 +52,30 @@ class Holder:
         while self.has_waited and self.share.is_used_up:  # until it waits, it has the turn in which it began
             await asyncio.sleep(0)
         self.step = key.encode()
-        self.crumb.step(self.step)
+        self.black_box.step(self.step)
 
     def take(self) -> None:
-        self.crumb.hold(self.execution_id, self.step)
+        self.black_box.hold(self.execution_id, self.step)
 
 
 @types.coroutine
-def held[T](coroutine: Coroutine[Any, Any, T], holder: Holder) -> Generator[Any, Any, T]:
-    """Run a coroutine, with the crumb naming its execution during each piece of its code that the loop runs."""
+def traced[T](coroutine: Coroutine[Any, Any, T], turn: LoopTurn) -> Generator[Any, Any, T]:
+    """Run a coroutine, with the black_box naming its execution during each piece of its code that the loop runs."""
     value: Any = None
     error: BaseException | None = None
     while True:
-        holder.take()
+        turn.take()
         try:
             waits_for = coroutine.send(value) if error is None else coroutine.throw(error)
         except StopIteration as stop:
             return stop.value  # type: ignore[no-any-return]
         finally:
-            holder.crumb.let_go()
+            turn.black_box.let_go()
         value = error = None
-        if not holder.has_waited:
-            holder.has_waited = True
-            if holder.before_waiting is not None:
-                holder.before_waiting()
+        if not turn.has_waited:
+            turn.has_waited = True
+            if turn.before_waiting is not None:
+                turn.before_waiting()
         try:
             value = yield waits_for
         except BaseException as thrown:

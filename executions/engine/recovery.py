@@ -13,7 +13,7 @@ from functools import partial
 
 from django.db import transaction
 
-from executions.engine import black_box as crumb
+from executions.engine import black_box
 from executions.engine.black_box import Evidence
 from executions.engine.host import boot_id, host_name, is_alive
 from executions.engine.suspects import judge
@@ -55,7 +55,7 @@ def recover(engine_id: uuid.UUID, peers: Sequence[Peer], *, trusts_silence: bool
         # Of this machine a dead process is known before its lease ends.
         is_gone = is_ours and not is_alive(peer.pid)
         if (is_gone or (peer.is_stale and trusts_silence)) and store().end_lease(peer.id, if_stale=not is_gone):
-            condemned += bury(peer.id, engine_id, crumb.evidence_of(peer.id) if is_ours else Evidence())
+            condemned += bury(peer.id, engine_id, black_box.evidence_of(peer.id) if is_ours else Evidence())
             if is_ours:
                 transaction.on_commit(partial(end, peer))
     return condemned
@@ -73,14 +73,14 @@ def bury(dead_id: uuid.UUID, engine_id: uuid.UUID, evidence: Evidence) -> list[t
     blamed = f"; {verdict.accused} is accused, in step {evidence.step or '?'}" if verdict.accused else ""
     logger.warning("engine %s is dead, %s executions go on elsewhere%s", dead_id, given, blamed)
     if evidence.has_stalled:
-        logger.warning("it had stalled:\n%s", crumb.traces_of(dead_id))
-    transaction.on_commit(partial(crumb.remove, dead_id))
+        logger.warning("it had stalled:\n%s", black_box.traces_of(dead_id))
+    transaction.on_commit(partial(black_box.remove, dead_id))
     return condemned
 
 
 def end(peer: Peer) -> None:
     """Kill a dead engine's process if it still hangs, so that its sentinel starts a new worker in its place."""
-    if crumb.is_of(peer.id, peer.pid):
+    if black_box.is_of(peer.id, peer.pid):
         logger.warning("engine %s hangs: its process %s is killed", peer.id, peer.pid)
         with suppress(ProcessLookupError):
             os.kill(peer.pid, signal.SIGKILL)

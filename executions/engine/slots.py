@@ -9,13 +9,13 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
-from executions.engine.black_box import Crumb
+from executions.engine.black_box import BlackBox
 from executions.engine.database_thread import Work
-from executions.engine.loop_share import TURN_S, Holder, Share, held
+from executions.engine.loop_share import TURN_S, FairShare, LoopTurn, traced
 from executions.store.rows import Move
 
 
-class Running:
+class Slots:
     """Runs each execution in a task of its own; its length is the number of slots that are taken.
 
     `move_of` runs one and returns how it leaves Running, or None when it is no longer ours; `hand_over` gets what all
@@ -24,19 +24,19 @@ class Running:
 
     def __init__(
         self,
-        crumb: Crumb,
-        move_of: Callable[[Work, Holder], Coroutine[Any, Any, Move | None]],
+        black_box: BlackBox,
+        move_of: Callable[[Work, LoopTurn], Coroutine[Any, Any, Move | None]],
         hand_over: Callable[[list[Move]], None],
         on_begun: Callable[[], None],
         on_freed: Callable[[uuid.UUID], None],
     ) -> None:
-        self.crumb = crumb
+        self.black_box = black_box
         self.move_of = move_of
         self.hand_over = hand_over
         self.on_begun = on_begun
         self.on_freed = on_freed
         self.loop = asyncio.get_running_loop()
-        self.share = Share()
+        self.share = FairShare()
         self.is_over = False  # nothing begins any more; what has not is given back with the rest
         self._waiting: deque[Work] = deque()
         self._tasks: dict[uuid.UUID, asyncio.Task[None]] = {}
@@ -90,8 +90,8 @@ class Running:
     async def _execute(self, work: Work) -> None:
         execution_id = work.execution.id
         try:
-            holder = Holder(self.crumb, self.share, execution_id)
-            move = await held(self.move_of(work, holder), holder)
+            turn = LoopTurn(self.black_box, self.share, execution_id)
+            move = await traced(self.move_of(work, turn), turn)
             if move is not None:
                 self._end(move)
         finally:

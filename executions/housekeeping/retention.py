@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from automations.models import Automation, Trigger, Version
 from executions.housekeeping.batches import FIRST, Batches, OutOfTime
-from executions.models import Attempt, Delivery, Execution, Payload, Receipt, Slot, StepRun
+from executions.models import Attempt, Delivery, Execution, Firing, Payload, Receipt, StepRun
 from executions.models.retention import STALE_AFTER, RetentionMark, RetentionRun
 from executions.states import FINAL
 from executions.store import partitions, space
@@ -28,7 +28,7 @@ from projects.models import Organization, Project
 
 logger = logging.getLogger(__name__)
 
-SLOTS_KEPT = timedelta(days=40)
+FIRINGS_KEPT = timedelta(days=40)
 RUNS_KEPT = timedelta(days=90)
 PURGED_AFTER = timedelta(days=1)  # a deleted automation: nothing that knew it as live is under way any more
 ENDED = sorted(FINAL)
@@ -109,7 +109,7 @@ class Round:
             self._turn_weeks()
         self._remove_receipts()
         self._remove_older(Delivery.objects.filter(expires_at__lt=self.now), "expires_at", "deliveries")
-        self._remove_older(Slot.objects.filter(slot_at__lt=self.now - SLOTS_KEPT), "slot_at", "slots")
+        self._remove_older(Firing.objects.filter(fires_at__lt=self.now - FIRINGS_KEPT), "fires_at", "firings")
         for organization in self._organizations():
             self.run.organization, self.run.count_before = organization, None
             self._remove_executions(organization)

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from connectors.schedule.fire_times import ON_TIME, due_slots, next_slot, output
+from connectors.schedule.fire_times import ON_TIME, due_fire_times, next_fire_time, output
 from connectors.schedule.rule import CATCH_UP_LIMIT, Rule
 from connectors.sdk import conditions
 from executions.intake.acceptance import Stale, about, write
@@ -95,7 +95,7 @@ def _start(taken: list[tuple[str, datetime]], now: datetime) -> None:
         if len(found) < ENOUGH:
             fired[uid] = _fired(uid, at, now)
             found += fired[uid].executions
-    made = store().insert_slots([(new.trigger_uid, at, new.organization_id, new.id) for at, new in found])
+    made = store().insert_firings([(new.trigger_uid, at, new.organization_id, new.id) for at, new in found])
     receipts = [receipt for one in fired.values() for receipt in one.receipts]
     answers = write([*(new for _, new in found if new.id in made), *receipts])
     if any(isinstance(answer, Stale) for answer in answers):
@@ -113,8 +113,8 @@ def _fired(uid: str, first: datetime, now: datetime) -> Fired:
     if live is None or not live.is_active or live.definition is None:
         return Fired()
     rule = Rule.model_validate(live.definition.trigger.config)
-    fired = Fired(next_at=next_slot(rule, now))
-    for at in due_slots(rule, first, now):
+    fired = Fired(next_at=next_fire_time(rule, now))
+    for at in due_fire_times(rule, first, now):
         _add(fired, live, rule, at, now)
     _add_missed(fired, live, rule, first, now)
     return fired

@@ -15,7 +15,7 @@ from django.views.decorators.http import require_POST, require_safe
 from django.views.decorators.vary import vary_on_headers
 
 from executions.log import curl
-from executions.log.presenter import Reading
+from executions.log.presenter import ExecutionPage
 from executions.models import Execution
 from executions.models.retry import RetryRefused
 from executions.states import ATTEMPT_LIMIT, Status
@@ -36,14 +36,14 @@ def own_execution(request: HtmxRequest, project_uid: uuid.UUID, execution_id: uu
 def detail(request: HtmxRequest, project_uid: uuid.UUID, execution_id: uuid.UUID) -> HttpResponse:
     project = own_project(request, project_uid)
     execution = own_execution(request, project_uid, execution_id)
-    reading = Reading(execution, _attempt(request, execution))
-    if reading.shown is None:
+    page = ExecutionPage(execution, _attempt(request, execution))
+    if page.shown is None:
         raise Http404("No such attempt.")
-    if request.GET.get("seen") == reading.mark:
+    if request.GET.get("seen") == page.mark:
         return HttpResponse(status=204)
     is_fragment = wants_part(request)
     context = {"project": project, "nav": "executions", "is_page": not is_fragment or "page" in request.GET}
-    return render(request, f"executions/detail.html{'#fragment' if is_fragment else ''}", context | _context(reading))
+    return render(request, f"executions/detail.html{'#fragment' if is_fragment else ''}", context | _context(page))
 
 
 @login_required
@@ -58,8 +58,8 @@ def retry(request: HtmxRequest, project_uid: uuid.UUID, execution_id: uuid.UUID)
         return redirect("executions:detail", project.pk, execution.pk)
     execution = own_execution(request, project_uid, execution_id)  # as it is now, whoever moved it
     context = {"project": project, "is_page": "page" in request.GET, "refused": refused}
-    reading = Reading(execution, execution.attempt)
-    return render(request, "executions/detail.html#fragment", context | _context(reading))
+    page = ExecutionPage(execution, execution.attempt)
+    return render(request, "executions/detail.html#fragment", context | _context(page))
 
 
 def _try_to_retry(request: HtmxRequest, execution: Execution) -> str:
@@ -82,13 +82,13 @@ def _attempt(request: HtmxRequest, execution: Execution) -> int:
     return int(asked[:9])
 
 
-def _context(reading: Reading) -> dict[str, Any]:
-    execution = reading.execution
-    is_stuck = reading.is_current and execution.state is Status.FAILED and reading.refusal is not None
+def _context(page: ExecutionPage) -> dict[str, Any]:
+    execution = page.execution
+    is_stuck = page.is_current and execution.state is Status.FAILED and page.refusal is not None
     return {
-        "reading": reading,
+        "reading": page,
         "execution": execution,
-        "waits": {execution.pk: reading.waiting} if reading.waiting else {},
+        "waits": {execution.pk: page.waiting} if page.waiting else {},
         "attempt_limit": ATTEMPT_LIMIT,
         "curl": curl.command(execution) if is_stuck else None,
         "support_email": settings.SUPPORT_EMAIL,

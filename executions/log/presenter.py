@@ -54,7 +54,7 @@ class StepLine:
         return "output" if self.is_open else "input"
 
 
-class Reading:
+class ExecutionPage:
     """An execution with one of its attempts; the current one is the execution's own row."""
 
     def __init__(self, execution: Execution, number: int) -> None:
@@ -187,20 +187,20 @@ class Reading:
         return _next_action(self)
 
 
-def _next_action(reading: Reading) -> str:
-    match reading.execution.state:
-        case Status.PENDING if not reading.has_engine:
+def _next_action(page: ExecutionPage) -> str:
+    match page.execution.state:
+        case Status.PENDING if not page.has_engine:
             return "No worker is running: start the cluster, and this execution starts by itself."
-        case Status.PENDING if reading.waiting:
+        case Status.PENDING if page.waiting:
             return "Its turn comes by itself; there is nothing to do."
         case Status.PENDING:
             return "Waits for a free worker; there is nothing to do."
         case Status.PAUSED:
             return "It goes on by itself then and holds no worker meanwhile; there is nothing to do."
         case Status.FAILED:
-            return _after_failure(reading)
+            return _after_failure(page)
         case Status.REJECTED:
-            return _after_rejection(reading.execution.reason_code)
+            return _after_rejection(page.execution.reason_code)
         case Status.PARTIALLY_EXECUTED:
             return (
                 "The steps before stand, the rest was not run. The count starts afresh on the 1st of the month (UTC); "
@@ -210,11 +210,11 @@ def _next_action(reading: Reading) -> str:
             return ""
 
 
-def _after_failure(reading: Reading) -> str:
-    again = "retry" if reading.refusal is None else "start a new execution"
-    if reading.execution.reason_code == "interrupted":
+def _after_failure(page: ExecutionPage) -> str:
+    again = "retry" if page.refusal is None else "start a new execution"
+    if page.execution.reason_code == "interrupted":
         return f"Look at the other side whether the step took effect, then {again}."
-    if reading.is_outside:
+    if page.is_outside:
         return f"The cause lies outside AgentOS. When the other side is well again, {again}."
     return f"Repair the step in the builder, publish the change, then {again}."
 

@@ -8,12 +8,25 @@ from __future__ import annotations
 from executions.models.engine import Engine
 from executions.models.execution import Attempt, Execution, ExecutionQuerySet
 from executions.models.measure import Measure
-from executions.models.pace import Pace, Slot
+from executions.models.pace import Firing, Pace
 from executions.models.receipt import Delivery, Outcome, Receipt, ReceiptDay
 from executions.models.retention import RetentionMark, RetentionRun
 from executions.models.step_run import Payload, StepRun
 
 __all__ = [
-    "Attempt", "Delivery", "Engine", "Execution", "ExecutionQuerySet", "Measure", "Outcome", "Pace", "Payload",
-    "Receipt", "ReceiptDay", "RetentionMark", "RetentionRun", "Slot", "StepRun",
+    "Attempt",
+    "Delivery",
+    "Engine",
+    "Execution",
+    "ExecutionQuerySet",
+    "Firing",
+    "Measure",
+    "Outcome",
+    "Pace",
+    "Payload",
+    "Receipt",
+    "ReceiptDay",
+    "RetentionMark",
+    "RetentionRun",
+    "StepRun",
 ]  # fmt: skip

@@ -13,7 +13,7 @@ from automations.models import Automation, Trigger, Version
 from executions.models.reference import reference
 from executions.models.retry import RetryRefused, refusal_of
 from executions.models.step_run import StepRun
-from executions.states import ATTEMPT_LIMIT, FINAL, Kind, Lane, Status
+from executions.states import ATTEMPT_LIMIT, FINAL, Kind, Lane, Status, check_move
 from executions.store import store
 from executions.store.rows import direct_limit_reason
 from projects.ids import first_id_at, made_at, new_id
@@ -146,6 +146,7 @@ class Execution(models.Model):
             current = Execution.objects.select_related("version", "trigger").get(pk=self.pk)
             if refusal := refusal_of(current, automation):
                 raise refusal
+            check_move(Status.FAILED, Status.PENDING)
             unchanged = Execution.objects.filter(pk=self.pk, status=Status.FAILED, attempt=self.attempt)
             changed = unchanged.filter(payloads_removed_at=None).update(
                 status=Status.PENDING, version=automation.live_version_id, attempt=F("attempt") + 1,

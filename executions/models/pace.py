@@ -12,11 +12,11 @@ class Pace(models.Model):
     direct_used = models.IntegerField(default=0)  # of that minute
 
 
-class Slot(models.Model):
+class Firing(models.Model):
     """One fire time of a schedule and the execution that it made: never two, over any number of clusters."""
 
-    pk = models.CompositePrimaryKey("trigger_id", "slot_at")
+    pk = models.CompositePrimaryKey("trigger_id", "fires_at")
     trigger_id = models.CharField(max_length=32)
-    slot_at = models.DateTimeField()
+    fires_at = models.DateTimeField()
     organization_id = models.UUIDField()
     execution_id = models.UUIDField()

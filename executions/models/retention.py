@@ -31,14 +31,14 @@ class RetentionRun(models.Model):
     payloads = models.BigIntegerField(default=0)  # executions whose payloads were removed
     receipts = models.BigIntegerField(default=0)
     deliveries = models.BigIntegerField(default=0)
-    slots = models.BigIntegerField(default=0)
+    firings = models.BigIntegerField(default=0)
     automations = models.IntegerField(default=0)
     projects = models.IntegerField(default=0)
     pages = models.BigIntegerField(default=0)  # of SQLite's file, given back to the disk
     partitions = models.TextField(blank=True)  # names of those dropped, comma-separated
     error = models.TextField(blank=True)
 
-    COUNTED = ("executions", "payloads", "receipts", "deliveries", "slots", "automations", "projects", "pages")
+    COUNTED = ("executions", "payloads", "receipts", "deliveries", "firings", "automations", "projects", "pages")
 
     class Meta:
         constraints = [

@@ -42,7 +42,7 @@ UNSTORED_HEADERS = {"authorization", "cookie", "proxy-authorization", "ah-http-k
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class Result:
     """What a test found; `words` says what an execution would do here, or what went wrong."""
 
     is_success: bool = True
@@ -98,7 +98,7 @@ def keep_trigger(automation: Automation, payload: JSON, sample: str = "") -> Ste
     starts = holds(conditions, scope)
     words = "This would start an execution." if starts else f"This would not start an execution. {explain(conditions, scope)}"
     variables = _variables_of(automation)
-    return _keep(automation, TRIGGER, Outcome(output=payload, words=words), variables, input_text=sample, started=None)
+    return _keep(automation, TRIGGER, Result(output=payload, words=words), variables, input_text=sample, started=None)
 
 
 def latest_payload(automation: Automation) -> JSON:
@@ -118,29 +118,29 @@ def test_step(automation: Automation, key: str) -> StepTest:
     variables = _variables_of(automation)
     started = time.monotonic()
     scope = {**samples.scope_of(key), "vars": dict(variables.values)}
-    outcome = _outcome(automation, samples, step, scope)
-    return _keep(automation, key, outcome, variables, input_text=_recorded(step, scope, variables), started=started)
+    result = _result(automation, samples, step, scope)
+    return _keep(automation, key, result, variables, input_text=_recorded(step, scope, variables), started=started)
 
 
-def _outcome(automation: Automation, samples: Samples, step: ActionStep, scope: dict[str, JSON]) -> Outcome:
+def _result(automation: Automation, samples: Samples, step: ActionStep, scope: dict[str, JSON]) -> Result:
     action = find_action(step.connector, step.action)
     if action is None:
-        return Outcome(is_success=False, words="This step has no action yet.")
+        return Result(is_success=False, words="This step has no action yet.")
     untested = [source for source in samples.keys_before(step.key) if scope.get(source) is None]
     try:
         model = action.input.model_validate(mapping.render(step.input, scope))
     except mapping.MappingError as error:
         first = next((source for source in untested if source in roots(step.input)), None)
         hint = f" Test “{_name(samples, first)}” first." if first else ""
-        return Outcome(is_success=False, words=f"{error}{hint}")
+        return Result(is_success=False, words=f"{error}{hint}")
     except ValidationError as error:
-        return Outcome(is_success=False, words=first_problem(error, action.input))
+        return Result(is_success=False, words=first_problem(error, action.input))
     return asyncio.run(_called(automation, step, action, model, scope))
 
 
 async def _called(
     automation: Automation, step: ActionStep, action: Action[Any], model: Any, scope: dict[str, JSON]
-) -> Outcome:
+) -> Result:
     """Call the action as an engine would, within the test's time, and put what comes of it into words."""
     from connectors.outbound.client import (
         Outbound,  # 8 MB that a web process has no use for until somebody tests a step
@@ -158,23 +158,23 @@ async def _called(
     limit = min(step.time_limit_s or TIME_LIMIT_S, TIME_LIMIT_S)
     try:
         async with asyncio.timeout(limit):
-            return Outcome(output=await action.run(call), words=_beside(action))
+            return Result(output=await action.run(call), words=_beside(action))
     except Pause as pause:
         until = pause.until.astimezone(UTC)
         words = f"An execution would wait here until {until:%Y-%m-%d %H:%M:%S} UTC. The test does not wait."
-        return Outcome(output=action.sample, words=words)
+        return Result(output=action.sample, words=words)
     except EndExecution as end:
-        return Outcome(output=end.output, words=f"An execution would end here as a Success. {end.reason}")
+        return Result(output=end.output, words=f"An execution would end here as a Success. {end.reason}")
     except StopPartially as stop:
-        return Outcome(is_success=False, words=f"An execution would end here as Partially Executed. {stop.reason}")
+        return Result(is_success=False, words=f"An execution would end here as Partially Executed. {stop.reason}")
     except StepError as error:
-        return Outcome(is_success=False, output=error.output, words=error.message)
+        return Result(is_success=False, output=error.output, words=error.message)
     except TimeoutError:
-        return Outcome(is_success=False, words=f"The step gave no result within {limit:g} s, the time limit of a test.")
+        return Result(is_success=False, words=f"The step gave no result within {limit:g} s, the time limit of a test.")
     except Exception:  # a connector's fault must not cost the builder the page
         logger.exception("the test of step %s of automation %s failed", step.key, automation.pk)
         words = "The action failed with an unexpected error. The server's log has the details."
-        return Outcome(is_success=False, words=words)
+        return Result(is_success=False, words=words)
     finally:
         await outbound.close()
 
@@ -199,15 +199,15 @@ def _masked(value: JSON, variables: Variables) -> str:
 def _keep(
     automation: Automation,
     key: str,
-    outcome: Outcome,
+    result: Result,
     variables: Variables,
     *,
     input_text: str,
     started: float | None,
 ) -> StepTest:
-    has_output = outcome.is_success or outcome.output is not None
-    output = _masked(outcome.output, variables) if has_output else ""
-    words = outcome.words
+    has_output = result.is_success or result.output is not None
+    output = _masked(result.output, variables) if has_output else ""
+    words = result.words
     if len(output) > encoding.ROW_LIMIT:
         words = f"{words} The output is larger than 256 KB, so it is not kept as a sample.".strip()
         output = ""
@@ -217,7 +217,7 @@ def _keep(
         step_key=key,
         defaults={
             "fingerprint": samples.fingerprints.get(key, ""),
-            "is_success": outcome.is_success,
+            "is_success": result.is_success,
             "input": input_text if len(input_text) <= encoding.ROW_LIMIT else "",
             "output": output,
             "error": encoding.hidden(words, variables.secret_values),

@@ -17,7 +17,7 @@ from automations.builder.trigger import show_trigger
 from automations.definition import ActionStep
 from automations.models import Automation
 from automations.timing import rule_of
-from connectors.schedule.fire_times import next_slot, output
+from connectors.schedule.fire_times import next_fire_time, output
 from executions.intake.body import Refused
 from executions.step_tests import run as trial
 
@@ -50,7 +50,7 @@ def test_trigger(request: HttpRequest, project_uid: uuid.UUID, automation_uid: u
 def _test_schedule(automation: Automation) -> HttpResponse | None:
     """Keep what the next fire time would give; None while the settings name none."""
     rule, now = rule_of(automation.definition.trigger), timezone.now()
-    at = next_slot(rule, now) if rule else None
+    at = next_fire_time(rule, now) if rule else None
     if rule is None or at is None:
         return None
     trial.keep_trigger(automation, output(rule, at, at))

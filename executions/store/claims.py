@@ -10,7 +10,8 @@ from typing import Any
 from executions import sealed_json as encoding
 from executions.states import Lane, StepStatus
 from executions.store.dialect import Answer, Row
-from executions.store.rows import Claimed, DoneStep, VariableRow
+from executions.store.moves import CLAIMABLE, IN_LINE, PENDING, START
+from executions.store.rows import SUSPECT, Claimed, DoneStep, VariableRow
 from executions.store.throttle import Throttle
 
 CLAIM_COLUMNS = (
@@ -20,10 +21,10 @@ CLAIM_COLUMNS = (
 
 # What a claim takes, in the words of the partial index execution_due; suspects have one of their own. One lane at a
 # time: a search over both would pass by all that waits for a later time, of which there may be millions.
-DUE = "FROM executions_execution WHERE status IN (0, 2) AND suspicion < 2 AND lane = {lane}"
+DUE = f"FROM executions_execution WHERE {CLAIMABLE} AND suspicion < {SUSPECT} AND lane = {{lane}}"
 CLAIMED_LANES = (Lane.SYNC.value, Lane.DIRECT.value)
-SUSPECTS = "status = 0 AND suspicion >= 2"
-STARTING = "status = 1, engine_id = %s, claim = claim + 1, rev = rev + 1, reason_code = '', reason = ''"
+SUSPECTS = f"{PENDING} AND suspicion >= {SUSPECT}"
+STARTING = f"{START}, engine_id = %s, claim = claim + 1, rev = rev + 1, reason_code = '', reason = ''"
 
 
 class Claims(Throttle):
@@ -34,7 +35,7 @@ class Claims(Throttle):
     def may_claim(self, waited_s: float) -> bool:
         """Look whether anything is due for so long, as that is cheaper than to claim nothing."""
         looks = [f"SELECT 1 {self.due(lane)}" for lane in CLAIMED_LANES]
-        looks.append("SELECT 1 FROM executions_execution WHERE status = 0 AND lane = 2")
+        looks.append(f"SELECT 1 FROM executions_execution WHERE {IN_LINE}")
         any_is = " OR ".join(f"EXISTS ({look})" for look in looks)
         return bool(self.ask(f"SELECT {any_is}", [waited_s] * len(CLAIMED_LANES))()[0][0])
 

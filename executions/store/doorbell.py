@@ -19,7 +19,7 @@ from projects.ids import new_id
 _ringer = threading.local()
 
 
-class Bell:
+class Doorbell:
     """One listener's end."""
 
     def __init__(self, kind: str) -> None:
@@ -75,7 +75,7 @@ def _socket() -> socket.socket:
 
 
 def _folder(kind: str) -> Path:
-    return Path(settings.DATA_DIR) / "bells" / kind
+    return Path(settings.DATA_DIR) / "doorbells" / kind
 
 
 _folders: dict[Path, int] = {}

@@ -8,7 +8,8 @@ from typing import Any
 
 from executions.store.claims import CLAIM_COLUMNS
 from executions.store.dialect import Dialect, Row
-from executions.store.rows import Held, Peer
+from executions.store.moves import GIVE_BACK, GIVEN_BACK_FROM, RUNNING
+from executions.store.rows import SUSPECT, Held, Peer
 
 STALE_AFTER_S = 10  # an engine that has not beaten for so long has lost its lease
 
@@ -52,7 +53,7 @@ class Leases(Dialect):
 
     def held_by(self, engine_id: uuid.UUID) -> list[Held]:
         rows = self.ask(
-            "SELECT id, suspicion, deaths FROM executions_execution WHERE status = 1 AND engine_id = %s",
+            f"SELECT id, suspicion, deaths FROM executions_execution WHERE {RUNNING} AND engine_id = %s",
             [self.uid(engine_id)],
         )
         return [Held(self.to_uuid(row[0]), row[1], row[2]) for row in rows()]
@@ -60,8 +61,8 @@ class Leases(Dialect):
     def accuse(self, execution_id: uuid.UUID, dead_id: uuid.UUID, *, counts: bool) -> None:
         """Make a dead engine's execution run alone until its next durable step, and count a death against it."""
         self._run(
-            "UPDATE executions_execution SET suspicion = 2, deaths = deaths + %s"
-            " WHERE id = %s AND status = 1 AND engine_id = %s",
+            f"UPDATE executions_execution SET suspicion = {SUSPECT}, deaths = deaths + %s"
+            f" WHERE id = %s AND {RUNNING} AND engine_id = %s",
             [int(counts), self.uid(execution_id), self.uid(dead_id)],
         )
 
@@ -69,7 +70,7 @@ class Leases(Dialect):
         """Make a dead engine's execution another one's, still Running; return CLAIM_COLUMNS."""
         return self.ask(
             "UPDATE executions_execution SET engine_id = %s, claim = claim + 1, rev = rev + 1"
-            f" WHERE id = %s AND status = 1 AND engine_id = %s RETURNING {CLAIM_COLUMNS}",
+            f" WHERE id = %s AND {RUNNING} AND engine_id = %s RETURNING {CLAIM_COLUMNS}",
             [self.uid(engine_id), self.uid(execution_id), self.uid(dead_id)],
         )()
 
@@ -90,8 +91,8 @@ class Leases(Dialect):
         self, engine_id: uuid.UUID, changes: str, condition: str = "", parameters: Sequence[Any] = ()
     ) -> int:
         given = self._changed(
-            f"UPDATE executions_execution SET {changes}status = 0, engine_id = NULL, run_at = {self.now},"
-            f" rev = rev + 1 WHERE status = 1 AND engine_id = %s{condition}",
+            f"UPDATE executions_execution SET {changes}{GIVE_BACK}, engine_id = NULL, run_at = {self.now},"
+            f" rev = rev + 1 WHERE {GIVEN_BACK_FROM} AND engine_id = %s{condition}",
             [self.uid(engine_id), *parameters],
         )
         if given:

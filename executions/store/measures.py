@@ -6,6 +6,7 @@ from django.db import connection
 
 from executions.states import Lane, Status
 from executions.store import store
+from executions.store.moves import CLAIMABLE
 
 COUNTED = 10_000
 COLUMNS = ("name", "label", "bucket", "count", "seconds")
@@ -16,7 +17,7 @@ type MeasureRow = tuple[str, str, int, int, float]
 def waiting(lane: Lane) -> tuple[int, float]:
     """Return how many of a lane are due, Pending or back from a pause, and for how many seconds the first has been."""
     age = store().seconds_since("MIN(run_at)")
-    due = f"status IN (0, 2) AND lane = {lane.value} AND run_at <= {store().now}"  # in words of execution_due
+    due = f"{CLAIMABLE} AND lane = {lane.value} AND run_at <= {store().now}"  # in words of execution_due
     line = f"SELECT run_at FROM executions_execution WHERE {due} ORDER BY run_at LIMIT {COUNTED}"
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT COUNT(*), {age} FROM ({line}) AS line", [])

@@ -17,6 +17,7 @@ from typing import Any
 
 from django.db import connection, transaction
 
+from executions.store.moves import CLAIMABLE, OPEN, RUNNING
 from projects.ids import first_id_at
 
 WEEK = timedelta(weeks=1)
@@ -185,7 +186,7 @@ def _label(week: datetime) -> str:
 def is_outlived(partition: str, expired: Collection[uuid.UUID]) -> bool:
     """Return whether all that it holds belongs to organizations that no longer keep it, and has ended."""
     has_status = partition.startswith("executions_execution")
-    is_open = "status IN (0, 1, 2) OR " if has_status else ""
+    is_open = f"{OPEN} OR " if has_status else ""
     with connection.cursor() as cursor:
         cursor.execute(
             f"SELECT NOT EXISTS (SELECT 1 FROM {partition} WHERE {is_open}NOT organization_id = ANY(%s))",
@@ -209,8 +210,8 @@ def drop(partition: Partition, tables: Collection[str]) -> list[str]:
 
 def _is_open(cursor: Any, name: str) -> bool:
     """Return whether something in it was started again since it was looked at; indexes make it quick under the lock."""
-    cursor.execute(f"SELECT EXISTS (SELECT 1 FROM {name} WHERE status IN (0, 2)) OR EXISTS"
-                   f" (SELECT 1 FROM {name} WHERE status = 1)")  # fmt: skip
+    cursor.execute(f"SELECT EXISTS (SELECT 1 FROM {name} WHERE {CLAIMABLE}) OR EXISTS"
+                   f" (SELECT 1 FROM {name} WHERE {RUNNING})")  # fmt: skip
     return bool(cursor.fetchone()[0])
 
 

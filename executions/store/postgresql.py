@@ -20,6 +20,7 @@ from executions.store.base import Store
 from executions.store.claims import CLAIM_COLUMNS, CLAIMED_LANES, STARTING, SUSPECTS
 from executions.store.dialect import REPLY_CHANNEL, WORK_CHANNEL, Answer, Row
 from executions.store.leases import STALE_AFTER_S
+from executions.store.moves import IN_LINE, RUNNING
 from executions.store.rows import Claimed, Move
 
 PREPARE_AFTER = 3  # executions of a statement
@@ -31,7 +32,7 @@ FOR_KEPT_PLANS = (
 # A process that stands still in a transaction, or whose machine is gone, would keep its rows from those who bury it.
 STILL = f"idle_in_transaction_session_timeout = '{STALE_AFTER_S}s'"
 # A CASE tells the planner nothing: it must not think that so few run that all of them may be read for each row of ours.
-RUNS_HERE = "CASE WHEN {of}status = 1 THEN {of}engine_id = %s ELSE FALSE END"
+RUNS_HERE = f"CASE WHEN {{of}}{RUNNING} THEN {{of}}engine_id = %s ELSE FALSE END"
 
 
 @cache
@@ -131,7 +132,7 @@ class PostgreSQLStore(Store):
 
     def claim_next_throttled(self, engine_id: uuid.UUID, organization_id: Any, limit: int) -> Answer:
         line = (
-            "SELECT id FROM executions_execution WHERE organization_id = %s AND status = 0 AND lane = 2"
+            f"SELECT id FROM executions_execution WHERE organization_id = %s AND {IN_LINE}"
             " ORDER BY run_at, id LIMIT %s FOR UPDATE"
         )
         return self._start(engine_id, line, [organization_id, limit], "lane = 1, ")

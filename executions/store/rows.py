@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from connectors.sdk.call import JSON
-from executions.states import Lane, Status, StepStatus
+from executions.states import Lane, Status, StepStatus, check_move
 from projects.ids import made_at
 
 type VariableRow = tuple[str, str, bool]  # key, encrypted value, is secret
@@ -192,6 +192,9 @@ class Move:
     connectors: str = ""
     wakes_caller: bool = False
     records: list[StepRecord] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        check_move(Status.RUNNING, self.target)
 
 
 @dataclass(frozen=True, slots=True)

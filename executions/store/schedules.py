@@ -11,8 +11,8 @@ import orjson
 
 from executions.store.dialect import Dialect
 
-SLOT_COLUMNS = ("trigger_id", "slot_at", "organization_id", "execution_id")
-SLOTS_AT_ONCE = 100
+FIRING_COLUMNS = ("trigger_id", "fires_at", "organization_id", "execution_id")
+FIRINGS_AT_ONCE = 100
 
 
 class Schedules(Dialect):
@@ -42,15 +42,15 @@ class Schedules(Dialect):
     def _but(self, trigger_uids: Iterable[str]) -> tuple[str, list[str]]:
         return f"trigger_id NOT IN (SELECT value FROM {self.texts})", [orjson.dumps(list(trigger_uids)).decode()]
 
-    def insert_slots(self, slots: Sequence[tuple[str, datetime, uuid.UUID, uuid.UUID]]) -> set[uuid.UUID]:
+    def insert_firings(self, firings: Sequence[tuple[str, datetime, uuid.UUID, uuid.UUID]]) -> set[uuid.UUID]:
         """Write down fire times with the executions to make; return those executions whose time had none before."""
         made: set[uuid.UUID] = set()
-        for some in batched(slots, SLOTS_AT_ONCE):
+        for some in batched(firings, FIRINGS_AT_ONCE):
             rows = [(uid, self.at(at), self.uid(of), self.uid(execution_id)) for uid, at, of, execution_id in some]
             answer = self.ask(
-                f"INSERT INTO executions_slot ({', '.join(SLOT_COLUMNS)})"
+                f"INSERT INTO executions_firing ({', '.join(FIRING_COLUMNS)})"
                 f" VALUES {', '.join(['(%s, %s, %s, %s)'] * len(rows))}"
-                " ON CONFLICT (trigger_id, slot_at) DO NOTHING RETURNING execution_id",
+                " ON CONFLICT (trigger_id, fires_at) DO NOTHING RETURNING execution_id",
                 list(chain.from_iterable(rows)),
             )
             made.update(self.to_uuid(row[0]) for row in answer())

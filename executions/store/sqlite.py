@@ -21,6 +21,7 @@ from executions.store.claims import CLAIM_COLUMNS, CLAIMED_LANES, STARTING, SUSP
 from executions.store.dialect import REPLY_CHANNEL, WORK_CHANNEL, Answer, Row
 from executions.store.doorbell import ring
 from executions.store.leases import STALE_AFTER_S
+from executions.store.moves import IN_LINE, RUNNING
 from executions.store.rows import Claimed, Move
 
 LOCK_NAP_S = 0.0004  # between two tries for the write lock; SQLite's own naps grow to 100 ms, and are not fair
@@ -120,8 +121,7 @@ class SQLiteStore(Store):
 
     def claim_next_throttled(self, engine_id: uuid.UUID, organization_id: Any, limit: int) -> Answer:
         line = (
-            "SELECT id FROM executions_execution WHERE organization_id = %s AND status = 0 AND lane = 2"
-            " ORDER BY run_at, id LIMIT %s"
+            f"SELECT id FROM executions_execution WHERE organization_id = %s AND {IN_LINE} ORDER BY run_at, id LIMIT %s"
         )
         return self._start(engine_id, line, [organization_id, limit], "lane = 1, ")
 
@@ -145,7 +145,7 @@ class SQLiteStore(Store):
         where, parameters = self.among("id", (execution.id for execution in executions))
         held = self.ask_many(
             "id, claim",
-            f"FROM executions_execution WHERE {where} AND status = 1 AND engine_id = %s",
+            f"FROM executions_execution WHERE {where} AND {RUNNING} AND engine_id = %s",
             [*parameters, engine_id.hex],
         )
         return lambda: {claims[id].id for id, claim in held() if claims[id].claim == claim}
@@ -166,7 +166,7 @@ class SQLiteStore(Store):
             " reason = r.reason, ran_ms = r.ran_ms, run_at = COALESCE(r.run_at, e.run_at), steps = r.steps,"
             f" connectors = r.connectors, finished_at = CASE WHEN r.is_final THEN {self.now % ()} END,"
             " is_counted = e.is_counted OR r.is_final, engine_id = NULL, rev = e.rev + 1 FROM r"
-            " WHERE e.id = r.id AND e.status = 1 AND e.engine_id = r.engine_id AND e.claim = r.claim",
+            f" WHERE e.id = r.id AND e.{RUNNING} AND e.engine_id = r.engine_id AND e.claim = r.claim",
             rows,
         )
         return mine

@@ -14,13 +14,14 @@ from typing import Any
 
 from executions.store.dialect import Answer, Row
 from executions.store.limits import Limits
+from executions.store.moves import IN_LINE
 from executions.store.rows import direct_limit_reason
 
 LEEWAY_S = 0.05  # that an engine may come late without losing the next start's time
 
 JOIN_MOST = 1000  # that leave a line in one transaction
 
-IN_LINE = "FROM executions_execution WHERE status = 0 AND lane = 2"
+LINE = f"FROM executions_execution WHERE {IN_LINE}"
 
 
 def each_in_line(column: str) -> str:
@@ -29,8 +30,8 @@ def each_in_line(column: str) -> str:
     By one look into the index for each: there may be many who wait, and many organizations of which nobody does.
     """
     return (
-        f"WITH RECURSIVE in_line ({column}) AS (SELECT (SELECT {column} {IN_LINE} ORDER BY {column} LIMIT 1) UNION ALL"
-        f" SELECT (SELECT {column} {IN_LINE} AND {column} > in_line.{column} ORDER BY {column} LIMIT 1)"
+        f"WITH RECURSIVE in_line ({column}) AS (SELECT (SELECT {column} {LINE} ORDER BY {column} LIMIT 1) UNION ALL"
+        f" SELECT (SELECT {column} {LINE} AND {column} > in_line.{column} ORDER BY {column} LIMIT 1)"
         f" FROM in_line WHERE in_line.{column} IS NOT NULL)"
     )
 
@@ -105,7 +106,7 @@ class Throttle(Limits):
             "UPDATE executions_pace SET direct_used = direct_used WHERE organization_id = %s",
             [self.uid(organization_id)],
         )
-        line = f"SELECT id {IN_LINE} AND automation_id = %s ORDER BY run_at, id LIMIT {JOIN_MOST}"
+        line = f"SELECT id {LINE} AND automation_id = %s ORDER BY run_at, id LIMIT {JOIN_MOST}"
         ids = [self.to_uuid(row[0]) for row in self.ask(line, [self.uid(automation_id)])()]
         self._place(organization_id, ids, limit)
         self.notify_work()
@@ -118,6 +119,6 @@ class Throttle(Limits):
             code, reason = ("direct_limit", direct_limit_reason(limit or 0)) if minute else ("", "")
             self._run(
                 "UPDATE executions_execution SET lane = 1, rev = rev + 1, run_at = COALESCE(%s, run_at),"
-                f" reason_code = %s, reason = %s WHERE status = 0 AND lane = 2 AND {where}",
+                f" reason_code = %s, reason = %s WHERE {IN_LINE} AND {where}",
                 [self.at(minute), code, reason, *parameters],
             )

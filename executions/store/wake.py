@@ -1,8 +1,8 @@
-"""Wake-up: tells a process that something was committed which it may be waiting for.
+"""Wake a process after a commit that may concern it.
 
-PostgreSQL: LISTEN on a connection of its own. SQLite: a doorbell (executions/bell.py), and `PRAGMA data_version`, which
-changes with every commit of another connection. Both wake at least once a second, so a lost notification costs a
-second, never an execution.
+PostgreSQL: LISTEN on a connection of its own. SQLite: a doorbell (`executions.store.doorbell`), and `PRAGMA
+data_version`, which changes with every commit of another connection. Both wake at least once a second, so a lost
+notification costs a second, never an execution.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from django.db import connection
 
 from executions.store.away import forget_connection
 from executions.store.dialect import REPLY_CHANNEL, WORK_CHANNEL
-from executions.store.doorbell import Bell
+from executions.store.doorbell import Doorbell
 
 logger = logging.getLogger(__name__)
 
@@ -66,11 +66,11 @@ class Wake(threading.Thread):
     def _watch_data_version(self) -> None:
         connection.ensure_connection()
         cursor = connection.connection.cursor()
-        bell = Bell(self.channel)
+        doorbell = Doorbell(self.channel)
         seen, woken_at = None, 0.0
         try:
             while not self.stopping.is_set():
-                number = bell.wait(DATA_VERSION_POLL_S)
+                number = doorbell.wait(DATA_VERSION_POLL_S)
                 version = cursor.execute("PRAGMA data_version").fetchone()[0]
                 now = time.monotonic()
                 if number is not None or version != seen or now - woken_at > LONGEST_SLEEP_S:
@@ -78,7 +78,7 @@ class Wake(threading.Thread):
                     self.on_wake(number)
                     self.stopping.wait(self.rest_s)
         finally:
-            bell.close()
+            doorbell.close()
 
 
 def _number(payload: str) -> int | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from connectors.schedule.fire_times import due_slots, next_slot, next_slots, output
+from connectors.schedule.fire_times import due_fire_times, next_fire_time, next_fire_times, output
 from connectors.schedule.rule import CONNECTOR, Rule
 from connectors.sdk.check import check_config
 
@@ -31,7 +31,7 @@ def at(text: str) -> datetime:
 
 def fires(of: Rule, after: str, count: int) -> list[str]:
     """Return the next fire times as the rule's zone shows them, with the offset."""
-    return [f"{time:%m-%d %H:%M %z}" for time in next_slots(of, at(after), count)]
+    return [f"{time:%m-%d %H:%M %z}" for time in next_fire_times(of, at(after), count)]
 
 
 @pytest.mark.parametrize(
@@ -127,13 +127,13 @@ def test_a_rule_fires(config: dict[str, Any], after: str, times: list[str]) -> N
 
 
 def test_a_leap_day_fires_when_the_year_has_one() -> None:
-    assert next_slot(cron("0 0 29 2 *"), at("2026-03-01 00:00")) == at("2028-02-29 00:00")
+    assert next_fire_time(cron("0 0 29 2 *"), at("2026-03-01 00:00")) == at("2028-02-29 00:00")
 
 
 def test_a_rule_never_fires_when_its_months_lack_the_day() -> None:
     never = rule(unit="months", interval=12, day=30, first_day="2027-02-01")
 
-    assert next_slot(never, at("2026-03-01 00:00")) is None
+    assert next_fire_time(never, at("2026-03-01 00:00")) is None
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ def test_several_times_within_the_gap_become_one() -> None:
 )
 @pytest.mark.parametrize("day", ["2026-03-28 22:00", "2026-10-24 22:00"])
 def test_no_hour_is_silent_or_run_over_when_the_clock_changes(config: dict[str, Any], minutes: int, day: str) -> None:
-    found = next_slots(rule(**config, time_zone="Europe/Berlin"), at(day), 30)
+    found = next_fire_times(rule(**config, time_zone="Europe/Berlin"), at(day), 30)
     instants = [time.astimezone(UTC) for time in found]
 
     assert {two - one for one, two in pairwise(instants)} == {timedelta(minutes=minutes)}
@@ -230,7 +230,7 @@ def test_a_time_that_the_gap_moves_onto_the_first_day_does_not_take_the_place_of
 def test_half_an_hour_more_at_most_passes_when_a_clock_moves_by_half_an_hour(
     expression: str, minutes: int, day: str
 ) -> None:
-    found = next_slots(cron(expression, "Australia/Lord_Howe"), at(day), 6 * 60 // minutes)
+    found = next_fire_times(cron(expression, "Australia/Lord_Howe"), at(day), 6 * 60 // minutes)
     passed = {two - one for one, two in pairwise(time.astimezone(UTC) for time in found)}
 
     assert found[0].utcoffset() != found[-1].utcoffset()
@@ -242,7 +242,7 @@ def test_half_an_hour_more_at_most_passes_when_a_clock_moves_by_half_an_hour(
 def test_of_five_missed_fire_times_run(missed: str, count: int) -> None:
     every = rule(interval=1, missed=missed)
 
-    found = due_slots(every, at("2026-03-01 10:00"), at("2026-03-01 10:04") + timedelta(seconds=20))
+    found = due_fire_times(every, at("2026-03-01 10:00"), at("2026-03-01 10:04") + timedelta(seconds=20))
 
     assert found == [at("2026-03-01 10:04") - timedelta(minutes=ago) for ago in reversed(range(count))]
 
@@ -250,14 +250,14 @@ def test_of_five_missed_fire_times_run(missed: str, count: int) -> None:
 def test_a_skipping_schedule_runs_nothing_when_all_it_missed_is_past() -> None:
     daily = rule(unit="days", interval=1, missed="none")
 
-    assert due_slots(daily, at("2026-03-01 00:00"), at("2026-03-03 12:00")) == []
+    assert due_fire_times(daily, at("2026-03-01 00:00"), at("2026-03-03 12:00")) == []
 
 
 @pytest.mark.parametrize("expression", ["* * * * *", "0 */7 * * *", "30 2 * * *", "0 0 1 * *"])
 def test_all_missed_fire_times_are_bounded_after_years(expression: str) -> None:
     every = rule(unit="cron", cron=expression, missed="all")
 
-    found = due_slots(every, at("2020-01-01 00:00"), at("2026-03-01 10:00"))
+    found = due_fire_times(every, at("2020-01-01 00:00"), at("2026-03-01 10:00"))
 
     assert 70 < len(found) <= 100
     assert found == sorted(set(found))

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import pytest
 from django.db import transaction
 
 from executions import states
 from executions.models import Execution
-from executions.states import FINAL, Status, counts, may_move
+from executions.states import FINAL, ForbiddenMove, Status, check_move, counts
 from executions.store import store
 from executions.store.rows import Move
 from projects.ids import new_id
@@ -31,7 +32,20 @@ EVERY_PAIR = [(source, target) for source in Status for target in Status]
 
 @pytest.mark.parametrize(("source", "target"), EVERY_PAIR, ids=lambda status: status.name)
 def test_a_move_is_allowed_as_the_table_says(source: Status, target: Status) -> None:
-    assert may_move(source, target) is ((source, target) in ALLOWED)
+    expected = nullcontext() if (source, target) in ALLOWED else pytest.raises(ForbiddenMove)
+
+    with expected:
+        check_move(source, target)
+
+
+@pytest.mark.django_db
+def test_an_engine_cannot_even_say_a_move_that_the_table_forbids(make_execution: Callable[..., Execution]) -> None:
+    make_execution()
+    with transaction.atomic():
+        claimed = store().claim(new_id(), 10)[0]
+
+    with pytest.raises(ForbiddenMove):
+        Move(execution=claimed, target=Status.RUNNING)
 
 
 def test_labels_are_the_seven_of_the_product() -> None:

@@ -12,11 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from automations.definition import Definition
-from executions.engine.black_box import Crumb
-from executions.engine.claiming import GATHER_S, Place, Turns, place_of
+from executions.engine.black_box import BlackBox
+from executions.engine.claiming import GATHER_S, Claimer, Rank, rank_of
 from executions.engine.database_thread import Batch, DatabaseThread, Work
-from executions.engine.loop_share import Holder
-from executions.engine.slots import Running
+from executions.engine.loop_share import LoopTurn
+from executions.engine.slots import Slots
 from executions.runner.context import Variables
 from executions.states import Lane
 from executions.store.rows import Claimed, Move, Peer
@@ -33,28 +33,28 @@ def peer(id: uuid.UUID, boot_id: str, *, is_stale: bool = False) -> Peer:
     return Peer(id=id, host="any", boot_id=boot_id, pid=1, is_stale=is_stale)
 
 
-PLACES = {
-    "alone": ([], Place()),
-    "the older of two on one machine": ([peer(C, "x")], Place(takes_suspects=False)),
-    "the younger of two on one machine": ([peer(A, "x")], Place(is_first=False)),
-    "beside a dead one": ([peer(A, "x", is_stale=True)], Place()),
-    "with an older one on another machine": ([peer(A, "y")], Place(machine=0, machines=2)),
-    "with a younger one on another machine": ([peer(C, "y")], Place(machine=0, machines=2, takes_suspects=False)),
-    "with others on both machines": ([peer(A, "w"), peer(C, "x"), peer(D, "w")], Place(machine=1, machines=2)),
+RANKS = {
+    "alone": ([], Rank()),
+    "the older of two on one machine": ([peer(C, "x")], Rank(takes_suspects=False)),
+    "the younger of two on one machine": ([peer(A, "x")], Rank(is_first=False)),
+    "beside a dead one": ([peer(A, "x", is_stale=True)], Rank()),
+    "with an older one on another machine": ([peer(A, "y")], Rank(machine=0, machines=2)),
+    "with a younger one on another machine": ([peer(C, "y")], Rank(machine=0, machines=2, takes_suspects=False)),
+    "with others on both machines": ([peer(A, "w"), peer(C, "x"), peer(D, "w")], Rank(machine=1, machines=2)),
 }
 
 
-@pytest.mark.parametrize(("peers", "place"), PLACES.values(), ids=PLACES)
-def test_an_engines_place_among_the_others(peers: list[Peer], place: Place) -> None:
-    assert place_of(B, "x", peers) == place
+@pytest.mark.parametrize(("peers", "rank"), RANKS.values(), ids=RANKS)
+def test_an_engines_place_among_the_others(peers: list[Peer], rank: Rank) -> None:
+    assert rank_of(B, "x", peers) == rank
 
 
 def test_every_number_rings_for_one_machine() -> None:
-    places = [Place(machine=machine, machines=3) for machine in range(3)]
+    ranks = [Rank(machine=machine, machines=3) for machine in range(3)]
 
-    assert all(sum(place.has_turn(number) for place in places) == 1 for number in range(256))
-    assert all(place.has_turn(None) for place in places)
-    assert not Place(is_first=False).has_turn(None)
+    assert all(sum(rank.has_turn(number) for rank in ranks) == 1 for number in range(256))
+    assert all(rank.has_turn(None) for rank in ranks)
+    assert not Rank(is_first=False).has_turn(None)
 
 
 @pytest.fixture(scope="module")
@@ -120,20 +120,20 @@ def test_a_suspect_that_is_lost_before_it_begins_frees_the_engine() -> None:
     )  # fmt: skip
     begun: list[uuid.UUID] = []
 
-    async def never(work: Work, _: Holder) -> Move | None:
+    async def never(work: Work, _: LoopTurn) -> Move | None:
         begun.append(work.execution.id)
         return None
 
     async def lose() -> tuple[bool, bool]:
         database = DatabaseThread(new_id(), 0, lambda _: None, lambda _: None)
-        turns = Turns(10, lambda: len(running), lambda: running.is_behind, database)
-        running = Running(Crumb(new_id()), never, database.move, turns.begun, turns.freed)
-        turns.suspects_may_wait(True)
-        turns.ask()
+        claimer = Claimer(10, lambda: len(slots), lambda: slots.is_behind, database)
+        slots = Slots(BlackBox(new_id()), never, database.move, claimer.begun, claimer.freed)
+        claimer.suspects_may_wait(True)
+        claimer.ask()
         was_asked_for, database.gathered = database.gathered.claims_suspect, Batch()
-        running.run([Work(execution, Definition(), Variables())])
-        turns.claimed([Work(execution, Definition(), Variables())])
-        running.drop([execution.id])
+        slots.run([Work(execution, Definition(), Variables())])
+        claimer.claimed([Work(execution, Definition(), Variables())])
+        slots.drop([execution.id])
         await asyncio.sleep(0.01)  # more than the time between two claims
         return was_asked_for, database.gathered.claims_suspect
 
@@ -147,15 +147,15 @@ def test_a_suspect_that_is_lost_before_it_begins_frees_the_engine() -> None:
 def test_an_engine_that_takes_no_suspects_claims_what_is_due_and_the_suspects_when_it_is_alone() -> None:
     async def ask() -> list[tuple[bool, bool]]:
         database = DatabaseThread(new_id(), 0, lambda _: None, lambda _: None)
-        turns = Turns(10, lambda: 0, lambda: False, database)
+        claimer = Claimer(10, lambda: 0, lambda: False, database)
         asked = []
         for takes_suspects in (False, True, False):
-            turns.place = Place(takes_suspects=takes_suspects)
-            turns.suspects_may_wait(True)
-            turns.ask()
+            claimer.rank = Rank(takes_suspects=takes_suspects)
+            claimer.suspects_may_wait(True)
+            claimer.ask()
             asked.append((bool(database.gathered.claim), database.gathered.claims_suspect))
             database.gathered = Batch()
-            turns.claimed([])
+            claimer.claimed([])
             await asyncio.sleep(2 * GATHER_S)
         return asked
 

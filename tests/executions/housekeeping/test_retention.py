@@ -26,12 +26,12 @@ from executions.models import (
     Attempt,
     Delivery,
     Execution,
+    Firing,
     Outcome,
     Payload,
     Receipt,
     ReceiptDay,
     RetentionRun,
-    Slot,
     StepRun,
 )  # fmt: skip
 from executions.models.retry import RetryRefused
@@ -243,7 +243,7 @@ def test_a_retry_is_refused_when_its_payload_was_removed(make_old: MakeOld, buil
 # --- the rest
 
 
-def test_receipts_deliveries_and_slots_go_when_their_time_is_over(
+def test_receipts_deliveries_and_firings_go_when_their_time_is_over(
     automation: Automation, make_execution: MakeExecution
 ) -> None:
     trigger = automation.trigger
@@ -260,12 +260,12 @@ def test_receipts_deliveries_and_slots_go_when_their_time_is_over(
             trigger_id=trigger.uid, key=str(hours), fingerprint="", execution_id=new_id(), expires_at=expires, **of
         )
     for days in (41, 39):
-        Slot.objects.create(trigger_id=trigger.uid, slot_at=ago(days), execution_id=new_id(), **of)
+        Firing.objects.create(trigger_id=trigger.uid, fires_at=ago(days), execution_id=new_id(), **of)
 
     run = remove()
 
-    assert (run.receipts, run.deliveries, run.slots) == (1, 1, 1)
-    assert [rows.objects.count() for rows in (Receipt, Delivery, Slot)] == [1, 1, 1]
+    assert (run.receipts, run.deliveries, run.firings) == (1, 1, 1)
+    assert [rows.objects.count() for rows in (Receipt, Delivery, Firing)] == [1, 1, 1]
     assert Delivery.objects.get().key == "1"
 
 
@@ -356,8 +356,8 @@ def test_a_round_stops_when_its_time_is_over_and_the_next_goes_on(
 def test_each_kind_of_work_begins_with_a_small_transaction(make_old: MakeOld, automation: Automation) -> None:
     make_many(make_old(100), 200)
     of = {"trigger_id": "t", "organization_id": automation.organization_id}
-    Slot.objects.bulk_create(
-        Slot(slot_at=ago(41) + timedelta(seconds=number), execution_id=new_id(), **of) for number in range(2000)
+    Firing.objects.bulk_create(
+        Firing(fires_at=ago(41) + timedelta(seconds=number), execution_id=new_id(), **of) for number in range(2000)
     )
 
     with CaptureQueriesContext(connection) as asked:

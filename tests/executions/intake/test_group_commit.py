@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 
-from executions.intake.group_commit import GroupCommit, Join, Outcome
+from executions.intake.group_commit import GroupCommit, Join, Stored
 from tests.support.processes import until
 
 
@@ -17,7 +17,7 @@ class Table:
         self.refused = refused
         self.commits: list[list[str]] = []
 
-    def write(self, items: Sequence[str], join: Join[str]) -> list[Outcome[str]]:
+    def write(self, items: Sequence[str], join: Join[str]) -> list[Stored[str]]:
         batch = [*items, *join()]
         while not self.commits and len(batch) < self.begins_with:
             batch += until(join, within=10)
