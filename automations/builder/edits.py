@@ -60,7 +60,9 @@ def rename_key(definition: Definition, old: str, new: str) -> None:
     if new == old:
         return
     if not re.match(KEY_PATTERN, new) or new.endswith("\n"):
-        raise Impossible("Reference must start with a lower-case letter and hold only lower-case letters, digits and _, at most 64.")
+        raise Impossible(
+            "Reference must start with a lower-case letter and hold only lower-case letters, digits and _, at most 64."
+        )
     if new in _taken(definition):
         raise Impossible(f"“{new}” is already used." if new not in RESERVED_KEYS else f"“{new}” is reserved.")
     definition.steps[position_of(definition, old)].key = new

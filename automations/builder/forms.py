@@ -203,7 +203,9 @@ class StepForm(forms.Form):
 
     title = forms.CharField(max_length=200, required=False, validators=[one_line], label="Name")
     key = forms.CharField(
-        max_length=64, label="Reference", help_text="Later steps read the output under this name. They are updated when the name changes."
+        max_length=64,
+        label="Reference",
+        help_text="Later steps read the output under this name. They are updated when the name changes.",
     )
     note = forms.CharField(max_length=2000, required=False, widget=forms.Textarea(attrs={"rows": 2}))
     on_error = forms.ChoiceField(
@@ -256,7 +258,9 @@ def _of_step(step: ActionStep) -> dict[str, Any]:
 
 
 class TriggerConditionsForm(forms.Form):
-    conditions = Conditions(label="Only start if", help_text="Without conditions, every request or fire time starts an execution.")
+    conditions = Conditions(
+        label="Only start if", help_text="Without conditions, every request or fire time starts an execution."
+    )
 
     def __init__(self, value: dict[str, Any], data: Any = None) -> None:
         super().__init__(data, prefix="start", initial={"conditions": value})

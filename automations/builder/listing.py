@@ -101,7 +101,9 @@ def toggle(request: HttpRequest, project_uid: uuid.UUID, automation_uid: uuid.UU
     automation = own_automation(request, project_uid, automation_uid)
     if request.POST.get("active") != "on":
         automation.deactivate()
-        messages.success(request, f"“{automation.name}” is off. No new executions start; accepted executions still finish.")
+        messages.success(
+            request, f"“{automation.name}” is off. No new executions start; accepted executions still finish."
+        )
         return redirect("automations:list", project_uid)
     if checks.warnings(Samples(automation, automation.definition)):
         return redirect(address("activate", automation))

@@ -72,7 +72,8 @@ class GuardedResolver(AbstractResolver):
             async with asyncio.timeout(RESOLVE_S):
                 found = await self._found(host, port)
         except (OSError, UnicodeError, TimeoutError):
-            raise StepError(fX, code="cannot_resolve", outside=True, retryable=True) from None
+            text = f"AgentOS could not resolve the name {host}."
+            raise StepError(text, code="cannot_resolve", outside=True, retryable=True) from None
         for text in found:
             self.check(ipaddress.ip_address(text.split("%")[0]), port)
         return [self._result(host, text, port) for text in found]
@@ -102,7 +103,8 @@ class GuardedResolver(AbstractResolver):
             return
         if not is_public(target):
             raise StepError(
-                "This address is private or reserved, so calls to it are not allowed. The operator can allow it in OUTBOUND_ALLOW.",
+                "This address is private or reserved, so calls to it are refused. The operator can allow it in "
+                "OUTBOUND_ALLOW.",
                 code="address_not_allowed",
             )
         if port not in OPEN_PORTS:
@@ -184,7 +186,11 @@ class Outbound:
             if response.status == 303 or (response.status in (301, 302) and method == "POST"):
                 method, body = ("HEAD" if method == "HEAD" else "GET"), None
             url = following
-        raise StepError(f"The service redirected the request more than {REDIRECT_LIMIT} times.", code="too_many_redirects", outside=True)
+        raise StepError(
+            f"The service redirected the request more than {REDIRECT_LIMIT} times.",
+            code="too_many_redirects",
+            outside=True,
+        )
 
     async def _once(self, method: str, url: URL, headers: dict[str, str], body: bytes | None) -> HttpResponse:
         given = {"user-agent": "AgentOS", "accept": "*/*", **_joined(headers), "accept-encoding": "identity"}

@@ -12,7 +12,8 @@ CRON_FIELDS = (
     ("month", "1 to 12 or JAN to DEC", 12), ("day of week", "0 to 7 or SUN to SAT", 7),
 )  # fmt: skip
 CRON_SHAPE = (
-    "A cron expression has exactly 5 fields: minute, hour, day of month, month, day of week. An example is 30 6 * * 1-5."
+    "A cron expression has exactly 5 fields: minute, hour, day of month, month, day of week. "
+    "An example is 30 6 * * 1-5."
 )
 ANY_TIME = datetime.combine(date(2024, 1, 1), time())
 
@@ -31,7 +32,9 @@ def check_cron(text: str) -> None:
         try:
             CronSim(" ".join(part if at == index else "*" for at in range(5)), ANY_TIME)
         except CronSimError:
-            raise ValueError(f"“{part[:40]}” is not a {name} from {span}. Write it like *, 5, 1-5, */2 or 1,3.") from None
+            raise ValueError(
+                f"“{part[:40]}” is not a {name} from {span}. Write it like *, 5, 1-5, */2 or 1,3."
+            ) from None
     try:
         CronSim(text, ANY_TIME)
     except CronSimError:

@@ -59,7 +59,12 @@ class Rule(Input):
         json_schema_extra=of("interval", widget="number"),
     )
     minute: int = Field(
-        0, title="At minute", ge=0, le=59, description="The minute of the hour, 0 to 59.", json_schema_extra=of("minute", widget="number")
+        0,
+        title="At minute",
+        ge=0,
+        le=59,
+        description="The minute of the hour, 0 to 59.",
+        json_schema_extra=of("minute", widget="number"),
     )
     weekdays: list[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]] = Field(
         [],
@@ -99,7 +104,8 @@ class Rule(Input):
     missed: Literal["once", "all", "none"] = Field(
         "once",
         title="Missed fire times",
-        description=f"For fire times missed by more than a minute while no cluster ran. “Run all” runs the latest {CATCH_UP_LIMIT}.",
+        description="What to do with fire times missed by more than a minute while no cluster ran. "
+        f"“Run all” runs the latest {CATCH_UP_LIMIT}.",
         json_schema_extra={
             "widget": "select",
             "labels": {"once": "Run once", "all": "Run all", "none": "Skip"},

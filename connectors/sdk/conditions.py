@@ -219,13 +219,13 @@ class Comparison(BaseModel):
 
 
 def _kind(member: Any) -> str:
-    is_comparison = isinstance(member, Comparison) or (isinstance(member, dict) and ("path" in member or "op" in member))
+    is_comparison = isinstance(member, Comparison) or (
+        isinstance(member, dict) and ("path" in member or "op" in member)
+    )
     return "comparison" if is_comparison else "group"
 
 
-type Member = Annotated[
-    Annotated[Comparison, Tag("comparison")] | Annotated[Group, Tag("group")], Discriminator(_kind)
-]
+type Member = Annotated[Annotated[Comparison, Tag("comparison")] | Annotated[Group, Tag("group")], Discriminator(_kind)]
 
 
 class Group(BaseModel):

@@ -52,7 +52,9 @@ def sendable(*, without: frozenset[str]) -> AfterValidator:
         if header.name.lower() in without:
             raise ValueError(f"The header {header.name} cannot be set here.")
         if not HEADER_VALUE.fullmatch(header.value):
-            raise ValueError(f"The value of {header.name} has a line break or another character that headers cannot hold.")
+            raise ValueError(
+                f"The value of {header.name} has a line break or another character that headers cannot hold."
+            )
         return header
 
     return AfterValidator(check)

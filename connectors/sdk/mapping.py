@@ -202,4 +202,3 @@ def _walk(parts: tuple[Any, ...], scope: Mapping[str, JSON]) -> JSON | Missing:
     except (KeyError, IndexError):
         return MISSING
     return cast(JSON, value)
-

@@ -118,7 +118,7 @@ def _matching(request: HttpRequest, project: Project) -> ExecutionQuerySet:
 def _cursor(request: HttpRequest, window: Window) -> uuid.UUID | None:
     cursor = parameters.uid(request, "cursor")
     if cursor and window.skip:
-        raise parameters.bad("skip", "give either skip or cursor.")
+        raise parameters.bad("skip", "send either skip or cursor, not both.")
     return cursor
 
 

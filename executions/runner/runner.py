@@ -22,7 +22,7 @@ from executions.store.rows import Claimed, DoneStep, Move, StepRecord
 MESSAGE_LIMIT = 2000
 CONDEMNED = {
     "worker_died": "The worker died 3 times{step}.",
-    "stalled": "Held its worker for more than 5 s without a pause{step}, twice.",
+    "stalled": "Blocked its worker for more than 5 s{step}, twice.",
 }
 
 
@@ -76,9 +76,9 @@ class Runner:
         """Return the move of an execution whose allotted time is over, and write down where that was."""
         limit = self.execution.time_limit_s
         if self.current is None:
-            return self._move(Status.REJECTED, "time_limit", f"Exceeded its allotted time of {limit} s.")
+            return self._move(Status.REJECTED, "time_limit", f"The execution exceeded its allotted time of {limit} s.")
         step = self.current
-        reason = f"Exceeded its allotted time of {limit} s in step “{step.title}”."
+        reason = f"The execution exceeded its allotted time of {limit} s in step “{step.title}”."
         step.write(StepStatus.REJECTED, error_code="time_limit", error=reason)
         return self._move(Status.REJECTED, "time_limit", reason)
 
@@ -126,7 +126,9 @@ class Runner:
             return await run.perform(done)
         except Pause as pause:
             run.write(StepStatus.PAUSED, resume_at=pause.until)
-            raise _Ended(self._pause(pause.until, f"Waits until {_when(pause.until)} in “{run.title}”.")) from None
+            raise _Ended(
+                self._pause(pause.until, f"The execution waits until {_when(pause.until)} in “{run.title}”.")
+            ) from None
         except EndExecution as end:
             run.write(StepStatus.SUCCESS, output=end.output)
             raise _Ended(self._move(Status.SUCCESS, "condition_ended", end.reason)) from None
@@ -149,7 +151,7 @@ class Runner:
         if backoff is not None:
             until = datetime.now(UTC) + timedelta(seconds=backoff)
             run.write(StepStatus.PAUSED, output=error.output, error_code=error.code, error=message, resume_at=until)
-            raise _Ended(self._pause(until, f"Tries “{run.title}” again at {_when(until)}: {message}"))
+            raise _Ended(self._pause(until, f"Step “{run.title}” is tried again at {_when(until)}: {message}"))
         run.write(
             StepStatus.FAILED, output=error.output, error_code=error.code, error=message, is_outside=error.outside
         )

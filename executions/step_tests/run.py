@@ -96,7 +96,11 @@ def keep_trigger(automation: Automation, payload: JSON, sample: str = "") -> Ste
     conditions = automation.definition.trigger.conditions
     scope = {TRIGGER: payload}
     starts = holds(conditions, scope)
-    words = "This would start an execution." if starts else f"This would not start an execution. {explain(conditions, scope)}"
+    words = (
+        "This would start an execution."
+        if starts
+        else f"This would not start an execution. {explain(conditions, scope)}"
+    )
     variables = _variables_of(automation)
     return _keep(automation, TRIGGER, Result(output=payload, words=words), variables, input_text=sample, started=None)
 

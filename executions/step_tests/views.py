@@ -32,7 +32,9 @@ def test_trigger(request: HttpRequest, project_uid: uuid.UUID, automation_uid: u
     if "latest" in request.POST:
         payload = trial.latest_payload(automation)
         if payload is None:
-            messages.info(request, "This automation has no executions yet. Write a sample, or send a request to the trigger URL.")
+            messages.info(
+                request, "This automation has no executions yet. Write a sample, or send a request to the trigger URL."
+            )
         else:
             trial.keep_trigger(automation, payload)
         return redirect(target)
