@@ -39,8 +39,8 @@ def key(name: str, file: str) -> str:
         return (DATA_DIR / file).read_text().strip()
     except OSError:
         raise ImproperlyConfigured(
-            f"{name} is not set and {DATA_DIR / file} cannot be read: run `python -m agentos_site.keys`, "
-            f"or restore the key that this installation was made with."
+            f"{name} is not set, and the file {DATA_DIR / file} cannot be read. For a new installation run "
+            "`python -m agentos_site.keys`; for an existing one restore its key."
         ) from None
 
 

@@ -62,7 +62,9 @@ class Automation(models.Model):
         default=1, help_text="Counts changes that affect the trigger URL: activation, version, secret, deletion."
     )
     is_throttled = models.BooleanField(default=False)
-    time_limit_s = models.PositiveIntegerField(default=300, validators=[MinValueValidator(1)])
+    time_limit_s = models.PositiveIntegerField(
+        "allotted time in seconds", default=300, validators=[MinValueValidator(1)]
+    )
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     updated_at = models.DateTimeField(auto_now=True)
