@@ -12,7 +12,8 @@ from automations.definition import Definition, TriggerPart
 from connectors.registry import CONNECTORS
 from connectors.schedule.fire_times import next_fire_time, next_fire_times
 from connectors.schedule.rule import Rule
-from connectors.sdk.check import Problem, check_config
+from connectors.sdk.check import check_config
+from connectors.sdk.problems import Problem
 
 if TYPE_CHECKING:
     from automations.models import Automation

@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from connectors.sdk.call import JSON, Action, Call, Connector, Message
 from connectors.sdk.fields import Input, Text
+from connectors.sdk.problems import quoted
 
 RECIPIENT_LIMIT = 50
 SUBJECT_LIMIT = 500
@@ -25,7 +26,7 @@ def _addresses(value: Any) -> list[str]:
     found = [str(part).strip() for part in parts if str(part).strip()]
     for address in found:
         if len(address) > 254 or not ADDRESS.fullmatch(address):
-            raise ValueError(f"“{address[:80]}” is not an e-mail address.")
+            raise ValueError(f"{quoted(address)} is not an e-mail address.")
     return found
 
 

@@ -15,6 +15,7 @@ from connectors.sdk.answer import parsed_body
 from connectors.sdk.call import JSON, Action, Call, Connector, Event, HttpResponse, StepError
 from connectors.sdk.fields import HEADER_NAME, PAIRS, Input, Pair, Pairs, Text, sendable
 from connectors.sdk.mapping import as_text
+from connectors.sdk.problems import quoted
 
 RETRYABLE = frozenset({408, 425, 429, *range(500, 600)})
 RETRY_AFTER_LIMIT_S = 3600.0
@@ -175,7 +176,7 @@ class TriggerConfig(Input):
     def headers_can_be_passed_on(cls, headers: list[str]) -> list[str]:
         for name in headers:
             if not HEADER_NAME.fullmatch(name):
-                raise ValueError(f"“{name[:50]}” is not a valid header name.")
+                raise ValueError(f"{quoted(name)} is not a valid header name.")
             if name.lower() in SECRET_HEADERS:
                 raise ValueError(f"The header {name} may hold a secret and is never passed on.")
         return headers

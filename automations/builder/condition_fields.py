@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from automations.builder.inputs import no_nul
 from connectors.sdk.conditions import OPERATORS, Group
-from connectors.sdk.sentences import input_problems
+from connectors.sdk.problems import input_problems
 
 FAMILIES = [
     (family, [(operator.key, operator.label) for operator in operators])

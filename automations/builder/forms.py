@@ -15,7 +15,7 @@ from automations.builder.condition_fields import Conditions
 from automations.builder.inputs import Choice, Choices, JsonValue, Lines, NamedValues, Number, Pairs, Value
 from automations.definition import ActionStep
 from automations.models import Automation
-from connectors.sdk.check import Problem
+from connectors.sdk.problems import Problem
 from projects.forms import one_line
 from projects.ids import new_id
 

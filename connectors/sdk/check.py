@@ -9,9 +9,7 @@ from pydantic import ValidationError
 
 from connectors.sdk import mapping
 from connectors.sdk.call import JSON, Action, Event
-from connectors.sdk.sentences import Problem, input_problems, label_of
-
-__all__ = ["Problem", "check_config", "check_input"]
+from connectors.sdk.problems import Problem, input_problems, label_of
 
 
 def check_input(action: Action[Any], raw: dict[str, JSON]) -> list[Problem]:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_val
 
 from connectors.sdk import mapping
 from connectors.sdk.call import JSON
+from connectors.sdk.problems import quoted
 
 DEPTH_LIMIT = 5
 NUMERIC = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
@@ -198,7 +199,7 @@ class Comparison(BaseModel):
     @classmethod
     def op_is_known(cls, op: str) -> str:
         if op not in OPERATORS:
-            raise ValueError(f"“{op[:50]}” is not a known operator.")
+            raise ValueError(f"{quoted(op)} is not a known operator.")
         return op
 
     @field_validator("path")
@@ -206,7 +207,7 @@ class Comparison(BaseModel):
     def path_is_readable(cls, path: str) -> str:
         bare = path.strip().removeprefix("{{").removesuffix("}}").strip()
         if not mapping.PATH.fullmatch(bare):
-            raise ValueError(f"“{bare[:100]}” is not a path. Write one such as trigger.body.type.")
+            raise ValueError(f"{quoted(bare)} is not a path. Write one such as trigger.body.type.")
         return bare
 
     def holds(self, scope: Mapping[str, JSON]) -> bool:

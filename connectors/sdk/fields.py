@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from connectors.sdk.mapping import as_text
+from connectors.sdk.problems import quoted
 
 HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,200}")
 HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*")
@@ -48,7 +49,7 @@ def sendable(*, without: frozenset[str]) -> AfterValidator:
 
     def check(header: Pair) -> Pair:
         if not HEADER_NAME.fullmatch(header.name):
-            raise ValueError(f"“{header.name[:50]}” is not a valid header name.")
+            raise ValueError(f"{quoted(header.name)} is not a valid header name.")
         if header.name.lower() in without:
             raise ValueError(f"The header {header.name} cannot be set here.")
         if not HEADER_VALUE.fullmatch(header.value):

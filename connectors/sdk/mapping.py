@@ -20,6 +20,7 @@ from liquid.undefined import is_undefined
 
 from connectors.sdk.call import JSON
 from connectors.sdk.language import ENVIRONMENT, MappingError, TimeLimit, as_text, bounded, plain
+from connectors.sdk.problems import quoted
 from connectors.sdk.sentences import template_sentence
 
 __all__ = [
@@ -57,7 +58,7 @@ def _compiled(text: str) -> BoundTemplate:
 @lru_cache(maxsize=4096)
 def _parts(path: str) -> tuple[str | int, ...]:
     if not PATH.fullmatch(path):
-        raise MappingError(f"“{path}” is not a path.", path)
+        raise MappingError(f"{quoted(path)} is not a path.", path)
     return tuple(
         int(index) if index else name or double or single for name, index, double, single in PART.findall(path)
     )

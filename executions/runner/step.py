@@ -12,7 +12,7 @@ from automations.definition import ActionStep
 from connectors.registry import find_action
 from connectors.sdk import mapping
 from connectors.sdk.call import JSON, Action, Call, StepError
-from connectors.sdk.sentences import first_problem
+from connectors.sdk.problems import first_problem
 from executions import sealed_json as encoding
 from executions.monitoring import histograms as metrics
 from executions.states import StepStatus

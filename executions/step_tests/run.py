@@ -27,7 +27,7 @@ from connectors.registry import find_action
 from connectors.sdk import mapping
 from connectors.sdk.call import JSON, Action, Call, EndExecution, Pause, StepError, StopPartially
 from connectors.sdk.conditions import explain, holds
-from connectors.sdk.sentences import first_problem
+from connectors.sdk.problems import first_problem
 from executions import sealed_json as encoding
 from executions.intake.request import METHODS, Request
 from executions.models import Execution, StepRun
