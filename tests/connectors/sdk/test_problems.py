@@ -126,11 +126,11 @@ HOSTILE: list[Any] = [
     None, True, 0, -1, 1e308, 10**400, 3.5, "", " ", "x", "\0", "\ud800", "\n", "a" * 2000, "{{", "{%",
     "{{ x | nope }}", "http://[", "http://a:b@c", "ftp://x", "1e999", "nan", "2026-13-01", "99:99", "* * *",
     "* * * * 9", "a@", "a@b@c.de", [], [[]], [None], [0], ["x"], ["{{"], [{}], [{"name": 1}],
-    [{"name": "a\nb", "value": "\n"}], [{"name": "host"}], {}, {"": ""}, {"a": None}, {"a": {}}, {"a b": "c"}, {"all": 1}, {"all": [1]},
-    {"all": [{}], "any": []},
-    {"all": [{"path": "..", "op": "equals"}]}, {"all": [{"path": "a", "op": "x", "value": 1, "more": 2}]},
-    {"any": [{"all": [{"any": [{"all": [{"any": [{"all": [{"path": "a", "op": "is_empty"}]}]}]}]}]}]},
-    {1: 2}, {"name": []},
+    [{"name": "a\nb", "value": "\n"}], [{"name": "host"}], {}, {"": ""}, {"a": None}, {"a": {}}, {"a b": "c"},
+    {"all": 1}, {"all": [1]}, {"all": [{}], "any": []}, {"all": [{"path": "..", "op": "equals"}]},
+    {"all": [{"path": "a", "op": "x", "value": 1, "more": 2}]},
+    {"any": [{"all": [{"any": [{"all": [{"any": [{"all": [{"path": "a", "op": "is_empty"}]}]}]}]}]}]}, {1: 2},
+    {"name": []},
 ]  # fmt: skip
 
 

@@ -68,11 +68,11 @@ def test_template_that_cannot_be_rendered_says_what_is_wrong(text: str, sentence
 
 
 WORDS = [
-    "{{", "}}", "{%", "%}", "|", ":", ",", ".", "'", '"', "[", "]", "(", ")", "..", "==", "<", ">", "!", "?", "-", "0",
-    "1", "1e400", "'x'", "if", "endif", "else", "for", "in", "endfor", "assign", "=", "case", "when", "capture",
-    "unless", "comment", "endcomment", "raw", "contains", "and", "not", "é", "\0", "t.a", "t.l", "t.n", "t.o", "t.nothing",
-    "nope", "date", "slice", "map", "sort", "sum", "join", "truncate:", "round:", "times:", "divided_by:", "replace:", "where:",
-    "find:", "default:",
+    "{{", "}}", "{%", "%}", "|", ":", ",", ".", "'", '"', "[", "]", "(", ")", "..", "==", "<", ">", "!", "?", "-",
+    "0", "1", "1e400", "'x'", "if", "endif", "else", "for", "in", "endfor", "assign", "=", "case", "when", "capture",
+    "unless", "comment", "endcomment", "raw", "contains", "and", "not", "é", "\0", "t.a", "t.l", "t.n", "t.o",
+    "t.nothing", "nope", "date", "slice", "map", "sort", "sum", "join", "truncate:", "round:", "times:",
+    "divided_by:", "replace:", "where:", "find:", "default:",
 ]  # fmt: skip
 PIECES = ["\n", *(f"{space}{word}{space}" for word in WORDS for space in ("", " "))]
 
