@@ -21,10 +21,16 @@ else:
 one_line = RegexValidator(r"\A[^\x00-\x1f\x7f\u2028\u2029\ud800-\udfff]*\Z", "Use one line of printable characters.")
 
 
+def rule(kind: str, least: float, most: float, end: str = "") -> dict[str, str]:
+    """Return the messages of a field for a number, whose one rule is told wherever it is broken."""
+    words = f"Write {kind} from {least:g} to {most:,}{end}."
+    return dict.fromkeys(("invalid", "min_value", "max_value", "required"), words)
+
+
 class ProjectForm(ProjectModelForm):
     # The page proposes the identifier, so that a form sent twice makes one project.
     uid = forms.UUIDField(widget=forms.HiddenInput, initial=new_id)
-    name = forms.CharField(max_length=100, validators=[one_line])
+    name = forms.CharField(max_length=100, validators=[one_line], error_messages={"required": "Name is empty."})
     description = forms.CharField(max_length=255, required=False, validators=[one_line])
 
     class Meta:
@@ -60,6 +66,7 @@ class VariableForm(VariableModelForm):
         model = Variable
         fields = ["key", "is_secret"]
         labels = {"is_secret": "Secret"}
+        error_messages = {"key": {"required": "Key is empty."}}
         help_texts = {
             "key": "Only letters, digits and _. Steps read the value as {{ vars.KEY }}.",
             "is_secret": "A secret value is never shown again after saving, and all logs mask it.",
@@ -108,6 +115,7 @@ class TokenForm(TokenModelForm):
     name = forms.CharField(
         max_length=100,
         validators=[one_line],
+        error_messages={"required": "Name is empty."},
         help_text="The program that will use the token. The name helps you revoke the right one.",
     )
 
@@ -117,10 +125,8 @@ class TokenForm(TokenModelForm):
 
 
 def number_field(what: str, least: int, most: int, label: str, help_text: str, **options: Any) -> forms.IntegerField:
-    """Return a field for a whole number, whose one rule is said wherever it is broken."""
-    rule = f"Write a whole number of {what} from {least} to {most:,}"
-    rule += "." if options.get("required", True) else ", or leave the field empty."
-    words = dict.fromkeys(("invalid", "min_value", "max_value", "required"), rule)
+    end = "" if options.get("required", True) else ", or leave the field empty"
+    words = rule(f"a whole number of {what}", least, most, end)
     return forms.IntegerField(
         min_value=least, max_value=most, label=label, help_text=help_text, error_messages=words, **options
     )

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from automations.builder.inputs import no_nul
 from connectors.sdk.conditions import OPERATORS, Group
-from connectors.sdk.problems import input_problems
+from connectors.sdk.problems import input_problems, quoted
 
 FAMILIES = [
     (family, [(operator.key, operator.label) for operator in operators])
@@ -110,7 +110,10 @@ class Conditions(forms.Field):
             return Group.model_validate(value).model_dump(mode="json", exclude_none=True)
         except ValidationError as error:
             first = next(input_problems(error, Group))
-            raise forms.ValidationError(f"{_place(value, first.loc)}{first.message}") from None
+            place = _place(value, first.loc)
+            raise forms.ValidationError(
+                first.message if place in first.message else f"{place}: {first.message}"
+            ) from None
 
 
 def _parsed(text: str) -> Any:
@@ -128,7 +131,7 @@ def _place(value: Any, loc: tuple[Any, ...]) -> str:
         except (KeyError, IndexError, TypeError):
             continue
         if isinstance(value, dict) and value.get("path"):
-            return f"“{value['path'][:100]}”: "
+            return quoted(str(value["path"]))
     return ""
 
 

@@ -16,7 +16,7 @@ from automations.builder.inputs import Choice, Choices, JsonValue, Lines, NamedV
 from automations.definition import ActionStep
 from automations.models import Automation
 from connectors.sdk.problems import Problem
-from projects.forms import one_line
+from projects.forms import one_line, rule
 from projects.ids import new_id
 
 if TYPE_CHECKING:
@@ -75,6 +75,10 @@ class InputForm(forms.Form):
     @property
     def advanced(self) -> list[forms.BoundField]:
         return [self[name] for name in self.fields if name in self.advanced_names]
+
+    def non_field_errors(self) -> ErrorList:
+        """Return what is wrong with the input as a whole, as typed or as stored."""
+        return super().non_field_errors() or self.error_class(self.problems.get("", []), renderer=self.renderer)
 
     @property
     def advanced_has_errors(self) -> bool:
@@ -145,7 +149,7 @@ def _resolved(found: Schema, schema: Schema) -> Schema:
 class NewAutomationForm(AutomationModelForm):
     # The page proposes the identifier, so that a form sent twice makes one automation.
     uid = forms.UUIDField(widget=forms.HiddenInput, initial=new_id)
-    name = forms.CharField(max_length=100, validators=[one_line])
+    name = forms.CharField(max_length=100, validators=[one_line], error_messages={"required": "Name is empty."})
     description = forms.CharField(max_length=255, required=False, validators=[one_line])
 
     class Meta:
@@ -167,6 +171,7 @@ class SettingsForm(NewAutomationForm):
         model = Automation
         fields = ["name", "description", "time_limit_s", "is_throttled"]
         labels = {"time_limit_s": "Allotted time in seconds", "is_throttled": "Throttle"}
+        error_messages = {"time_limit_s": dict.fromkeys(("required", "invalid"), "Write a whole number of seconds.")}
         help_texts = {
             "time_limit_s": "The longest time an execution may spend in Running. After that it is Rejected.",
         }
@@ -205,6 +210,7 @@ class StepForm(forms.Form):
     key = forms.CharField(
         max_length=64,
         label="Reference",
+        error_messages={"required": "Reference is empty."},
         help_text="Later steps read the output under this name. They are updated when the name changes.",
     )
     note = forms.CharField(max_length=2000, required=False, widget=forms.Textarea(attrs={"rows": 2}))
@@ -212,15 +218,22 @@ class StepForm(forms.Form):
         choices=[("stop", "Stop the execution as Failed"), ("skip", "Skip the step and continue")],
         label="If it fails",
     )
-    retry_times = forms.IntegerField(min_value=0, max_value=10, label="Automatic tries after a failure")
+    retry_times = forms.IntegerField(
+        min_value=0, max_value=10, label="Automatic tries after a failure", error_messages=rule("a whole number", 0, 10)
+    )
     retry_backoff_s = forms.FloatField(
-        min_value=0, max_value=3600, label="Seconds before the next try", help_text="The time doubles with each try."
+        min_value=0,
+        max_value=3600,
+        label="Seconds before the next try",
+        error_messages=rule("a number", 0, 3600),
+        help_text="The time doubles with each try.",
     )
     time_limit_s = forms.FloatField(
         min_value=0.1,
         max_value=3600,
         required=False,
         label="Time limit in seconds",
+        error_messages=rule("a number", 0.1, 3600),
         help_text="Leave empty for no limit.",
     )
     if_interrupted = forms.ChoiceField(

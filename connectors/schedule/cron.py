@@ -22,7 +22,7 @@ def check_cron(text: str) -> None:
     """Raise ValueError, naming the field and its rule, for what is not a cron expression of five fields."""
     parts = text.split()
     if not text.isascii():
-        raise ValueError("A cron expression holds only the digits 0 to 9, names such as MON, and * , - /")
+        raise ValueError("A cron expression holds only digits, names such as MON, and the signs * , - and /.")
     if len(parts) != 5:
         raise ValueError(CRON_SHAPE)
     for index, (part, (name, span, most)) in enumerate(zip(parts, CRON_FIELDS, strict=True)):
