@@ -1,24 +1,20 @@
-"""Triggers that the clock fires: what their settings say, and what is wrong with them."""
+"""Triggers that the clock fires: the rule that their settings make, and what is wrong with settings."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from automations.definition import Definition, TriggerPart
+from automations.definition import TriggerPart
 from connectors.registry import CONNECTORS
 from connectors.schedule.fire_times import next_fire_time, next_fire_times
 from connectors.schedule.rule import Rule
 from connectors.sdk.check import check_config
 from connectors.sdk.problems import Problem
 
-if TYPE_CHECKING:
-    from automations.models import Automation
-
-SHOWN = 5
+SHOWN = 5  # fire times ahead, on the pages
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,29 +30,18 @@ class FireTime:
         return f"{self.at:%a %-d %b %Y, %H:%M %Z}"
 
 
-def live_part(automation: Automation) -> TriggerPart | None:
-    """Return the trigger that the clock fires now, or None when the clock does not."""
-    version = automation.live_version
-    if version is None or not automation.is_active or automation.deleted_at:
-        return None
-    part = Definition.model_validate(version.definition).trigger
-    return part if is_timed(part.connector, part.event) else None
-
-
-def live_rule(automation: Automation) -> Rule | None:
-    """Return the rule that fires the automation, or None when the clock does not."""
-    part = live_part(automation)
-    return rule_of(part) if part else None
-
-
 def is_timed(connector: str, event: str) -> bool:
+    """Return whether the clock fires this event; an unknown connector or event counts as a trigger URL's."""
     found = CONNECTORS.get(connector)
     declared = found.event(event) if found else None
     return bool(declared and declared.is_timed)
 
 
 def rule_of(part: TriggerPart) -> Rule | None:
-    """Return the rule of a schedule; None for every other trigger and for settings that do not make one here."""
+    """Return the rule of a schedule; None for every other trigger, and for settings that this release cannot read.
+
+    No exception: a draft may be unfinished, and a newer release beside this one may know settings that this does not.
+    """
     if not is_timed(part.connector, part.event):
         return None
     try:
@@ -66,12 +51,16 @@ def rule_of(part: TriggerPart) -> Rule | None:
 
 
 def next_times(rule: Rule | None, now: datetime) -> list[FireTime]:
-    """Return the next fire times; none for unfinished settings."""
+    """Return the next fire times after a moment, at most SHOWN; none without a rule, as for unfinished settings."""
     return [FireTime(at) for at in next_fire_times(rule, now, SHOWN)] if rule else []
 
 
 def problems(part: TriggerPart, now: datetime, *, known_first_day: str | None = None) -> list[Problem]:
-    """Return what is wrong with a trigger's settings; a first day in the past may stay, but not be chosen."""
+    """Return what is wrong with a trigger's settings, as far as a moment tells.
+
+    A first day in the past cannot be chosen, but `known_first_day` (the one stored) may stay: otherwise a schedule that
+    began last week could not be edited any more without moving its beginning.
+    """
     connector = CONNECTORS.get(part.connector)
     event = connector.event(part.event) if connector else None
     found = check_config(event, part.config) if event else []

@@ -7,7 +7,7 @@ from collections import Counter
 from datetime import datetime
 from itertools import chain
 
-from chaos import outside, plan, receipts, timed
+from chaos import outside, plan, receipt_balance, timed
 from chaos.driver import Driver, Reply
 from chaos.findings import Ended, Findings, Row, clock, plain
 from chaos.nemesis import Nemesis
@@ -169,7 +169,7 @@ class Checker:
         ))  # fmt: skip
 
     def receipts(self) -> None:
-        receipts.check(self.scene, self.posts, self.ended, self.found)
+        receipt_balance.check(self.scene, self.posts, self.ended, self.found)
 
     def kills_of_the_web_server(self) -> None:
         """R5, R6: they must have hit both sides of a commit, or nothing is said about one of them."""

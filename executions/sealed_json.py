@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from connectors.sdk import exact_json as payload
 from connectors.sdk.call import JSON
-from projects import secrets
+from projects import sealing
 
 ROW_LIMIT = 256 * 1024  # characters of JSON text that a step run's row may hold
 EXCERPT = 8 * 1024  # characters of what is larger that its row shows
@@ -50,13 +50,13 @@ def hidden(text: str, secret_values: Iterable[str]) -> str:
     for secret in secret_values:
         if len(secret) >= SHORTEST_SECRET:
             for form in variants(secret):
-                text = text.replace(form, secrets.MASK)
+                text = text.replace(form, sealing.MASK)
     return text
 
 
 def opened(value: JSON) -> JSON:
     """Return a stored value with its sealed parts decrypted: for engines only."""
-    return cast(JSON, _walk(value, lambda text: SEALED.sub(lambda hit: secrets.decrypt(hit[1]), text)))
+    return cast(JSON, _walk(value, lambda text: SEALED.sub(lambda hit: sealing.decrypt(hit[1]), text)))
 
 
 def loads_opened(text: str) -> JSON:
@@ -70,11 +70,11 @@ def is_sealed(text: str) -> bool:
 
 def masked(text: str) -> str:
     """Return JSON text with its sealed parts masked: for people, API, admin and logs."""
-    return SEALED.sub(secrets.MASK, text) if is_sealed(text) else text
+    return SEALED.sub(sealing.MASK, text) if is_sealed(text) else text
 
 
 def _seal(text: str) -> str:
-    return f"{SEAL_START}{secrets.encrypt(text)}{SEAL_END}"
+    return f"{SEAL_START}{sealing.encrypt(text)}{SEAL_END}"
 
 
 def _walk(value: Any, change: Any) -> Any:

@@ -8,8 +8,7 @@ from django.utils import timezone
 from django_q.models import Schedule
 from django_q.tasks import async_task
 
-from executions.housekeeping import limit_notices as limits
-from executions.housekeeping import retention
+from executions.housekeeping import limit_notices, retention
 from executions.store import partitions
 
 BUDGET_S = 3  # a cluster that stops waits for the task; what is left is for the next one
@@ -33,7 +32,7 @@ def remove_old() -> str:
 
 def notify_of_limits() -> str:
     """Tell the owners of organizations that come near a limit of the month, or reach it."""
-    return f"{limits.send_due_notices()} notices sent"
+    return f"{limit_notices.send_due_notices()} notices sent"
 
 
 def make_schedules() -> None:

@@ -2,9 +2,8 @@ from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, include, path
 
-from executions.log import detail, payload, requests
+from executions.log import detail, payload, requests, usage_page
 from executions.log import listing as log
-from executions.log import usage_page as usage
 
 app_name = "executions"
 
@@ -19,10 +18,10 @@ project_urls: list[URLPattern | URLResolver] = [
     path("automations/<uuid:automation_uid>/requests/", requests.requests, name="requests"),
     path("automations/<uuid:automation_uid>/requests/delta/", requests.delta, name="requests-delta"),
     path("automations/<uuid:automation_uid>/", include("executions.step_tests.urls")),
-    path("usage/", usage.usage, name="usage"),
+    path("usage/", usage_page.usage, name="usage"),
 ]
 
 urlpatterns = [
     path("projects/<uuid:project_uid>/", include(project_urls)),
-    path("help/executions/", usage.help_page, name="help"),
+    path("help/executions/", usage_page.help_page, name="help"),
 ]

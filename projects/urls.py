@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from projects import organization, views
+from projects import views
 
 app_name = "projects"
 
@@ -14,6 +14,6 @@ urlpatterns = [
     path("projects/<uuid:project_uid>/variables/<int:pk>/", views.variable, name="variable"),
     path("projects/<uuid:project_uid>/variables/<int:pk>/delete/", views.delete_variable, name="delete-variable"),
     path("settings/", views.settings_page, name="settings"),
-    path("settings/organization/<uuid:organization_uid>/", organization.organization, name="organization"),
+    path("settings/organization/<uuid:organization_uid>/", views.organization, name="organization"),
     path("settings/tokens/<int:pk>/revoke/", views.revoke_token, name="revoke-token"),
 ]

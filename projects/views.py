@@ -1,8 +1,9 @@
-"""Pages above the automations: projects, their variables, and a builder's own settings."""
+"""Pages above the automations: projects and their variables, a builder's own settings, an organization's settings."""
 
 from __future__ import annotations
 
 import uuid
+from datetime import timedelta
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
@@ -14,11 +15,13 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from projects import once
-from projects.forms import ProjectForm, TokenForm, VariableForm
-from projects.models import ApiToken, Organization, Project, Variable
+from projects import shown_once
+from projects.forms import OrganizationForm, ProjectForm, TokenForm, VariableForm
+from projects.models import ApiToken, Organization, Project, Variable, this_month
+from projects.month_use import month_use
 
 TOKEN_NOTE = "api-token"
+BURST = 1000  # requests: the organization's page says how long they take at its rate
 
 page = require_http_methods(["GET", "HEAD", "POST"])
 
@@ -129,12 +132,12 @@ def settings_page(request: HttpRequest) -> HttpResponse:
     form = TokenForm(request.POST or None)
     if form.is_valid():
         _, text = ApiToken.objects.make(user, form.cleaned_data["name"])
-        once.keep(request, TOKEN_NOTE, text)
+        shown_once.keep(request, TOKEN_NOTE, text)
         return redirect("projects:settings")
     context = {
         "tokens": ApiToken.objects.for_user(user).filter(revoked_at=None),
         "form": form,
-        "new_token": once.take(request, TOKEN_NOTE),
+        "new_token": shown_once.take(request, TOKEN_NOTE),
         "organizations": Organization.objects.filter(memberships__user=user),
     }
     return render(request, "projects/settings.html", context, status=422 if form.is_bound else 200)
@@ -147,3 +150,32 @@ def revoke_token(request: HttpRequest, pk: int) -> HttpResponse:
     token.revoke()
     messages.success(request, f"Token “{token.name}” revoked.")
     return redirect("projects:settings")
+
+
+@login_required
+@page
+def organization(request: HttpRequest, organization_uid: uuid.UUID) -> HttpResponse:
+    """Show the settings to every member; owners and admins may change them."""
+    user = signed_in(request)
+    found = get_object_or_404(Organization, pk=organization_uid, memberships__user=user)
+    may_change = Organization.objects.managed_by(user).filter(pk=found.pk).exists()
+    if request.method == "POST" and not may_change:
+        raise PermissionDenied
+    form = OrganizationForm(request.POST or None, instance=found, is_open=may_change)
+    if form.is_valid():
+        form.save()
+        messages.success(request, "Saved. Applies from now on, also to executions already waiting.")
+        return redirect("projects:organization", found.pk)
+    found.refresh_from_db()  # the form has written what was typed into it
+    context = {
+        "organization": found,
+        "form": form,
+        "may_change": may_change,
+        "use": month_use(found),
+        "month": this_month(),
+        "rate": f"{found.throttle_rate:g}",
+        "highest_rate": f"{found.throttle_rate_limit:g}",
+        "burst": BURST,
+        "burst_time": timedelta(seconds=(BURST - 1) / found.throttle_rate),
+    }
+    return render(request, "projects/organization.html", context, status=422 if form.is_bound else 200)

@@ -21,7 +21,7 @@ from automations.builder.samples import Samples
 from automations.definition import Definition
 from automations.models import Automation, NotReady, Trigger
 from connectors.registry import CONNECTORS
-from projects import once
+from projects import shown_once
 from projects.htmx import wants_part
 from projects.models import Project
 from projects.views import own_project, signed_in
@@ -122,6 +122,6 @@ def duplicate(request: HttpRequest, project_uid: uuid.UUID, automation_uid: uuid
     original = own_automation(request, project_uid, automation_uid)
     copy, secret = original.duplicate(signed_in(request))
     if copy.trigger:
-        once.keep(request, copy.trigger.uid, secret)
+        shown_once.keep(request, copy.trigger.uid, secret)
     messages.success(request, f"“{copy.name}” created. The copy is inactive and has its own trigger.")
     return redirect(address("trigger", copy))

@@ -170,7 +170,7 @@ def overview(
 ) -> HttpResponse:
     definition = automation.definition
     samples = Samples(automation, definition)
-    rule = timing.live_rule(automation) or timing.rule_of(definition.trigger)
+    rule = automation.live_rule or timing.rule_of(definition.trigger)
     return show(
         request,
         automation,

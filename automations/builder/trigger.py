@@ -28,7 +28,7 @@ from automations.models import Automation, StaleDraft, StepTest
 from connectors.registry import CONNECTORS
 from connectors.sdk.call import Event
 from connectors.sdk.conditions import Group
-from projects import once
+from projects import shown_once
 
 SAMPLE_TYPES = ["application/json", "application/x-www-form-urlencoded", "text/plain"]
 
@@ -102,7 +102,7 @@ def show_trigger(
         unfinished=list(checks.of_trigger(samples)),
         config_form=config or InputForm(event.config, definition.trigger.config),
         start_form=start,
-        new_secret=once.take(request, current.uid),
+        new_secret=shown_once.take(request, current.uid),
         sample=sample or _sample_of(test, event),
         sample_error=sample_error,
         sample_types=SAMPLE_TYPES,
@@ -146,7 +146,7 @@ def _new_trigger(request: HttpRequest, automation: Automation, draft: Definition
     if (draft.trigger.connector, draft.trigger.event) != (connector, key):
         draft.trigger.config, draft.trigger.conditions = {}, Group()
     draft.trigger.uid, draft.trigger.connector, draft.trigger.event = made.uid, connector, key
-    once.keep(request, made.uid, secret)
+    shown_once.keep(request, made.uid, secret)
     return address("trigger", automation)
 
 
@@ -157,7 +157,7 @@ def rotate(request: HttpRequest, project_uid: uuid.UUID, automation_uid: uuid.UU
     current = automation.trigger
     if current is None:
         raise Http404
-    once.keep(request, current.uid, automation.rotate_secret())
+    shown_once.keep(request, current.uid, automation.rotate_secret())
     return redirect(address("trigger", automation))
 
 

@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-from automations.models.automation import (
-    Automation,
-    AutomationQuerySet,
-    NotReady,
-    Schedule,
-    StaleDraft,
-    StepTest,
-    Trigger,
-    Version,
-    new_trigger_uid,
-)  # fmt: skip
+from automations.models.automation import Automation, AutomationQuerySet, NotReady, StaleDraft, Version
+from automations.models.step_test import StepTest
+from automations.models.trigger import Schedule, Trigger, new_trigger_uid
 
 __all__ = [
     "Automation", "AutomationQuerySet", "NotReady", "Schedule", "StaleDraft", "StepTest", "Trigger", "Version",

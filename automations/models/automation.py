@@ -1,22 +1,20 @@
-"""What a builder designs: automation, version, trigger."""
+"""What a builder designs: the automation, and the versions of it that went live."""
 
 from __future__ import annotations
 
-import secrets as random
 from typing import TYPE_CHECKING, Any, Self
 
 from django.conf import settings
 from django.core.validators import MinValueValidator
 from django.db import IntegrityError, models, transaction
 from django.db.models import F
-from django.db.models.functions import Now
 from django.utils import timezone
 
 from automations import timing
-from automations.definition import Definition
+from automations.definition import Definition, TriggerPart
 from automations.fields import OrderedJSONField
-from connectors.schedule.fire_times import next_fire_time
-from projects import secrets
+from automations.models.trigger import Schedule, Trigger
+from connectors.schedule.rule import Rule
 from projects.ids import new_id
 from projects.models import Asker, Organization, Project
 
@@ -25,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class NotReady(Exception):
-    """The automation cannot be activated; `problems` says why, in words."""
+    """The automation cannot be activated; `problems` holds every reason, each a sentence for the builder."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("; ".join(problems))
@@ -33,7 +31,7 @@ class NotReady(Exception):
 
 
 class StaleDraft(Exception):
-    """Somebody else saved the draft since it was read."""
+    """The draft was saved by somebody else, or in another tab, after it was read."""
 
 
 class AutomationQuerySet(models.QuerySet["Automation"]):
@@ -41,18 +39,23 @@ class AutomationQuerySet(models.QuerySet["Automation"]):
         return self.filter(deleted_at=None)
 
     def for_user(self, user: Asker) -> Self:
+        """Return the automations that a person may see: every page fetches through this, so that none forgets it."""
         return self.kept().filter(project__in=Project.objects.for_user(user))
 
 
 class Automation(models.Model):
-    """A trigger and its steps. Saving changes the draft; activating or publishing makes a version."""
+    """A trigger and its steps. Saving changes the draft; activating or publishing copies the draft into a version.
+
+    Every verb that changes what a trigger URL answers goes through `_change_live`: web servers keep live triggers in
+    memory, and `live_rev` tells them that theirs is out of date.
+    """
 
     uid = models.UUIDField(primary_key=True, default=new_id, editable=False)
     organization = models.ForeignKey(Organization, models.PROTECT, related_name="+")
     project = models.ForeignKey(Project, models.PROTECT, related_name="automations")
     name = models.CharField(max_length=100)
     description = models.CharField(max_length=255, blank=True)
-    draft = OrderedJSONField(default=dict)
+    draft = OrderedJSONField(default=dict)  # a definition; it may be unfinished
     draft_rev = models.PositiveIntegerField(default=1, help_text="Counts saves. A save states the number that it read.")
     live_version: models.ForeignKey[Version | None] = models.ForeignKey(
         "Version", models.PROTECT, null=True, related_name="+"
@@ -74,6 +77,7 @@ class Automation(models.Model):
 
     class Meta:
         constraints = [
+            # A deleted automation gives its name free.
             models.UniqueConstraint(
                 fields=["project", "name"], condition=models.Q(deleted_at=None), name="automation_name_once_a_project"
             )
@@ -85,7 +89,7 @@ class Automation(models.Model):
 
     @property
     def definition(self) -> Definition:
-        """Return the draft."""
+        """Return the draft, each time a new copy; raise ValidationError when a newer release wrote it."""
         return Definition.model_validate(self.draft)
 
     @property
@@ -97,8 +101,23 @@ class Automation(models.Model):
     def has_unpublished_changes(self) -> bool:
         return self.live_version is not None and self.live_version.definition != self.draft
 
+    @property
+    def live_part(self) -> TriggerPart | None:
+        """Return the settings of the trigger that the clock fires now, or None when the clock fires nothing."""
+        if self.live_version is None or not self.is_active or self.deleted_at:
+            return None
+        part = Definition.model_validate(self.live_version.definition).trigger
+        return part if timing.is_timed(part.connector, part.event) else None
+
+    @property
+    def live_rule(self) -> Rule | None:
+        """Return the rule by which the clock fires now, or None when the clock fires nothing."""
+        part = self.live_part
+        return timing.rule_of(part) if part else None
+
     def save_draft(self, definition: Definition, *, rev: int) -> None:
-        """Store the draft; raise StaleDraft when it is no longer the one with `rev`."""
+        """Store the draft; raise StaleDraft when the stored draft is no longer the one with `rev`."""
+        # One conditional UPDATE: of two people who save at the same moment, one is told, and no work is lost unseen.
         changed = Automation.objects.filter(pk=self.pk, draft_rev=rev).update(
             draft=definition.model_dump(mode="json"), draft_rev=F("draft_rev") + 1, updated_at=timezone.now()
         )
@@ -107,7 +126,10 @@ class Automation(models.Model):
         self.refresh_from_db()
 
     def activate(self, user: User | None) -> Version:
-        """Make the draft live. Warnings (`builder.checks`) are the builder's to weigh, not a reason to refuse."""
+        """Make the draft live and return its version; raise NotReady with everything that is missing.
+
+        Warnings (`builder.checks`) are no reason to refuse: the builder may weigh them and activate anyway.
+        """
         definition = self.definition
         problems = []
         if not definition.trigger.is_configured or self.trigger is None:
@@ -119,19 +141,20 @@ class Automation(models.Model):
         if problems:
             raise NotReady(problems)
         with transaction.atomic():
-            fired = self.live_version.definition["trigger"] if self.live_version else None
+            former = self.live_version.definition["trigger"] if self.live_version else None
             version = self._version_of(definition, user)
-            is_new_rule = version.definition["trigger"] != fired
+            is_new_rule = version.definition["trigger"] != former
             self._change_live(is_new_rule, is_active=True, live_version=version)
         return version
 
     def deactivate(self) -> None:
-        """Stop new starts; what is under way ends."""
+        """Stop new starts; executions under way run to their end."""
         self._change_live(is_active=False)
 
     def change(self, **fields: Any) -> bool:
-        """Change name, description or settings, for the next request on; return False when the name is taken."""
+        """Change name, description or settings, from the next request on; return False when the name is taken."""
         try:
+            # The database decides, not a look beforehand: two automations can be given one name at the same moment.
             with transaction.atomic():
                 self._change_live(**fields)
         except IntegrityError:
@@ -139,7 +162,10 @@ class Automation(models.Model):
         return True
 
     def duplicate(self, user: User | None) -> tuple[Automation, str]:
-        """Return an inactive copy of the draft with a trigger of its own, and that trigger's secret."""
+        """Return an inactive copy of the draft, and the secret of the copy's own trigger (empty without one).
+
+        Raise IntegrityError when somebody takes the copy's name at this moment.
+        """
         with transaction.atomic():
             copy = Automation.objects.create(
                 organization_id=self.organization_id,
@@ -160,18 +186,24 @@ class Automation(models.Model):
 
     def _free_name(self) -> str:
         names = set(Automation.objects.kept().filter(project=self.project_id).values_list("name", flat=True))
-        base, number = self.name[:88], 1
+        base, number = self.name[:88], 1  # of the 100 characters, 12 are left for " copy" and a number
         while (name := f"{base} copy" if number == 1 else f"{base} copy {number}") in names:
             number += 1
         return name
 
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
-        """Hide it; its executions stay readable until retention removes them."""
+        """Hide it and stop new starts; its executions stay readable until retention removes them.
+
+        The row stays, because executions, versions and usage refer to it: retention deletes it after them.
+        """
         self._change_live(is_active=False, deleted_at=timezone.now())
         return 1, {"automations.Automation": 1}
 
     def make_trigger(self, connector: str, event: str) -> tuple[Trigger, str]:
-        """Return a trigger for the draft and its secret, which is shown this once; one in use is replaced."""
+        """Return a new trigger and its secret, which is stored only encrypted, so that it can be shown only now.
+
+        The trigger in use is replaced: its URL answers 404 from now on. A trigger that the clock fires has no secret.
+        """
         with transaction.atomic():
             self.triggers.filter(replaced_at=None).update(replaced_at=timezone.now())
             trigger = Trigger(automation=self, connector=connector, event=event)
@@ -181,7 +213,7 @@ class Automation(models.Model):
         return trigger, secret
 
     def rotate_secret(self) -> str:
-        """Return the trigger's new secret; the old one stops working at once."""
+        """Return a new secret of the trigger in use, which must exist; the old secret stops working at once."""
         trigger = self.trigger
         assert trigger is not None
         with transaction.atomic():
@@ -191,11 +223,13 @@ class Automation(models.Model):
         return secret
 
     def remove_secret(self) -> None:
+        """Let everybody who knows the trigger URL start the automation."""
         with transaction.atomic():
             self.triggers.filter(replaced_at=None).update(encrypted_secret="")
             self._change_live()
 
     def _version_of(self, definition: Definition, user: User | None) -> Version:
+        """Return the live version when it holds this very definition, else a new one."""
         stored = definition.model_dump(mode="json")
         if self.live_version and self.live_version.definition == stored:
             return self.live_version
@@ -203,15 +237,22 @@ class Automation(models.Model):
         return self.versions.create(number=last + 1, definition=stored, created_by=user)
 
     def _change_live(self, is_new_rule: bool = False, /, **fields: Any) -> None:
+        """Change columns, tell the web servers by `live_rev`, and bring the schedule in step, all in one transaction.
+
+        `is_new_rule` says that the fire time set so far belongs to another rule.
+        """
         now = timezone.now()
         with transaction.atomic():
             Automation.objects.filter(pk=self.pk).update(live_rev=F("live_rev") + 1, updated_at=now, **fields)
             self.refresh_from_db()
-            Schedule.objects.follow(self, anew=is_new_rule)
+            trigger = self.trigger if self.live_part else None
+            # The draft's trigger may have been replaced by one with a URL: then the live rule has nothing to fire.
+            timed = trigger if trigger and trigger.is_timed else None
+            Schedule.objects.follow(self.pk, timed, self.live_rule, anew=is_new_rule)
 
 
 class Version(models.Model):
-    """An immutable copy of a definition; an execution pins the one that it started with."""
+    """An immutable copy of a definition; an execution keeps to the version that it started with, whatever is saved."""
 
     uid = models.UUIDField(primary_key=True, default=new_id, editable=False)
     automation = models.ForeignKey(Automation, models.PROTECT, related_name="versions")
@@ -226,77 +267,3 @@ class Version(models.Model):
 
     def __str__(self) -> str:
         return f"version {self.number}"
-
-
-def new_trigger_uid() -> str:
-    return random.token_hex(16)
-
-
-class Trigger(models.Model):
-    """What machines post to. Reconfiguring keeps it; replacing makes a new one, and the old URL answers 404."""
-
-    uid = models.CharField(primary_key=True, max_length=32, default=new_trigger_uid, editable=False)
-    automation = models.ForeignKey(Automation, models.PROTECT, related_name="triggers")
-    connector = models.CharField(max_length=50)
-    event = models.CharField(max_length=50)
-    encrypted_secret = models.TextField(blank=True)
-    created_at = models.DateTimeField(default=timezone.now, editable=False)
-    replaced_at = models.DateTimeField(null=True, editable=False)
-
-    def __str__(self) -> str:
-        return self.uid
-
-    @property
-    def url(self) -> str:
-        return f"{settings.BASE_URL}/automations-api/run/{self.uid}"
-
-    @property
-    def is_timed(self) -> bool:
-        """Return whether the clock fires it: it has no trigger URL then."""
-        return timing.is_timed(self.connector, self.event)
-
-    def set_new_secret(self) -> str:
-        secret = random.token_urlsafe(24)
-        self.encrypted_secret = secrets.encrypt(secret)
-        return secret
-
-
-class ScheduleQuerySet(models.QuerySet["Schedule"]):
-    def follow(self, automation: Automation, *, anew: bool) -> None:
-        """Have a row while the clock starts the automation; one that is there keeps its time, unless made anew."""
-        part = timing.live_part(automation)
-        trigger = automation.trigger if part and automation.trigger and automation.trigger.is_timed else None
-        self.filter(trigger__automation=automation.pk).exclude(trigger=None if anew else trigger).delete()
-        rule = timing.rule_of(part) if part else None  # one that cannot be read here leaves the row that is there
-        if trigger and rule:
-            now = Trigger.objects.annotate(now=Now()).values_list("now", flat=True).get(pk=trigger.pk)
-            if (next_at := next_fire_time(rule, now)) is not None:
-                self.get_or_create(trigger=trigger, defaults={"next_at": next_at})
-
-
-class Schedule(models.Model):
-    """When a live Scheduler trigger fires next; the rule itself is in the live version. No row: it never fires."""
-
-    trigger = models.OneToOneField(Trigger, models.CASCADE, primary_key=True, related_name="schedule")
-    next_at = models.DateTimeField(db_index=True)
-
-    objects = ScheduleQuerySet.as_manager()
-
-
-class StepTest(models.Model):
-    """The last test of a trigger or step of the draft: sample data for the steps after it. Counts nothing."""
-
-    automation = models.ForeignKey(Automation, models.CASCADE, related_name="step_tests")
-    step_key = models.CharField(max_length=64)
-    fingerprint = models.CharField(
-        max_length=64, help_text="Identifies the tested configuration. A different value means untested."
-    )
-    is_success = models.BooleanField()
-    input = models.TextField(blank=True, help_text="JSON text, secrets masked.")
-    output = models.TextField(blank=True, help_text="JSON text, secrets masked.")
-    error = models.TextField(blank=True)
-    duration_ms = models.PositiveIntegerField(default=0)
-    tested_at = models.DateTimeField(default=timezone.now)
-
-    class Meta:
-        constraints = [models.UniqueConstraint(fields=["automation", "step_key"], name="one_test_a_step")]

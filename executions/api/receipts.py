@@ -10,7 +10,7 @@ from django.shortcuts import get_object_or_404
 from automations.models import Automation
 from executions.api import answers, parameters, shapes
 from executions.api.endpoint import Caller, endpoint
-from executions.log.receipts import Line, Search
+from executions.log.request_list import Line, Search
 from executions.models import Outcome
 
 

@@ -130,7 +130,7 @@ def step_run(run: StepRun) -> Shape:
         "duration": _milliseconds(run.duration),
         "error_code": run.error_code,
         "error": run.error,
-        "is_outside": run.is_outside,
+        "is_outside": run.is_external,
     }
 
 

@@ -36,7 +36,7 @@ class Step:
     output: JSON = None
     error_code: str = ""
     error: str = ""
-    is_outside: bool = False
+    is_external: bool = False
     took: timedelta = timedelta(milliseconds=14)
     resume_in: timedelta | None = None
 
@@ -64,7 +64,7 @@ def unavailable(url: str) -> Step:
         output=output,
         error_code="http_503",
         error="The server answered with status 503.",
-        is_outside=True,
+        is_external=True,
         took=timedelta(milliseconds=412),
     )
 
@@ -199,7 +199,7 @@ class _Writer:
                 attempt, action.key, position, connector=action.connector, action=action.action, title=action.title,
                 started_at=at, finished_at=None if step.resume_in else ended, status=step.status,
                 resume_at=self.now + step.resume_in if step.resume_in else None, error_code=step.error_code,
-                error=step.error, is_outside=step.is_outside, **_sides(step.input, step.output),
+                error=step.error, is_external=step.is_external, **_sides(step.input, step.output),
             )  # fmt: skip
             at = ended
 

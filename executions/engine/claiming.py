@@ -7,7 +7,8 @@ import uuid
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from executions.engine.database_thread import DatabaseThread, Work
+from executions.engine.database_thread import DatabaseThread
+from executions.engine.work import Work
 from executions.store import store
 from executions.store.rows import Peer
 

@@ -1,4 +1,4 @@
-"""The one thread of an engine that talks to the database: whatever queues up during a commit shares the next one."""
+"""The one thread of an engine that talks to the database: what arrives during a commit shares the next."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import replace
 
 from django.db import DataError, Error, IntegrityError, connection
 from pydantic import ValidationError
 
 from automations.definition import Definition, Unreadable, why_unreadable
 from automations.models import Version
+from executions.engine.work import Batch, Work
 from executions.runner.context import Variables, variables_of
 from executions.states import Status
 from executions.store import store
@@ -25,41 +26,6 @@ logger = logging.getLogger(__name__)
 
 LONGEST_BACKOFF_S = 2.0
 NOT_STORABLE = "not_storable"
-
-
-@dataclass(slots=True)
-class Batch:
-    """What waits for the next commit."""
-
-    records: list[tuple[StepRecord, ...]] = field(default_factory=list)
-    waiting: list[Callable[[bool], None]] = field(default_factory=list)  # one a tuple of records
-    moves: list[Move] = field(default_factory=list)
-    claim: int = 0
-    waited_s: float = 0.0  # that what is claimed has been due for
-    claims_suspect: bool = False
-    calls: list[Callable[[], None]] = field(default_factory=list)
-
-    def __bool__(self) -> bool:
-        return bool(self.records or self.moves or self.claim or self.claims_suspect or self.calls)
-
-    def parts(self) -> Iterator[Batch]:
-        """Yield it one execution's result at a time, and then the rest."""
-        for group, when_durable in zip(self.records, self.waiting, strict=True):
-            yield Batch(records=[group], waiting=[when_durable])
-        for move in self.moves:
-            yield Batch(moves=[move])
-        if rest := replace(self, records=[], waiting=[], moves=[]):
-            yield rest
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """A claimed execution with all that its runner needs."""
-
-    execution: Claimed
-    definition: Definition | Unreadable
-    variables: Variables
-    verdict: tuple[str, str] = ("", "")  # code and step of one that has hurt its worker too often
 
 
 class DatabaseThread(threading.Thread):

@@ -20,11 +20,12 @@ from connectors.outbound.client import Outbound
 from executions.engine import black_box
 from executions.engine.black_box import WATCH_EVERY_S, BlackBox
 from executions.engine.claiming import Claimer, rank_of
-from executions.engine.database_thread import DatabaseThread, Work
+from executions.engine.database_thread import DatabaseThread
 from executions.engine.host import boot_id, host_name
 from executions.engine.loop_share import LoopTurn
 from executions.engine.recovery import Presence, recover
 from executions.engine.slots import Slots
+from executions.engine.work import Work
 from executions.intake.due_schedules import DueSchedules
 from executions.monitoring import histograms as metrics
 from executions.ports.mail import DjangoMail

@@ -10,8 +10,8 @@ from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
 from executions.engine.black_box import BlackBox
-from executions.engine.database_thread import Work
 from executions.engine.loop_share import TURN_S, FairShare, LoopTurn, traced
+from executions.engine.work import Work
 from executions.store.rows import Move
 
 

@@ -17,8 +17,8 @@ from django.utils import timezone
 
 from connectors.sdk.call import Message, StepError
 from executions.ports.mail import deliver
-from projects.limits import NEAR_PERCENT
 from projects.models import LimitNotice, Membership, Organization, Project, UsageMonth, this_month
+from projects.month_use import NEAR_PERCENT
 
 logger = logging.getLogger(__name__)
 
@@ -60,15 +60,15 @@ class Notice:
     def send(self, deadline: float) -> bool:
         """Tell the owners whom nobody has told, and return whether any was; who is left over is for a later look."""
         owners = self._owners()
-        if not owners or (mark := self._take()) is None:
+        if not owners or (notice := self._take()) is None:
             return False
-        before = len(mark.told)
-        if self._tell(mark, owners, deadline) and mark.told:
+        before = len(notice.told)
+        if self._tell(notice, owners, deadline) and notice.told:
             self._close()
         else:
-            mark.again_at = timezone.now()
-            mark.save(update_fields=["again_at"])
-        return len(mark.told) > before
+            notice.again_at = timezone.now()
+            notice.save(update_fields=["again_at"])
+        return len(notice.told) > before
 
     def _owners(self) -> list[tuple[int, str]]:
         owners = Membership.objects.filter(organization=self.organization, role=Membership.Role.OWNER)
@@ -78,20 +78,21 @@ class Notice:
     def _take(self) -> LimitNotice | None:
         """Take this level for longer than a look can last, or return None: another look has it, or all are told."""
         now = timezone.now()
-        mark, is_new = LimitNotice.objects.get_or_create(
+        notice, is_new = LimitNotice.objects.get_or_create(
             **self._key(self.percent), defaults={"again_at": now + LOOK_ENDS_IN}
         )
         if is_new:
-            return mark
-        if mark.again_at is None or mark.again_at > now:
+            return notice
+        if notice.again_at is None or notice.again_at > now:
             return None
-        free = LimitNotice.objects.filter(pk=mark.pk, again_at=mark.again_at)  # so what it says of who is told is true
-        return mark if free.update(again_at=now + LOOK_ENDS_IN) else None
+        # Only while nobody else has taken it, so that `told` is still as it was read.
+        free = LimitNotice.objects.filter(pk=notice.pk, again_at=notice.again_at)
+        return notice if free.update(again_at=now + LOOK_ENDS_IN) else None
 
-    def _tell(self, mark: LimitNotice, owners: list[tuple[int, str]], deadline: float) -> bool:
+    def _tell(self, notice: LimitNotice, owners: list[tuple[int, str]], deadline: float) -> bool:
         """Return whether each has had an e-mail or been refused; when the mail server is away, no other is tried."""
         for owner, address in owners:
-            if owner in mark.told:
+            if owner in notice.told:
                 continue
             if time.monotonic() > deadline:
                 return False
@@ -104,8 +105,8 @@ class Notice:
                 if error.code == "mail_server":
                     return False
                 continue
-            mark.told.append(owner)
-            mark.save(update_fields=["told"])
+            notice.told.append(owner)
+            notice.save(update_fields=["told"])
         return True
 
     def _close(self) -> None:

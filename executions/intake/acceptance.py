@@ -7,7 +7,7 @@ import os
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import date
 from functools import cache
 from typing import Any
@@ -15,21 +15,18 @@ from typing import Any
 from django.conf import settings
 from django.db import connection
 
-from connectors.sdk.call import JSON
-from executions.intake.group_commit import GroupCommit, Join, Unavailable
-from executions.intake.live_trigger import LiveTrigger, find_trigger, new_execution
-from executions.intake.replies import callers
+from executions.intake.group_commit import GroupCommit, Join
+from executions.intake.live_trigger import LiveTrigger
+from executions.intake.replies import replies
 from executions.models import Outcome
 from executions.monitoring import histograms as metrics
 from executions.states import Lane
 from executions.store import store
 from executions.store.away import AWAY, forget_connection
-from executions.store.rows import DeliveryId, LiveRow, NewExecution, NewReceipt, ReplyRow
+from executions.store.rows import LiveRow, NewExecution, NewReceipt, ReplyRow
 from projects.ids import made_at, new_id
 
 logger = logging.getLogger(__name__)
-
-__all__ = ["LiveTrigger", "Unavailable", "find_trigger", "new_execution"]
 
 SHARDS = 16  # of the receipts' counters: web processes do not wait for each other's rows
 LIMIT_REACHED = (
@@ -111,7 +108,7 @@ class Acceptance:
             if row is None or row.live_rev != execution.live_rev:
                 self.refused[execution.id] = Stale()
             else:
-                execution.fit(row)
+                execution.clamp_to(row)
         self._refuse_duplicates()
         self._refuse_over_limit()
         self._place()
@@ -181,16 +178,18 @@ def _meter(execution: NewExecution) -> tuple[uuid.UUID, date]:
 def _receipt(new: NewExecution, why: Exception) -> NewReceipt | None:
     match why:
         case Duplicate(is_same=False, execution_id=first) if new.delivery and new.delivery.must_match:
-            return about(new, Outcome.REFUSED, 422, "idempotency_key_reused", reason=KEY_REUSED, execution_id=first)
+            return receipt_for(
+                new, Outcome.REFUSED, 422, "idempotency_key_reused", reason=KEY_REUSED, execution_id=first
+            )
         case Duplicate(execution_id=first):
-            return about(new, Outcome.DUPLICATE, 202, "duplicate", reason="", execution_id=first)
+            return receipt_for(new, Outcome.DUPLICATE, 202, "duplicate", reason="", execution_id=first)
         case LimitReached():
-            return about(new, Outcome.REFUSED, 429, "hard_limit", reason=LIMIT_REACHED)
+            return receipt_for(new, Outcome.REFUSED, 429, "hard_limit", reason=LIMIT_REACHED)
         case _:
             return None
 
 
-def about(of: NewExecution | LiveTrigger, outcome: Outcome, status: int, code: str, **fields: Any) -> NewReceipt:
+def receipt_for(of: NewExecution | LiveTrigger, outcome: Outcome, status: int, code: str, **fields: Any) -> NewReceipt:
     return NewReceipt(
         id=new_id(), organization_id=of.organization_id, project_id=of.project_id, automation_id=of.automation_id,
         trigger_uid=of.trigger_uid, outcome=outcome.value, http_status=status, code=code, **fields,
@@ -224,35 +223,49 @@ def group_commit() -> GroupCommit[NewExecution | NewReceipt, uuid.UUID]:
     return GroupCommit("intake", write)
 
 
-def accept(live: LiveTrigger, payload: JSON, delivery: DeliveryId | None = None) -> uuid.UUID:
-    """Store an execution and return its id once durable; raise Stale, Duplicate, LimitReached or Unavailable."""
-    return _stored(new_execution(live, payload, delivery))
+class Ticket:
+    """What a sender holds while its execution is being stored, and a caller until it has its reply."""
+
+    def __init__(self, execution: NewExecution) -> None:
+        self.execution_id = execution.id
+        self._started = time.perf_counter()
+        waits = execution.lane is Lane.SYNC
+        self._reply = replies().expect(execution.id, settings.REPLY_LIMIT_S) if waits else None
+        self._submission = group_commit().submit(execution)
+
+    def stored(self) -> uuid.UUID:
+        """Return the execution's id once it is durable; raise Stale, Duplicate, LimitReached or Unavailable."""
+        try:
+            execution_id = self._submission.wait()
+        except Exception:
+            if self._reply:
+                self._reply.give_up()
+            raise
+        metrics.accepted(self._started)
+        return execution_id
+
+    def reply(self) -> ReplyRow | None:
+        """Return, once `stored()` has returned, what the Response step answers; None past REPLY_LIMIT_S."""
+        assert self._reply is not None
+        return self._reply.wait()
 
 
-def accept_and_wait(
-    live: LiveTrigger, payload: JSON, delivery: DeliveryId | None = None
-) -> tuple[uuid.UUID, ReplyRow | None]:
-    """Store an execution and return its id with the reply of its Response step, or None past REPLY_LIMIT_S."""
-    execution = new_execution(live, payload, delivery)
-    return execution.id, reply_of(execution.id, lambda: _stored(execution))
+def accept(execution: NewExecution) -> Ticket:
+    """Hand an execution to the next commit and return the ticket to wait on."""
+    return Ticket(execution)
 
 
-def _stored(execution: NewExecution) -> uuid.UUID:
-    started = time.perf_counter()
-    execution_id = group_commit().submit(execution)
-    metrics.accepted(started)
-    return execution_id
-
-
-def reply_of(execution_id: uuid.UUID, accept: Callable[[], object] | None = None) -> ReplyRow | None:
-    """Return what the Response step of an execution answers, or None past REPLY_LIMIT_S."""
-    return callers().wait(execution_id, accept or callers().look, settings.REPLY_LIMIT_S)
+def reply_of(execution_id: uuid.UUID) -> ReplyRow | None:
+    """Return what the Response step of an execution that is stored already answers; None past REPLY_LIMIT_S."""
+    expected = replies().expect(execution_id, settings.REPLY_LIMIT_S)
+    replies().look()
+    return expected.wait()
 
 
 def leave_receipt(live: LiveTrigger, outcome: Outcome, status: int, code: str, reason: str) -> None:
     """Store what became of a request that made no execution; raise Unavailable."""
     is_written = outcome is not Outcome.REFUSED or _is_written(live.trigger_uid, int(time.monotonic() // 60))
-    group_commit().submit(about(live, outcome, status, code, reason=reason, is_written=is_written))
+    group_commit().submit(receipt_for(live, outcome, status, code, reason=reason, is_written=is_written)).wait()
 
 
 _refusals: Counter[tuple[str, int]] = Counter()

@@ -10,7 +10,7 @@ from datetime import datetime
 from connectors.schedule.fire_times import ON_TIME, due_fire_times, next_fire_time, output
 from connectors.schedule.rule import CATCH_UP_LIMIT, Rule
 from connectors.sdk import conditions
-from executions.intake.acceptance import Stale, about, write
+from executions.intake.acceptance import Stale, receipt_for, write
 from executions.intake.live_trigger import LiveTrigger, new_execution, read_trigger
 from executions.models import Outcome
 from executions.store import store
@@ -130,7 +130,7 @@ def _add(fired: Fired, live: LiveTrigger, rule: Rule, at: datetime, now: datetim
         fired.executions.append((at, new))
         return
     reason = conditions.explain(group, {"trigger": payload})
-    fired.receipts.append(about(live, Outcome.CONDITIONS_NOT_MET, 200, "conditions_not_met", reason=reason))
+    fired.receipts.append(receipt_for(live, Outcome.CONDITIONS_NOT_MET, 200, "conditions_not_met", reason=reason))
 
 
 def _add_missed(fired: Fired, live: LiveTrigger, rule: Rule, first: datetime, now: datetime) -> None:
@@ -139,4 +139,4 @@ def _add_missed(fired: Fired, live: LiveTrigger, rule: Rule, first: datetime, no
         return
     since = f"{first.astimezone(rule.zone):%Y-%m-%d %H:%M:%S} ({rule.time_zone})"
     reason = f"No cluster was running at the fire times since {since}. {LATE[rule.missed]}."
-    fired.receipts.append(about(live, Outcome.REFUSED, 200, "missed", reason=reason))
+    fired.receipts.append(receipt_for(live, Outcome.REFUSED, 200, "missed", reason=reason))

@@ -1,4 +1,4 @@
-"""One commit shared by all that arrive before its transaction has begun."""
+"""Group commit: all items that arrive before a transaction has begun share its commit."""
 
 from __future__ import annotations
 
@@ -22,16 +22,25 @@ class Unavailable(Exception):
     """The database did not take the request: nothing is stored, the sender should come again."""
 
 
-class _Submission[Item, Result]:
+class Submission[Item, Result]:
     """One item on its way into the database; its sender sleeps on a lock that is opened once."""
 
-    __slots__ = ("is_open", "item", "result")
+    __slots__ = ("group", "is_open", "item", "result")
 
-    def __init__(self, item: Item) -> None:
+    def __init__(self, group: GroupCommit[Item, Result], item: Item) -> None:
+        self.group = group
         self.item = item
         self.result: Stored[Result] = Unavailable()
         self.is_open = threading.Lock()
         self.is_open.acquire()
+
+    def wait(self) -> Result:
+        """Return the item's result once it is durable, or raise it; raise Unavailable when nothing was stored."""
+        if not self.is_open.acquire(timeout=LONGEST_WAIT_S) and not self.group.withdraw(self):
+            self.is_open.acquire()  # its commit is under way: only that knows the result
+        if isinstance(self.result, Exception):
+            raise self.result
+        return self.result
 
     def settle(self, result: Stored[Result]) -> None:
         self.result = result
@@ -41,46 +50,43 @@ class _Submission[Item, Result]:
 class GroupCommit[Item, Result]:
     """Stores items from one thread.
 
-    `write` does a batch in one transaction and returns a result for each. It gets the items and a function that gives
-    those that arrived meanwhile, for once the transaction has begun: that may have meant waiting for other writers.
+    `write` stores a batch in one transaction and returns a result for each item. It gets the items and a function that
+    returns the items that arrived meanwhile, to be called once the transaction has begun: beginning it may have meant
+    to wait for another writer.
     """
 
     def __init__(self, name: str, write: Callable[[Sequence[Item], Join[Item]], Sequence[Stored[Result]]]) -> None:
         self.write = write
-        self._submissions: list[_Submission[Item, Result]] = []
+        self._submissions: list[Submission[Item, Result]] = []
         self._has_submissions = threading.Condition()
         threading.Thread(target=self._run, name=name, daemon=True).start()
 
-    def submit(self, item: Item) -> Result:
-        """Return the item's result once it is durable, or raise it; raise Unavailable when nothing was stored."""
-        submission: _Submission[Item, Result] = _Submission(item)
+    def submit(self, item: Item) -> Submission[Item, Result]:
+        """Queue an item for the next commit; `wait()` on what is returned."""
+        submission = Submission(self, item)
         with self._has_submissions:
             self._submissions.append(submission)
             self._has_submissions.notify()
-        if not submission.is_open.acquire(timeout=LONGEST_WAIT_S):
-            self._withdraw(submission)
-        if isinstance(submission.result, Exception):
-            raise submission.result
-        return submission.result
+        return submission
 
-    def _withdraw(self, submission: _Submission[Item, Result]) -> None:
-        """Take back what no commit has taken yet; of one that is under way only the result may be told."""
+    def withdraw(self, submission: Submission[Item, Result]) -> bool:
+        """Take back an item that no commit has taken yet; return False when one has."""
         with self._has_submissions:
-            if submission in self._submissions:
-                self._submissions.remove(submission)
-                return
-        submission.is_open.acquire()
+            if submission not in self._submissions:
+                return False
+            self._submissions.remove(submission)
+            return True
 
     def _run(self) -> None:
         while True:
-            batch: list[_Submission[Item, Result]] = []
+            batch: list[Submission[Item, Result]] = []
             with self._has_submissions:
                 while not self._submissions:
                     self._has_submissions.wait()
                 self._join(batch)
             self._settle(batch, partial(self._join, batch))
 
-    def _join(self, batch: list[_Submission[Item, Result]]) -> list[Item]:
+    def _join(self, batch: list[Submission[Item, Result]]) -> list[Item]:
         """Take what waits into the batch, as far as there is room, and return it."""
         with self._has_submissions:
             room = BATCH - len(batch)
@@ -88,7 +94,7 @@ class GroupCommit[Item, Result]:
         batch += joining
         return [submission.item for submission in joining]
 
-    def _settle(self, batch: list[_Submission[Item, Result]], join: Join[Item] = tuple) -> None:
+    def _settle(self, batch: list[Submission[Item, Result]], join: Join[Item] = tuple) -> None:
         """Store a batch; when it cannot be, one by one, so that one bad item does not fail its neighbours."""
         results: Sequence[Stored[Result]]
         try:

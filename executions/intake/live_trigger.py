@@ -17,7 +17,7 @@ from executions.intake.group_commit import LONGEST_WAIT_S, Unavailable
 from executions.states import Lane
 from executions.store.away import AWAY, forget_connection
 from executions.store.rows import DeliveryId, NewExecution
-from projects import secrets
+from projects import sealing
 from projects.ids import new_id
 
 logger = logging.getLogger(__name__)
@@ -105,7 +105,7 @@ def read_trigger(uid: str) -> LiveTrigger | None:
         is_active=automation.is_active and fits,
         is_throttled=automation.is_throttled,
         time_limit_s=automation.time_limit_s,
-        secret=secrets.decrypt(trigger.encrypted_secret) if trigger.encrypted_secret else "",
+        secret=sealing.decrypt(trigger.encrypted_secret) if trigger.encrypted_secret else "",
         is_timed=trigger.is_timed,
         version_id=version.uid if version else None,
         definition=definition,

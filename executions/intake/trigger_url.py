@@ -22,9 +22,10 @@ from connectors.sdk import conditions
 from connectors.sdk.call import JSON
 from connectors.sdk.fields import HEADER_NAME, HEADER_VALUE
 from executions import sealed_json as encoding
-from executions.intake import acceptance as intake
-from executions.intake.acceptance import LiveTrigger
+from executions.intake import acceptance
 from executions.intake.body import Refused
+from executions.intake.group_commit import Unavailable
+from executions.intake.live_trigger import LiveTrigger, find_trigger, new_execution
 from executions.intake.request import METHODS, Request
 from executions.models import Outcome
 from executions.store.away import AWAY, forget_connection
@@ -62,7 +63,7 @@ def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> 
         answer = respond(environ)
     except Refused as refused:
         answer = refusal(refused, request_id)
-    except (*AWAY, intake.Unavailable):
+    except (*AWAY, Unavailable):
         forget_connection()
         answer = refusal(UNAVAILABLE, request_id)
     except Exception:
@@ -91,8 +92,8 @@ UNAVAILABLE = Refused(
     headers=[("Retry-After", "5")],
 )
 NOT_FOUND = Refused(404, "not_found", "No trigger has this address.")
-LIMIT_REACHED = Refused(429, "hard_limit", intake.LIMIT_REACHED)
-KEY_REUSED = Refused(422, "idempotency_key_reused", intake.KEY_REUSED)
+LIMIT_REACHED = Refused(429, "hard_limit", acceptance.LIMIT_REACHED)
+KEY_REUSED = Refused(422, "idempotency_key_reused", acceptance.KEY_REUSED)
 
 
 def refusal(refused: Refused, request_id: str) -> Answer:
@@ -106,7 +107,7 @@ def respond(environ: dict[str, Any]) -> Answer:
     request = Request(environ)
     uid = environ["PATH_INFO"][len(PREFIX) :]
     for is_fresh in (False, *[True] * TRIES):
-        live = intake.find_trigger(uid, is_fresh=is_fresh) if TRIGGER_UID.fullmatch(uid) else None
+        live = find_trigger(uid, is_fresh=is_fresh) if TRIGGER_UID.fullmatch(uid) else None
         try:
             request.check_head()
             if live is None:
@@ -121,11 +122,11 @@ def respond(environ: dict[str, Any]) -> Answer:
             continue
         try:
             return start(live, payload, delivery, is_fresh=is_fresh)
-        except intake.Stale:
+        except acceptance.Stale:
             continue
-        except intake.LimitReached:
+        except acceptance.LimitReached:
             raise LIMIT_REACHED from None
-        except intake.Duplicate as duplicate:
+        except acceptance.Duplicate as duplicate:
             return repeated(live, delivery, duplicate)
     raise UNAVAILABLE
 
@@ -157,23 +158,24 @@ def start(live: LiveTrigger, payload: dict[str, JSON], delivery: DeliveryId | No
     group = live.definition.trigger.conditions
     if not conditions.holds(group, {"trigger": payload}):
         if not is_fresh:
-            raise intake.Stale
+            raise acceptance.Stale
         reason = conditions.explain(group, {"trigger": payload})
-        intake.leave_receipt(live, Outcome.CONDITIONS_NOT_MET, 200, "conditions_not_met", reason)
+        acceptance.leave_receipt(live, Outcome.CONDITIONS_NOT_MET, 200, "conditions_not_met", reason)
         return json_answer(200, {"result": "conditions not met", "reason": reason})
+    ticket = acceptance.accept(new_execution(live, payload, delivery))
+    execution_id = str(ticket.stored())
     if live.definition.replies:
-        execution_id, reply = intake.accept_and_wait(live, payload, delivery)
-        return reply_answer(live, str(execution_id), reply)
-    return accepted_answer(live, str(intake.accept(live, payload, delivery)))
+        return reply_answer(live, execution_id, ticket.reply())
+    return accepted_answer(live, execution_id)
 
 
-def repeated(live: LiveTrigger, delivery: DeliveryId | None, duplicate: intake.Duplicate) -> Answer:
+def repeated(live: LiveTrigger, delivery: DeliveryId | None, duplicate: acceptance.Duplicate) -> Answer:
     """Answer a delivery that came before as it was answered then."""
     if delivery and delivery.must_match and not duplicate.is_same:
         raise KEY_REUSED
     execution_id = str(duplicate.execution_id)
     if live.definition is not None and live.definition.replies:
-        answer = reply_answer(live, execution_id, intake.reply_of(duplicate.execution_id))
+        answer = reply_answer(live, execution_id, acceptance.reply_of(duplicate.execution_id))
     else:
         answer = accepted_answer(live, execution_id)
     return replace(answer, headers=[*answer.headers, ("Idempotency-Replayed", "true")])
@@ -181,8 +183,8 @@ def repeated(live: LiveTrigger, delivery: DeliveryId | None, duplicate: intake.D
 
 def leave_refusal(live: LiveTrigger, refused: Refused) -> None:
     """Leave a receipt; a sender who floods a trigger is counted, not written down each time."""
-    with suppress(intake.Unavailable):  # the refusal is true whether or not it can be stored
-        intake.leave_receipt(live, Outcome.REFUSED, refused.status, refused.code, refused.message)
+    with suppress(Unavailable):  # the refusal is true whether or not it can be stored
+        acceptance.leave_receipt(live, Outcome.REFUSED, refused.status, refused.code, refused.message)
 
 
 def json_answer(status: int, body: JSON, *headers: tuple[str, str]) -> Answer:

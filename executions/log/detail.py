@@ -39,7 +39,7 @@ def detail(request: HtmxRequest, project_uid: uuid.UUID, execution_id: uuid.UUID
     page = ExecutionPage(execution, _attempt(request, execution))
     if page.shown is None:
         raise Http404("No such attempt.")
-    if request.GET.get("seen") == page.mark:
+    if request.GET.get("seen") == page.etag:
         return HttpResponse(status=204)
     is_fragment = wants_part(request)
     context = {"project": project, "nav": "executions", "is_page": not is_fragment or "page" in request.GET}

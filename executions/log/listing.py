@@ -72,7 +72,7 @@ def delta(request: HttpRequest, project_uid: uuid.UUID) -> HttpResponse:
 @login_required
 @require_safe
 def last_executions(request: HttpRequest, project_uid: uuid.UUID, automation_uid: uuid.UUID) -> HttpResponse:
-    """Answer an automation's latest executions as a line of small marks, oldest first."""
+    """Answer an automation's latest executions as a row of small bars, oldest first."""
     project = own_project(request, project_uid)
     automation = get_object_or_404(Automation.objects.for_user(request.user), pk=automation_uid, project=project)
     latest = _executions(project).filter(automation=automation).newest_first()[:LAST_RUNS]

@@ -35,7 +35,7 @@ class Waiting:
         return f"{self.place:,}{'+' if self.is_beyond else ''}" if self.place else ""
 
     @property
-    def mark(self) -> str:
+    def etag(self) -> str:
         """Return what changes with what people see of it; a start that is due at once stays one."""
         start = self.expected_start if self.expected_start and self.expected_start > timezone.now() else None
         return f"{self.place}.{start:%H%M%S}" if start else f"{self.place}."

@@ -158,8 +158,8 @@ class ExecutionPage:
         )
 
     @property
-    def is_outside(self) -> bool:
-        return bool(self.failed_run and self.failed_run.is_outside)
+    def is_external(self) -> bool:
+        return bool(self.failed_run and self.failed_run.is_external)
 
     @cached_property
     def has_engine(self) -> bool:
@@ -173,11 +173,11 @@ class ExecutionPage:
         return why_pending(self.execution) if is_pending and self.has_engine else None
 
     @property
-    def mark(self) -> str:
-        """Return what changes whenever this page would: a page that shows the same mark need not be drawn again."""
+    def etag(self) -> str:
+        """Return what changes whenever this page would: a page that shows the same one need not be drawn again."""
         steps = ".".join(f"{line.run.status}{line.run.tries}" for line in self.lines)
         waits = self.execution.state is Status.PENDING and not self.has_engine
-        line = self.waiting.mark if self.waiting else ""
+        line = self.waiting.etag if self.waiting else ""
         return f"{self.execution.rev}-{self.number}-{steps}-{int(waits)}-{line}"
 
     @property
@@ -216,7 +216,7 @@ def _after_failure(page: ExecutionPage) -> str:
     again = "retry" if page.refusal is None else "start a new execution"
     if page.execution.reason_code == "interrupted":
         return f"Check in the other system whether the step took effect, then {again}."
-    if page.is_outside:
+    if page.is_external:
         return f"The cause is outside AgentOS. Once the other service has recovered, {again}."
     return f"Repair the step in the builder, publish the change, then {again}."
 

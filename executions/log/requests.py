@@ -13,7 +13,7 @@ from django.views.decorators.http import require_safe
 from automations.models import Automation
 from executions.log.filters import RequestFilters
 from executions.log.listing import NEW_LIMIT, PAGE_SIZE, as_uuid, shown_rows
-from executions.log.receipts import Search, balance, line_of, start_of
+from executions.log.request_list import Search, balance, line_of, start_of
 from executions.models import Execution
 
 

@@ -11,9 +11,9 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from executions.log.filters import STATUS_ORDER
-from executions.log.usage import MonthUsage
-from projects.limits import month_use
+from executions.log.month_usage import MonthUsage
 from projects.models import this_month
+from projects.month_use import month_use
 from projects.views import own_project
 
 

@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from datetime import datetime
+from typing import Protocol
 
 from pydantic import ValidationError
 
 from automations.definition import Definition
-from automations.models import Automation
+from automations.models import Automation, Trigger, Version
 from executions.states import Kind, Status
 
-if TYPE_CHECKING:
-    from executions.models import Execution
+
+class Retryable(Protocol):
+    """An execution, as far as it decides about a retry: a shape, because the model itself imports this module."""
+
+    @property
+    def kind(self) -> int: ...
+    @property
+    def state(self) -> Status: ...
+    @property
+    def retries_left(self) -> int: ...
+    @property
+    def version(self) -> Version: ...
+    @property
+    def trigger_id(self) -> str | None: ...
+    @property
+    def trigger(self) -> Trigger | None: ...
+    @property
+    def payloads_removed_at(self) -> datetime | None: ...
 
 
 class RetryRefused(Exception):
@@ -23,7 +40,7 @@ class RetryRefused(Exception):
         self.sentence = sentence
 
 
-def refusal_of(execution: Execution, automation: Automation) -> RetryRefused | None:
+def refusal_of(execution: Retryable, automation: Automation) -> RetryRefused | None:
     """Return the first reason against a retry, or None; nothing is changed and no retry is used up."""
     return (
         _of_status(execution)
@@ -34,7 +51,7 @@ def refusal_of(execution: Execution, automation: Automation) -> RetryRefused | N
     )
 
 
-def _of_status(execution: Execution) -> RetryRefused | None:
+def _of_status(execution: Retryable) -> RetryRefused | None:
     if execution.state is not Status.FAILED or execution.kind != Kind.AUTOMATION:
         what = f"is {execution.state.label}" if execution.state is not Status.FAILED else "belongs to an agent"
         return RetryRefused(
@@ -47,7 +64,7 @@ def _of_status(execution: Execution) -> RetryRefused | None:
     return None
 
 
-def _of_versions(execution: Execution, automation: Automation) -> RetryRefused | None:
+def _of_versions(execution: Retryable, automation: Automation) -> RetryRefused | None:
     versions = [version for version in (execution.version, automation.live_version) if version]
     try:
         replies = [Definition.model_validate(version.definition).replies for version in versions]
@@ -64,7 +81,7 @@ def _of_versions(execution: Execution, automation: Automation) -> RetryRefused |
     return None
 
 
-def _of_payload(execution: Execution) -> RetryRefused | None:
+def _of_payload(execution: Retryable) -> RetryRefused | None:
     if execution.payloads_removed_at is None:
         return None
     return RetryRefused(
@@ -74,7 +91,7 @@ def _of_payload(execution: Execution) -> RetryRefused | None:
     )
 
 
-def _of_trigger(execution: Execution) -> RetryRefused | None:
+def _of_trigger(execution: Retryable) -> RetryRefused | None:
     if execution.trigger_id is None or (execution.trigger and execution.trigger.replaced_at is None):
         return None
     return RetryRefused(

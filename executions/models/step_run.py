@@ -40,7 +40,7 @@ class StepRun(models.Model):
     output_bytes = models.IntegerField(default=0)
     error_code = models.CharField(max_length=40, blank=True)
     error = models.TextField(blank=True)
-    is_outside = models.BooleanField(default=False)  # the cause of the failure is not the builder's to repair
+    is_external = models.BooleanField(default=False)  # the cause lies in another service: the builder cannot repair it
 
     @property
     def state(self) -> StepStatus:

@@ -1,7 +1,7 @@
-"""Walks a definition for one execution: pure, no SQL; what it asks of the world are ports.
+"""Walks a definition for one execution: no SQL, and the world only through ports.
 
 A resume replays the definition from the top over the step runs that are durable already. Rule: a result is durable
-before anything after it that acts on the world.
+before any later step acts on the world.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Any
 
 from automations.definition import ActionStep, Definition
 from connectors.sdk.call import JSON, EndExecution, Http, Mail, Pause, StepError, StopPartially
-from executions import sealed_json as encoding
-from executions.runner.context import Journal, Variables
+from executions import sealed_json
+from executions.runner.context import Journal, StepContext, StepLog, Variables
 from executions.runner.step import StepCall
 from executions.states import Lane, Status, StepStatus
-from executions.store.rows import Claimed, DoneStep, Move, StepRecord
+from executions.store.rows import Claimed, DoneStep, Move
 
 MESSAGE_LIMIT = 2000
 CONDEMNED = {
@@ -45,25 +45,30 @@ class Runner:
         journal: Journal,
         http: Http,
         mail: Mail,
-        enter: Callable[[str], Awaitable[None]] | None = None,
+        enter: Callable[[str], Awaitable[None]],
     ) -> None:
         self.execution = execution
         self.definition = definition
         self.variables = variables
-        self.journal = journal
-        self.http = http
-        self.mail = mail
-        self.enter = enter  # a step: told whose code runs next, once it may
+        self.log = StepLog(execution, variables, journal)
         self.scope: dict[str, JSON] = {"vars": dict(variables.values)}
+        self.context = StepContext(
+            execution=execution,
+            scope=self.scope,
+            variables=variables,
+            http=http,
+            mail=mail,
+            enter=enter,
+            make_durable=self.log.make_durable,
+        )
         self.started = asyncio.get_running_loop().time()
         self.position = 0
         self.connectors: dict[str, None] = {}
         self.skipped_failures = 0
         self.current: StepCall | None = None
-        self.records: list[StepRecord] = []  # not yet durable
 
     async def run(self) -> Move:
-        self.scope["trigger"] = encoding.loads_opened(self.execution.payload)
+        self.scope["trigger"] = sealed_json.loads_opened(self.execution.payload)
         try:
             for step in self.definition.steps:
                 await self._run_step(step)
@@ -79,7 +84,7 @@ class Runner:
             return self._move(Status.REJECTED, "time_limit", f"The execution exceeded its allotted time of {limit} s.")
         step = self.current
         reason = f"The execution exceeded its allotted time of {limit} s in step “{step.title}”."
-        step.write(StepStatus.REJECTED, error_code="time_limit", error=reason)
+        self.log.keep(step.note(StepStatus.REJECTED, error_code="time_limit", error=reason))
         return self._move(Status.REJECTED, "time_limit", reason)
 
     def condemn(self, code: str, key: str) -> Move:
@@ -91,74 +96,77 @@ class Runner:
             return self._move(Status.REJECTED, code, CONDEMNED[code].format(step=""))
         self.position = self.definition.steps.index(step) + 1
         self.connectors = dict.fromkeys(step.connector for step in steps[: self.position])
-        run = StepCall(self, step, self.position)
-        reason = CONDEMNED[code].format(step=f" in step “{run.title}”")
-        run.write(StepStatus.REJECTED, error_code=code, error=reason)
+        call = StepCall(self.context, step, self.position)
+        reason = CONDEMNED[code].format(step=f" in step “{call.title}”")
+        self.log.keep(call.note(StepStatus.REJECTED, error_code=code, error=reason))
         return self._move(Status.REJECTED, code, reason)
 
     async def _run_step(self, step: Any) -> None:
         self.position += 1
         if not isinstance(step, ActionStep):
             raise _Ended(self._move(Status.FAILED, "unsupported_step", f"Step “{step.key}” is of an unknown kind."))
-        run = StepCall(self, step, self.position)
+        call = StepCall(self.context, step, self.position)
         if step.disabled:
-            run.write(StepStatus.SKIPPED)
+            self.log.keep(call.note(StepStatus.SKIPPED))
             self.scope[step.key] = None
             return
         self.connectors[step.connector] = None
-        self.current = run
-        self.scope[step.key] = await self._result(run)
+        self.current = call
+        self.scope[step.key] = await self._result(call)
         self.current = None
-        is_reply = run.replies and step is not self.definition.steps[-1]  # the caller gets it now, not at the end
+        is_reply = call.replies and step is not self.definition.steps[-1]  # the caller gets it now, not at the end
         if is_reply or self.execution.is_suspect:
-            await self.flush()
+            await self.log.make_durable()
 
-    async def flush(self) -> None:
-        if self.records:
-            records, self.records = self.records, []
-            await self.journal.durable(self.execution, records)
-
-    async def _result(self, run: StepCall) -> JSON:
-        done = self.execution.done.get((run.step.key, ""))
+    async def _result(self, call: StepCall) -> JSON:
+        done = self.execution.done.get((call.step.key, ""))
         if done and done.status in (StepStatus.SUCCESS, StepStatus.FAILED):
-            return self._replayed(run, done)
+            return self._replayed(done)
         try:
-            return await run.perform(done)
+            note = await call.perform(done)
         except Pause as pause:
-            run.write(StepStatus.PAUSED, resume_at=pause.until)
-            raise _Ended(
-                self._pause(pause.until, f"The execution waits until {_when(pause.until)} in “{run.title}”.")
-            ) from None
+            self.log.keep(call.note(StepStatus.PAUSED, resume_at=pause.until))
+            reason = f"The execution waits until {_when(pause.until)} in “{call.title}”."
+            raise _Ended(self._pause(pause.until, reason)) from None
         except EndExecution as end:
-            run.write(StepStatus.SUCCESS, output=end.output)
+            self.log.keep(call.note(StepStatus.SUCCESS, output=end.output))
             raise _Ended(self._move(Status.SUCCESS, "condition_ended", end.reason)) from None
         except StopPartially as stop:
-            run.write(StepStatus.PARTIALLY_EXECUTED, error_code=stop.code, error=stop.reason)
+            self.log.keep(call.note(StepStatus.PARTIALLY_EXECUTED, error_code=stop.code, error=stop.reason))
             raise _Ended(self._move(Status.PARTIALLY_EXECUTED, stop.code, stop.reason)) from None
         except StepError as error:
-            return self._failed(run, error)
+            return self._failed(call, error)
+        self.log.keep(note)
+        return note.output
 
-    def _replayed(self, run: StepCall, done: DoneStep) -> JSON:
-        """Return a durable result; a failure is only met here when its rule is skip."""
+    def _replayed(self, done: DoneStep) -> JSON:
+        """Return a durable result; a failed step is replayed only when its rule is *skip and continue*."""
         if done.status is StepStatus.FAILED:
             self.skipped_failures += 1
             return None
-        return encoding.loads_opened(done.output) if done.output is not None else None
+        return sealed_json.loads_opened(done.output) if done.output is not None else None
 
-    def _failed(self, run: StepCall, error: StepError) -> JSON:
+    def _failed(self, call: StepCall, error: StepError) -> JSON:
         message = error.message[:MESSAGE_LIMIT]
-        backoff = run.next_try_in(error)
-        if backoff is not None:
-            until = datetime.now(UTC) + timedelta(seconds=backoff)
-            run.write(StepStatus.PAUSED, output=error.output, error_code=error.code, error=message, resume_at=until)
-            raise _Ended(self._pause(until, f"Step “{run.title}” is tried again at {_when(until)}: {message}"))
-        run.write(
-            StepStatus.FAILED, output=error.output, error_code=error.code, error=message, is_outside=error.outside
+        backoff = call.next_try_in(error)
+        until = datetime.now(UTC) + timedelta(seconds=backoff) if backoff is not None else None
+        status = StepStatus.PAUSED if until else StepStatus.FAILED
+        self.log.keep(
+            call.note(
+                status,
+                output=error.output,
+                error_code=error.code,
+                error=message,
+                is_external=error.outside and until is None,
+                resume_at=until,
+            )
         )
-        if run.step.on_error == "skip":
+        if until is not None:
+            raise _Ended(self._pause(until, f"Step “{call.title}” is tried again at {_when(until)}: {message}"))
+        if call.step.on_error == "skip":
             self.skipped_failures += 1
             return None
-        raise _Ended(self._move(Status.FAILED, error.code, f"Step “{run.title}” failed: {message}"))
+        raise _Ended(self._move(Status.FAILED, error.code, f"Step “{call.title}” failed: {message}"))
 
     def _pause(self, until: datetime, reason: str) -> Move:
         move = self._move(Status.PAUSED, "waiting", reason)
@@ -171,12 +179,12 @@ class Runner:
             execution=self.execution,
             target=target,
             reason_code=code,
-            reason=encoding.hidden(reason, self.variables.secret_values),
+            reason=sealed_json.hidden(reason, self.variables.secret_values),
             ran_ms=self.execution.ran_ms + elapsed,
             steps=self.position,
             connectors=",".join(self.connectors)[:200],
             wakes_caller=self.execution.lane is Lane.SYNC,
-            records=self.records,
+            records=self.log.records,
         )
 
 

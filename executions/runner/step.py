@@ -1,10 +1,10 @@
-"""One action step in one attempt: renders its input, checks it, calls the action, writes it down."""
+"""One action step in one attempt: renders its input, checks it, calls its action and notes what it did."""
 
 from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -13,29 +13,26 @@ from connectors.registry import find_action
 from connectors.sdk import mapping
 from connectors.sdk.call import JSON, Action, Call, StepError
 from connectors.sdk.problems import first_problem
-from executions import sealed_json as encoding
 from executions.monitoring import histograms as metrics
+from executions.runner.context import StepContext, StepNote
 from executions.states import StepStatus
-from executions.store.rows import DoneStep, StepRecord
-
-if TYPE_CHECKING:
-    from executions.runner.runner import Runner
+from executions.store.rows import DoneStep
 
 BACKOFF_IN_PLACE_S = 5.0  # a longer wait before the next try is a pause: it holds no slot
 
 
 class StepCall:
-    """One action step in this attempt: renders its input, calls it, writes it down."""
+    """One action step in this attempt; `position` counts from 1. It notes what it does and leaves storing to others."""
 
-    def __init__(self, runner: Runner, step: ActionStep, position: int) -> None:
-        self.runner = runner
+    def __init__(self, context: StepContext, step: ActionStep, position: int) -> None:
+        self.context = context
         self.step = step
         self.position = position
         self.action = find_action(step.connector, step.action)
         self.title = step.title or (self.action.title if self.action else step.key)
         self.started_at = datetime.now(UTC)
         self.tries = 0
-        self.input: str | None = None
+        self.input: JSON = None  # as it is recorded: with secrets unresolved
 
     @property
     def replies(self) -> bool:
@@ -46,8 +43,12 @@ class StepCall:
         chosen = self.step.if_interrupted or (self.action.if_interrupted if self.action else "repeat")
         return chosen == "never_repeat"
 
-    async def perform(self, done: DoneStep | None) -> JSON:
-        """Return the step's output, trying as often as its retry policy says."""
+    async def perform(self, done: DoneStep | None) -> StepNote:
+        """Return the note of a success, trying as often as the step's retry policy says.
+
+        `done` is the step's durable step run, if it has one. Raises StepError once the step has failed, and what else
+        an action raises to end or pause its execution.
+        """
         if self.action is None:
             raise StepError("This step has no action yet.", code="not_configured")
         if done and done.status is StepStatus.RUNNING:
@@ -71,25 +72,21 @@ class StepCall:
         backoff: float = self.step.retry.backoff_s * 2 ** (self.tries - 1)
         return max(backoff, error.retry_after_s or 0.0)
 
-    async def _try(self, action: Action[Any], paused_until: datetime | None) -> JSON:
-        if self.runner.enter is not None:
-            await self.runner.enter(self.step.key)
+    async def _try(self, action: Action[Any], paused_until: datetime | None) -> StepNote:
+        context = self.context
+        await context.enter(self.step.key)
         model = self._checked_input(action)
         if action.acts:
-            if self.never_repeats:
-                self.write(StepStatus.RUNNING, is_finished=False)
-            await self.runner.flush()
+            await context.make_durable(self.note(StepStatus.RUNNING, is_finished=False) if self.never_repeats else None)
         call = Call(
             input=model,
             idempotency_key=self.idempotency_key if action.acts else "",
-            http=self.runner.http,
-            mail=self.runner.mail,
-            scope=self.runner.scope,
+            http=context.http,
+            mail=context.mail,
+            scope=context.scope,
             paused_until=paused_until,
         )
-        output = await self._in_time(action, call)
-        self.write(StepStatus.SUCCESS, output=output)
-        return output
+        return self.note(StepStatus.SUCCESS, output=await self._in_time(action, call))
 
     async def _in_time(self, action: Action[Any], call: Call[Any]) -> JSON:
         if self.step.time_limit_s is None:
@@ -105,64 +102,58 @@ class StepCall:
 
     @property
     def idempotency_key(self) -> str:
-        """Return the key of DESIGN 4: kept by repeats after a crash and automatic retries, not by a manual retry."""
-        return f"{self.runner.execution.id}-{self.runner.execution.attempt}-{self.step.key}-0"
+        """Return the key that outside calls carry: it stays in repeats and automatic retries, not in a manual retry."""
+        execution = self.context.execution
+        return f"{execution.id}-{execution.attempt}-{self.step.key}-0"
 
     def _checked_input(self, action: Action[Any]) -> Any:
-        """Render the input and check it; what is recorded has its secrets unresolved."""
-        scope = self.runner.scope
+        """Return the rendered input as the action's model; raise StepError when it cannot be rendered or is wrong."""
         try:
-            rendered = mapping.render(self.step.input, scope)
+            rendered = mapping.render(self.step.input, self.context.scope)
             self.input = self._recorded(rendered)
             return action.input.model_validate(rendered)
         except mapping.MappingError as error:
-            self.input = self.input or encoding.dumps(self.step.input)
+            self.input = self.step.input if self.input is None else self.input
             raise StepError(str(error), code="mapping_error") from None
         except ValidationError as error:
             raise StepError(first_problem(error, action.input), code="invalid_input") from None
 
-    def _recorded(self, rendered: JSON) -> str:
-        variables = self.runner.variables
+    def _recorded(self, rendered: JSON) -> JSON:
+        variables = self.context.variables
         if variables.secret_keys and mapping.mentions(self.step.input, "vars"):
-            rendered = mapping.render(self.step.input, {**self.runner.scope, "vars": variables.unresolved})
-        return encoding.dumps(encoding.sealed(rendered, variables.secret_values))
+            return mapping.render(self.step.input, {**self.context.scope, "vars": variables.unresolved})
+        return rendered
 
-    def write(
+    def note(
         self,
         status: StepStatus,
         *,
         output: JSON = None,
         error_code: str = "",
         error: str = "",
-        is_outside: bool = False,
+        is_external: bool = False,
         resume_at: datetime | None = None,
         is_finished: bool = True,
-    ) -> None:
-        runner = self.runner
-        secrets = runner.variables.secret_values
-        has_output = status is StepStatus.SUCCESS or output is not None
+    ) -> StepNote:
+        """Return what the step has done so far; a finished one is counted in the metrics."""
         finished_at = datetime.now(UTC) if is_finished and resume_at is None else None
         if finished_at and self.action and status is not StepStatus.SKIPPED:
             metrics.step_ended(self.step.connector, finished_at - self.started_at)
-        runner.records.append(
-            StepRecord(
-                execution=runner.execution,
-                key=self.step.key,
-                iteration="",
-                position=self.position,
-                status=status,
-                connector=self.step.connector,
-                action=self.step.action,
-                title=self.title,
-                tries=max(1, self.tries),
-                started_at=self.started_at,
-                finished_at=finished_at,
-                input=self.input,
-                output=encoding.dumps(encoding.sealed(output, secrets)) if has_output else None,
-                error_code=error_code,
-                error=encoding.hidden(error, secrets),
-                is_outside=is_outside,
-                is_reply=self.replies and status is StepStatus.SUCCESS,
-                resume_at=resume_at,
-            )
+        return StepNote(
+            key=self.step.key,
+            position=self.position,
+            status=status,
+            connector=self.step.connector,
+            action=self.step.action,
+            title=self.title,
+            tries=max(1, self.tries),
+            started_at=self.started_at,
+            finished_at=finished_at,
+            input=self.input,
+            output=output,
+            error_code=error_code,
+            error=error,
+            is_external=is_external,
+            is_reply=self.replies and status is StepStatus.SUCCESS,
+            resume_at=resume_at,
         )

@@ -10,7 +10,7 @@ from datetime import timedelta
 from executions import sealed_json as encoding
 from executions.states import Status, StepStatus
 from executions.store.dialect import PAYLOAD_COLUMNS, STEP_COLUMNS, Row
-from executions.store.limits import Limits
+from executions.store.limit_counters import LimitCounters
 from executions.store.rows import LiveRow, NewExecution, NewReceipt
 from projects.ids import made_at
 
@@ -26,7 +26,7 @@ RECEIPT_COLUMNS = (
 EXECUTED = "executed"
 
 
-class Accepting(Limits):
+class Accepting(LimitCounters):
     def live(self, automation_ids: set[uuid.UUID]) -> dict[uuid.UUID, LiveRow]:
         where, parameters = self.among("a.uid", automation_ids)
         rows = self.ask(

@@ -20,7 +20,7 @@ WORK_CHANNEL, REPLY_CHANNEL = "agentos_work", "agentos_reply"
 STEP_COLUMNS = (
     "execution_id", "attempt", "key", "iteration", "organization_id", "position", "status", "connector", "action",
     "title", "tries", "started_at", "finished_at", "resume_at", "input", "input_bytes", "output", "output_bytes",
-    "error_code", "error", "is_outside",
+    "error_code", "error", "is_external",
 )  # fmt: skip
 STEP_KEY = STEP_COLUMNS[:4]
 PAYLOAD_COLUMNS = ("execution_id", "attempt", "key", "iteration", "side", "organization_id", "body")

@@ -40,7 +40,7 @@ class Results(Dialect):
             self.uid(execution.organization_id), record.position, record.status.value, record.connector,
             record.action, record.title[:200], record.tries, self.at(record.started_at), self.at(record.finished_at),
             self.at(record.resume_at), _excerpt(record.input), len(record.input or ""), _excerpt(record.output),
-            len(record.output or ""), record.error_code, record.error, record.is_outside,
+            len(record.output or ""), record.error_code, record.error, record.is_external,
         )  # fmt: skip
 
     def _payload_rows(self, record: StepRecord) -> list[Row]:

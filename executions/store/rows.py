@@ -46,7 +46,7 @@ class NewExecution:
     reason_code: str = ""
     reason: str = ""
 
-    def fit(self, live: LiveRow) -> None:
+    def clamp_to(self, live: LiveRow) -> None:
         """Keep to the organization's longest time, and to the database's clock where this machine's is ahead of it."""
         self.time_limit_s = min(self.time_limit_s, live.time_limit_s)
         if made_at(self.id) > live.now:
@@ -173,7 +173,7 @@ class StepRecord:
     output: str | None
     error_code: str = ""
     error: str = ""
-    is_outside: bool = False
+    is_external: bool = False
     resume_at: datetime | None = None
     is_reply: bool = False
 

@@ -13,7 +13,7 @@ from itertools import groupby
 from typing import Any
 
 from executions.store.dialect import Answer, Row
-from executions.store.limits import Limits
+from executions.store.limit_counters import LimitCounters
 from executions.store.moves import IN_LINE
 from executions.store.rows import direct_limit_reason
 
@@ -49,7 +49,7 @@ def starts_allowed(seconds: float, rate: float) -> tuple[int, float]:
     return min(math.floor(counted * rate + 1e-6), math.ceil(rate)), counted
 
 
-class Throttle(Limits):
+class Throttle(LimitCounters):
     lock_paces: str  # the end of a SELECT that keeps other engines from the same organizations
 
     def ready_organizations(self) -> Answer:

@@ -13,8 +13,8 @@ from django.utils.safestring import SafeString
 from connectors.registry import CONNECTORS
 from executions.log.pending import Waiting
 from executions.models import Execution
-from projects.limits import month_use
 from projects.models import Project
+from projects.month_use import month_use
 from projects.templatetags.ui import icon
 
 register = template.Library()
@@ -22,14 +22,12 @@ register = template.Library()
 
 @register.simple_tag
 @lru_cache(maxsize=256, typed=True)
-def connector_mark(key: str) -> SafeString:
+def connector_icon(key: str) -> SafeString:
     """Draw a connector as its icon; its name is read out and shown on hover."""
     connector = CONNECTORS.get(key)
     title = connector.title if connector else key or "No connector"
     drawing = icon(connector.icon if connector else "plug")
-    return format_html(
-        '<span class="mark-icon" title="{}">{}<span class="visually-hidden">{} </span></span>', title, drawing, title
-    )
+    return format_html('<span title="{}">{}<span class="visually-hidden">{} </span></span>', title, drawing, title)
 
 
 @register.inclusion_tag("executions/limit_banner.html")

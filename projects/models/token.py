@@ -6,7 +6,7 @@ from django.conf import settings
 from django.db import models
 from django.utils import timezone
 
-from projects import secrets
+from projects import sealing
 from projects.models.organization import Asker
 
 if TYPE_CHECKING:
@@ -22,11 +22,11 @@ class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
 
     def make(self, user: User, name: str) -> tuple[ApiToken, str]:
         """Return a new token and its text, which is nowhere stored and shown this once."""
-        text = secrets.new_token("aos")
-        return self.create(user=user, name=name, prefix=text[:10], digest=secrets.digest(text)), text
+        text = sealing.new_token("aos")
+        return self.create(user=user, name=name, prefix=text[:10], digest=sealing.digest(text)), text
 
     def find(self, text: str) -> ApiToken | None:
-        return self.usable().select_related("user").filter(digest=secrets.digest(text)).first()
+        return self.usable().select_related("user").filter(digest=sealing.digest(text)).first()
 
 
 class ApiToken(models.Model):

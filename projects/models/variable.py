@@ -5,7 +5,7 @@ from typing import Self
 from django.core.validators import RegexValidator
 from django.db import models
 
-from projects import secrets
+from projects import sealing
 from projects.models.organization import Asker
 from projects.models.project import Project
 
@@ -43,21 +43,21 @@ class Variable(models.Model):
 
     @property
     def value(self) -> str:
-        return secrets.decrypt(self.encrypted)
+        return sealing.decrypt(self.encrypted)
 
     @value.setter
     def value(self, text: str) -> None:
-        self.encrypted = secrets.encrypt(text)
+        self.encrypted = sealing.encrypt(text)
 
     @property
     def shown(self) -> str:
         """Return what people may see of it."""
-        return secrets.MASK if self.is_secret else self.value
+        return sealing.MASK if self.is_secret else self.value
 
     @property
     def readable(self) -> str:
         """Return what people may see, or nothing when the key that it was encrypted with is lost."""
         try:
             return self.shown
-        except secrets.UnreadableSecret:
+        except sealing.UnreadableSecret:
             return ""

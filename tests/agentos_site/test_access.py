@@ -16,7 +16,7 @@ from automations.models import Automation
 from executions.models import Execution, StepRun
 from executions.states import Status, StepStatus
 from projects.models import ApiToken, Membership, Variable
-from projects.secrets import decrypt
+from projects.sealing import decrypt
 
 pytestmark = pytest.mark.django_db
 

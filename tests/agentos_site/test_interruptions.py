@@ -13,7 +13,6 @@ from django.test import Client
 from django.urls import reverse
 
 from projects.models import Project
-from tests.executions.intake.test_acceptance import database_away
 from tests.support.installation import Installation
 
 
@@ -43,7 +42,7 @@ def test_a_page_says_plainly_that_the_database_is_away(server: Installation) -> 
     opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar()))
     opener.addheaders = [("Cookie", f"agentos_session_{server.port}=something")]
 
-    with database_away(server), pytest.raises(urllib.error.HTTPError) as raised:
+    with server.database.away(), pytest.raises(urllib.error.HTTPError) as raised:
         opener.open(server.url + "/projects/", timeout=20)
 
     assert raised.value.code == 503

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from typing import Any
@@ -8,6 +9,8 @@ import pytest
 from playwright.sync_api import Page
 
 from tests.support.installation import Installation
+from tests.support.shop import ANSWER, BROKEN, SET_UP, SHAPE, Shop, call
+from tests.support.stub import Stub
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 ARGUMENTS = [
@@ -80,3 +83,28 @@ def signed_in(page: Page, product: Installation) -> Page:
     page.get_by_role("button", name="Sign in").click()
     page.wait_for_url("**/projects/**")
     return page
+
+
+@pytest.fixture(scope="session")
+def shop_automations(product: Installation, _stub: Stub) -> tuple[str, dict[str, str]]:
+    automations = {
+        "Names": [SHAPE],
+        "Orders": [call(f"{_stub.url}/orders")],
+        "Broken": [BROKEN],
+        "To be repaired": [BROKEN],
+        "To be replaced": [BROKEN],
+        "Prices": [BROKEN, ANSWER],
+    }
+    project, triggers = json.loads(product.python(SET_UP.format(automations=json.dumps(automations))))
+    return project, triggers
+
+
+@pytest.fixture
+def shop(page: Page, product: Installation, shop_automations: tuple[str, dict[str, str]]) -> Shop:
+    page.goto("/login/")
+    page.get_by_label("Username").fill("log-reader")
+    page.get_by_label("Password").fill("log-reader")
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url("**/projects/**")
+    project, triggers = shop_automations
+    return Shop(product=product, page=page, project=project, triggers=triggers)

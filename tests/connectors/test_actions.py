@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from connectors.registry import CONNECTORS, find_action
 from connectors.sdk.call import JSON, EndExecution, Pause, StepError
 from connectors.sdk.check import check_input
-from tests.connectors.acting import Answer, Outbox, Remote, run_action
+from tests.support.acting import Answer, Outbox, Remote, run_action
 
 
 def answer_with(**options: Any) -> Answer:

@@ -64,7 +64,7 @@ def make_failed(make_execution: Callable[..., Execution]) -> Execution:
     make_step(execution, "fetch", attempt=2, output='{"try":2}')
     make_step(
         execution, "tell", attempt=2, position=2, status=StepStatus.FAILED, title="Tell", error="Answered 503.",
-        error_code="http_status", is_outside=True, output='{"status":503}',
+        error_code="http_status", is_external=True, output='{"status":503}',
     )  # fmt: skip
     return execution
 

@@ -8,8 +8,11 @@ from typing import Any, NamedTuple
 
 from agentos_site.wsgi import application
 from automations.models import Automation
+from executions.models import StepRun
 
 JSON = "application/json"
+FORM = "application/x-www-form-urlencoded"
+MB = 1024 * 1024
 
 
 class Reply(NamedTuple):
@@ -50,3 +53,17 @@ def send(
 def url_of(automation: Automation) -> str:
     assert automation.trigger
     return f"/automations-api/run/{automation.trigger.uid}"
+
+
+def configure(automation: Automation, **config: Any) -> None:
+    definition = automation.definition
+    definition.trigger.config = config
+    automation.save_draft(definition, rev=automation.draft_rev)
+    automation.activate(None)
+
+
+def stored(reply: Reply) -> Any:
+    """Return the trigger's output of the execution that a request started."""
+    assert reply.status == 202, reply.body
+    run = StepRun.objects.get(execution_id=reply.json["execution_id"], key=StepRun.TRIGGER)
+    return run.shown_value("input")

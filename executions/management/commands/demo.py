@@ -18,7 +18,7 @@ from executions.demo.definitions import DEFINITIONS
 from executions.models import Execution
 from executions.step_tests import run as trial
 from projects.models import ApiToken, Membership, Organization, Project
-from projects.secrets import decrypt, digest
+from projects.sealing import decrypt, digest
 
 NAME = "Demo"
 PROJECT = "Web shop"

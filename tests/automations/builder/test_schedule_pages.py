@@ -8,22 +8,20 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 
 from automations.models import Automation, NotReady, Schedule, Trigger
 from executions.intake.live_trigger import read_trigger
-from tests.automations.builder.test_builder import Pages
+from tests.support.builder import Pages
 
 DAILY = {"unit": "days", "interval": "1", "at": "09:30", "time_zone": "Europe/Berlin", "missed": "all"}
 YEARLY = {"unit": "cron", "cron": "0 0 1 1 *"}
 
 
 @pytest.fixture
-def timed(client: Client, builder: User, make_automation: Callable[..., Automation]) -> Pages:
+def timed(client: Client, make_automation: Callable[..., Automation]) -> Pages:
     """Return the pages of an inactive automation with a step and a Scheduler without settings."""
-    client.force_login(builder)
     automation = make_automation(is_active=False)
     pages = Pages(client, automation)
     assert pages.post("trigger/replace/", {"event": "schedule.fires"}).status_code == 302

@@ -10,7 +10,7 @@ from executions import sealed_json as encoding
 from executions.api import steps
 from executions.models import Attempt, Execution, Payload
 from executions.states import Status
-from projects import secrets
+from projects import sealing
 from projects.models import Organization
 from tests.support.api import BODY, Api, make_failed, make_step, path_of
 
@@ -76,7 +76,7 @@ def test_steps_mask_secrets(api: Api, make_execution: MakeExecution) -> None:
 
     [step] = api.get(path_of(execution, "/steps"))["steps"]
 
-    assert step["output"] == {"echo": f"Bearer {secrets.MASK}"}
+    assert step["output"] == {"echo": f"Bearer {sealing.MASK}"}
 
 
 def test_steps_show_a_large_payload_whole(api: Api, make_execution: MakeExecution) -> None:

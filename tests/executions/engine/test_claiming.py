@@ -14,9 +14,10 @@ import pytest
 from automations.definition import Definition
 from executions.engine.black_box import BlackBox
 from executions.engine.claiming import GATHER_S, Claimer, Rank, rank_of
-from executions.engine.database_thread import Batch, DatabaseThread, Work
+from executions.engine.database_thread import DatabaseThread
 from executions.engine.loop_share import LoopTurn
 from executions.engine.slots import Slots
+from executions.engine.work import Batch, Work
 from executions.runner.context import Variables
 from executions.states import Lane
 from executions.store.rows import Claimed, Move, Peer

@@ -58,7 +58,7 @@ def step_run(of: Claimed, error: str = "") -> StepRecord:
     return StepRecord(
         execution=of, key="step", iteration="", position=1, status=StepStatus.FAILED, connector="http",
         action="request", title="Step", tries=1, started_at=datetime.now(UTC), finished_at=None, input="{}",
-        output=None, error_code="odd", error=error, is_outside=False, is_reply=False, resume_at=None,
+        output=None, error_code="odd", error=error, is_external=False, is_reply=False, resume_at=None,
     )  # fmt: skip
 
 

@@ -1,190 +1,146 @@
-"""What one round of retention costs: as much as it does, however much there is and however often it goes on."""
+"""How a round of retention is asked for, begun, stopped, continued and looked at."""
 
 from __future__ import annotations
 
-import threading
+import re
+import uuid
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
+from io import StringIO
 
 import pytest
-from django.contrib.auth.models import User
-from django.db import connection, transaction
-from django.utils import timezone
+from django.core.management import CommandError, call_command
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django_q.models import OrmQ, Schedule
 
 from automations.models import Automation
+from executions import tasks
 from executions.housekeeping import retention
-from executions.models import Execution, RetentionRun
-from executions.states import Status
-from executions.store import partitions
-from executions.store.partitions import WEEK, make_weeks, week_of
-from projects.ids import id_at
+from executions.models import Execution, Firing, RetentionRun, StepRun
+from projects.ids import id_at, new_id
 from projects.models import Organization, Project
-from tests.support.plans import steps_of_the_database
+from tests.support.retention import ago, left, remove
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("compact", "kept")]
 
-type MakeExecution = Callable[..., Execution]
-
-FEW, MANY = 500, 5_000
-sqlite_only = pytest.mark.skipif("connection.vendor != 'sqlite'", reason="counts the instructions of SQLite")
-postgresql_only = pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite has no partitions")
+type MakeOld = Callable[..., Execution]
 
 
-@pytest.fixture(autouse=True)
-def kept(organization: Organization) -> Organization:
-    """Let the organization keep all until a test says otherwise."""
-    Organization.objects.update(keep_days=None, keep_payloads_days=None, keep_count=None)
-    organization.refresh_from_db()
-    return organization
-
-
-def keep(**settings: int | None) -> None:
-    Organization.objects.update(**settings)
-
-
-def one_round(*, budget_s: float | None = 0) -> RetentionRun:
-    run = retention.begin()
-    retention.perform(run, budget_s=budget_s)
-    return RetentionRun.objects.get(pk=run.pk)
-
-
-def cost_of_a_round() -> int:
-    """Return how many hundreds of instructions a round of one batch takes."""
-    with steps_of_the_database() as steps:
-        assert not one_round().is_complete
-    return len(steps)
-
-
-def make_many(like: Execution, count: int, *, since: datetime) -> None:
-    """Store copies that were accepted one second after the other, and have ended."""
+def make_many(like: Execution, count: int) -> None:
+    """Store copies that were accepted after one another; without step runs."""
     values = {field.attname: getattr(like, field.attname) for field in Execution._meta.concrete_fields}
-    values |= {"status": Status.SUCCESS}
-    ids = [id_at(since + timedelta(seconds=number)) for number in range(count)]
-    Execution.objects.bulk_create(Execution(**values | {"id": new}) for new in ids)
+    times = [like.accepted_at + timedelta(seconds=number + 1) for number in range(count)]
+    Execution.objects.bulk_create(Execution(**values | {"id": id_at(moment)}) for moment in times)
 
 
-def ago(days: float) -> datetime:
-    return timezone.now() - timedelta(days=days)
+def test_a_dry_run_counts_what_would_go_and_changes_nothing(make_old: MakeOld, automation: Automation) -> None:
+    make_old(100), make_old(31), make_old(1)
+    before = list(StepRun.objects.order_by("pk").values_list()), list(Execution.objects.order_by("pk").values_list())
+
+    run = remove(is_dry_run=True)
+
+    assert (run.executions, run.payloads) == (1, 1)
+    assert before == (
+        list(StepRun.objects.order_by("pk").values_list()), list(Execution.objects.order_by("pk").values_list()),
+    )  # fmt: skip
 
 
-@sqlite_only
-def test_a_round_that_goes_on_does_not_count_again_what_is_kept(
-    make_execution: MakeExecution, make_automation: Callable[..., Automation], kept: Organization
+def test_a_round_stops_when_its_time_is_over_and_the_next_goes_on(
+    make_old: MakeOld, make_automation: Callable[..., Automation], kept: Organization
 ) -> None:
-    second = make_automation("Second", project=Project.objects.create(organization=kept, name="Second"))
-    both = [make_execution(id=id_at(ago(100))), make_execution(id=id_at(ago(100)), automation=second)]
+    other = Organization.objects.create(name="Other", keep_days=90)
+    elsewhere = make_automation(
+        "B", project=Project.objects.create(organization=other, name="B"), organization_id=other.pk
+    )
+    mine, theirs = make_old(100), make_old(100, automation=elsewhere)
 
-    costs: list[int] = []
-    for count in (FEW, MANY):
-        keep(keep_count=count)
-        for like in both:
-            make_many(like, count, since=ago(50))
-        one_round()
-        costs.append(cost_of_a_round())
-        one_round(budget_s=None)
-
-    assert costs[1] <= 1.5 * costs[0]
-
-
-def test_a_number_that_was_raised_between_two_rounds_is_kept(make_execution: MakeExecution) -> None:
-    make_many(make_execution(id=id_at(ago(100)), status=Status.SUCCESS), 200, since=ago(50))
-    keep(keep_count=20)
-    assert not one_round().is_complete
-    left = Execution.objects.count()
-
-    keep(keep_count=150)
-    one_round(budget_s=None)
-
-    assert left > 150
-    assert Execution.objects.count() == 150
+    first = remove(budget_s=0)
+    assert (first.executions, first.is_complete, first.organization_id) == (1, False, kept.pk)
+    assert left(mine, theirs) == [False, True]
+    second = remove(budget_s=0)
+    assert (second.executions, second.is_complete, second.organization_id) == (1, False, other.pk)
+    mine, theirs = make_old(100), make_old(100, automation=elsewhere)
+    remove(budget_s=0)
+    assert left(mine, theirs) == [True, False]
+    remove(budget_s=0)
+    assert left(mine) == [False]
+    assert remove(budget_s=0).is_complete
 
 
-@sqlite_only
-def test_a_later_round_does_not_look_at_the_payloads_that_the_ones_before_removed(
-    make_execution: MakeExecution,
+def test_each_kind_of_work_begins_with_a_small_transaction(make_old: MakeOld, automation: Automation) -> None:
+    make_many(make_old(100), 200)
+    of = {"trigger_id": "t", "organization_id": automation.organization_id}
+    Firing.objects.bulk_create(
+        Firing(fires_at=ago(41) + timedelta(seconds=number), execution_id=new_id(), **of) for number in range(2000)
+    )
+
+    with CaptureQueriesContext(connection) as asked:
+        assert remove().executions == 201
+
+    first = next(query["sql"] for query in asked if query["sql"].startswith('DELETE FROM "executions_execution"'))
+    assert 20 <= first.count(",") + 1 <= 100
+
+
+def test_a_second_round_waits_while_one_is_under_way_unless_that_one_is_dead(db: None) -> None:
+    first = retention.begin()
+    with pytest.raises(retention.AlreadyRunning):
+        retention.begin()
+    retention.begin(is_dry_run=True)
+
+    RetentionRun.objects.filter(pk=first.pk).update(beat_at=ago(0.01))
+    assert retention.begin().pk != first.pk
+    first.refresh_from_db()
+    assert first.finished_at and "ended" in first.error
+
+
+def test_the_task_has_another_round_follow_when_there_is_more(
+    make_old: MakeOld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make_many(make_execution(id=id_at(ago(100)), status=Status.SUCCESS), MANY, since=ago(50))
-    keep(keep_payloads_days=30)
-    one_round()
-    early = cost_of_a_round()
+    make_old(100)
+    monkeypatch.setattr(tasks, "BUDGET_S", 0)
 
-    for _ in range(80):  # of 50 each
-        one_round()
-
-    assert cost_of_a_round() <= 1.5 * early
+    assert tasks.remove_old() == "executions 1"
+    assert OrmQ.objects.count() == 1
+    assert tasks.remove_old() == "nothing to remove"
+    assert OrmQ.objects.count() == 1
 
 
-@sqlite_only
-def test_one_that_does_not_end_makes_no_round_look_at_all_the_ones_after_it(make_execution: MakeExecution) -> None:
-    waiting = make_execution(id=id_at(ago(100)), status=Status.PAUSED)
-    keep(keep_payloads_days=30)
-    costs: list[int] = []
-    for count in (FEW, MANY):
-        make_many(waiting, count, since=ago(90 - len(costs)))
-        one_round(budget_s=None)
-        costs.append(cost_of_a_round())
-        assert one_round(budget_s=None).is_complete
+def test_retention_is_scheduled_once_however_often_a_cluster_starts(db: None) -> None:
+    tasks.make_schedules()
+    tasks.make_schedules()
+    schedule = Schedule.objects.get(func="executions.tasks.remove_old")
+    assert (schedule.schedule_type, schedule.args, schedule.kwargs) == (Schedule.HOURLY, None, None)
 
-    assert costs[1] <= 1.5 * costs[0]
-    Execution.objects.filter(pk=waiting.pk).update(status=Status.SUCCESS)
-    assert one_round(budget_s=None).payloads == 1
+    Schedule.objects.create(func=schedule.func)
+    tasks.make_schedules()
+    assert Schedule.objects.get(func=schedule.func).pk == schedule.pk
 
 
-def test_payloads_of_one_that_ended_late_go_beside_a_backlog(make_execution: MakeExecution) -> None:
-    late = make_execution(id=id_at(ago(100)), status=Status.PAUSED)
-    keep(keep_payloads_days=30)
-    make_many(late, 200, since=ago(50))
-    one_round()
-    Execution.objects.filter(pk=late.pk).update(status=Status.SUCCESS)
+def test_the_command_says_what_it_would_do_and_does_it(make_old: MakeOld, kept: Organization) -> None:
+    execution = make_old(100)
 
-    for _ in range(20):
-        one_round()
-
-    assert not Execution.objects.filter(payloads_removed_at=None).exists()
+    assert re.search(r"Would remove:\s+1 executions", ran("--dry-run"))
+    assert left(execution) == [True]
+    assert re.search(r"Removed:\s+1 executions", ran("--organization", str(kept.pk)))
+    assert left(execution) == [False]
+    with pytest.raises(CommandError, match="There is no organization"):
+        ran("--organization", str(uuid.uuid4()))
 
 
-@pytest.mark.django_db(transaction=True)
-@pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite has one writer at a time")
-def test_what_somebody_retried_meanwhile_loses_its_payload_when_it_has_ended(
-    make_execution: MakeExecution, builder: User
-) -> None:
-    execution = make_execution(id=id_at(ago(40)), status=Status.FAILED)
-    make_many(execution, 3, since=ago(35))
-    keep(keep_payloads_days=30)
-    is_retried, may_commit = threading.Event(), threading.Event()
-
-    def retry() -> None:
-        with transaction.atomic():
-            Execution.objects.get(pk=execution.pk).retry(builder)
-            is_retried.set()
-            may_commit.wait(30)
-        connection.close()
-
-    retrying = threading.Thread(target=retry)
-    retrying.start()
-    assert is_retried.wait(30)
-    try:
-        assert one_round(budget_s=None).payloads == 3
-    finally:
-        may_commit.set()
-        retrying.join()
-
-    Execution.objects.filter(pk=execution.pk).update(status=Status.SUCCESS)
-    assert one_round(budget_s=None).payloads == 1
+def ran(*arguments: str) -> str:
+    out = StringIO()
+    call_command("retention", *arguments, stdout=out)
+    return out.getvalue()
 
 
-@postgresql_only
-def test_a_round_whose_time_is_over_leaves_the_other_weeks_to_the_next(make_execution: MakeExecution) -> None:
-    first = week_of(timezone.now()) + 10 * WEEK
-    keep(keep_days=90)
-    for number in range(2):
-        make_weeks(first + number * WEEK)
-        make_execution(id=id_at(first + number * WEEK + timedelta(days=1)), status=Status.SUCCESS)
-    weeks = {part.name for part in partitions.partitions_of("executions_execution")}
+def test_staff_see_how_far_a_round_got(admin_client: Client, make_old: MakeOld) -> None:
+    make_old(100)
+    run = remove()
 
-    def left_after_a_round() -> int:
-        run = retention.begin()
-        retention.perform(run, budget_s=0, now=first + 2 * WEEK + timedelta(days=91))
-        return len(weeks & {part.name for part in partitions.partitions_of("executions_execution")})
+    listed = admin_client.get("/admin/executions/retentionrun/").content.decode()
+    shown = admin_client.get(f"/admin/executions/retentionrun/{run.pk}/change/")
 
-    assert [left_after_a_round() for _ in range(3)] == [len(weeks) - number for number in (1, 2, 3)]
+    assert re.search(r'field-executions">1<', listed)
+    assert shown.status_code == 200 and b'name="_save"' not in shown.content

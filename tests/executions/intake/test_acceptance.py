@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 
-import psycopg
 import pytest
 
 from executions.states import Status
 from tests.support.automations import TRANSFORM, Made, make
-from tests.support.databases import PostgresqlDatabase, SqliteDatabase
 from tests.support.installation import Installation
 from tests.support.processes import until
 
@@ -32,24 +27,6 @@ AUTOMATIONS = {"transform": [TRANSFORM], "respond": [TRANSFORM, RESPOND]}
 def made(product: Installation) -> Made:
     """Return the automations of an organization of the test's own."""
     return make(product, AUTOMATIONS)
-
-
-@contextmanager
-def database_away(installation: Installation) -> Iterator[None]:
-    """Keep the database from taking anything: closed on PostgreSQL, locked on SQLite."""
-    database = installation.database
-    if isinstance(database, SqliteDatabase):
-        holder = sqlite3.connect(database.path, isolation_level=None)
-        holder.execute("BEGIN IMMEDIATE")
-        yield
-        holder.execute("ROLLBACK")
-        holder.close()
-    elif isinstance(database, PostgresqlDatabase):
-        with psycopg.connect(database.server, autocommit=True) as server:
-            server.execute(f"ALTER DATABASE {database.name} ALLOW_CONNECTIONS false")
-            server.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [database.name])
-            yield
-            server.execute(f"ALTER DATABASE {database.name} ALLOW_CONNECTIONS true")
 
 
 def test_a_reply_that_is_late_answers_504_and_the_execution_goes_on(installation: Installation) -> None:
@@ -77,7 +54,7 @@ def test_nothing_is_stored_while_the_database_is_away(server: Installation) -> N
     made = make(server, AUTOMATIONS)
     made.start("transform")
 
-    with database_away(made.installation):
+    with made.installation.database.away():
         status, answer = made.post("transform")
 
     assert (status, answer["error"]["code"]) == (503, "unavailable")

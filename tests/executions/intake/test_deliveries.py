@@ -38,12 +38,6 @@ BAD_IDS = {
 }
 
 
-@pytest.fixture
-def automation(automation: Automation) -> Automation:
-    automation.remove_secret()
-    return automation
-
-
 def post(automation: Automation, body: object, **environ: str) -> Reply:
     return send(url_of(automation), json.dumps(body).encode(), **environ)
 

@@ -32,7 +32,7 @@ def submit_together(table: Table, items: str) -> dict[str, str]:
 
     def submit(item: str) -> None:
         try:
-            answers[item] = group.submit(item)
+            answers[item] = group.submit(item).wait()
         except ValueError as error:
             answers[item] = str(error)
 

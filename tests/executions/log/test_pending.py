@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import re
 import uuid
 from collections.abc import Callable
@@ -19,18 +18,13 @@ from executions.log import pending as waiting
 from executions.models import Engine, Execution
 from executions.models.pace import Pace
 from executions.states import Lane, Status
-from projects.models import Organization, Project
+from projects.models import Organization
+from tests.support.pages import text_of, url_of
 
 pytestmark = pytest.mark.django_db
 
 type MakeExecution = Callable[..., Execution]
 LATER = datetime(2099, 5, 4, 3, 2, 1, tzinfo=UTC)
-
-
-@pytest.fixture
-def visitor(client: Client, builder: User) -> Client:
-    client.force_login(builder)
-    return client
 
 
 @pytest.fixture
@@ -55,19 +49,9 @@ def line(make_execution: MakeExecution) -> list[Execution]:
     return [made[1], made[2], made[0]]
 
 
-def page_of(client: Client, execution: Execution, query: str = "", **headers: str) -> str:
-    answer = client.get(f"/projects/{execution.project_id}/executions/{execution.pk}/{query}", headers=headers)
-    assert answer.status_code == 200
-    return re.sub(r"\s+", " ", html.unescape(answer.content.decode()))
-
-
-def log_of(client: Client, project: Project) -> str:
-    return re.sub(r"\s+", " ", html.unescape(client.get(f"/projects/{project.pk}/executions/").content.decode()))
-
-
 @pytest.mark.usefixtures("engine", "pace")
 def test_page_says_place_and_expected_start_when_throttled(visitor: Client, line: list[Execution]) -> None:
-    shown = page_of(visitor, line[2])
+    shown = text_of(visitor, url_of(line[2]))
 
     assert "Throttled: 0.5 starts a second for all throttled automations of Acme." in shown
     assert "<dt>Place in line</dt><dd>3</dd>" in shown
@@ -84,7 +68,7 @@ def test_place_counts_only_what_waits_in_the_same_line(
     make_execution(lane=Lane.DIRECT, run_at=early)
     make_execution(lane=Lane.THROTTLED, run_at=early, organization_id=Organization.objects.get(name="Other").pk)
 
-    assert "<dt>Place in line</dt><dd>2</dd>" in page_of(visitor, line[2])
+    assert "<dt>Place in line</dt><dd>2</dd>" in text_of(visitor, url_of(line[2]))
 
 
 @pytest.mark.usefixtures("engine")
@@ -99,21 +83,21 @@ def test_next_in_line_starts_now_when_the_rate_has_not_been_used(visitor: Client
 
 @pytest.mark.usefixtures("engine", "pace")
 def test_place_is_not_counted_beyond_a_limit(
-    visitor: Client, line: list[Execution], monkeypatch: pytest.MonkeyPatch
+    visitor: Client, log_url: str, line: list[Execution], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(waiting, "PLACES", 2)
     monkeypatch.setattr(waiting, "PLACES_IN_LOG", 2)
 
-    shown = page_of(visitor, line[2])
+    shown = text_of(visitor, url_of(line[2]))
     assert "<dt>Place in line</dt><dd>2+</dd>" in shown
     assert "<dt>Expected start</dt><dd>after 04 May" in shown
-    assert "Throttled, place 2+, starts after 04 May 2099, 03:02:05 UTC" in log_of(visitor, line[2].project)
+    assert "Throttled, place 2+, starts after 04 May 2099, 03:02:05 UTC" in text_of(visitor, log_url)
 
 
 @pytest.mark.usefixtures("engine", "pace")
 def test_page_is_drawn_again_when_the_line_moves_on(visitor: Client, line: list[Execution]) -> None:
     address = f"/projects/{line[1].project_id}/executions/{line[1].pk}/"
-    found = re.search(r"seen=([^&\"]+)", page_of(visitor, line[1]))
+    found = re.search(r"seen=([^&\"]+)", text_of(visitor, url_of(line[1])))
     assert found is not None
     seen = f"{address}?attempt=1&seen={found[1]}"
     assert visitor.get(seen, headers={"HX-Request": "true", "HX-Request-Type": "partial"}).status_code == 204
@@ -132,26 +116,26 @@ def test_expected_start_follows_the_rate_when_it_is_changed(
 ) -> None:
     Organization.objects.filter(pk=organization.pk).update(throttle_rate=0.25)
 
-    assert "Expected start</dt><dd>04 May 2099, 03:02:11 UTC" in page_of(visitor, line[2])
+    assert "Expected start</dt><dd>04 May 2099, 03:02:11 UTC" in text_of(visitor, url_of(line[2]))
 
 
 @pytest.mark.usefixtures("engine")
 def test_page_says_when_the_direct_starts_of_a_minute_are_used_up(
-    visitor: Client, make_execution: MakeExecution
+    visitor: Client, log_url: str, make_execution: MakeExecution
 ) -> None:
     reason = "The organization's 5,000 direct starts a minute are used up."
     execution = make_execution(run_at=LATER, reason_code="direct_limit", reason=reason)
 
-    shown = page_of(visitor, execution)
+    shown = text_of(visitor, url_of(execution))
 
     assert shown.count(reason) == 1
     assert "Expected start</dt><dd>04 May 2099, 03:02:01 UTC" in shown
-    assert "Direct starts used up, starts about 04 May 2099, 03:02:01 UTC" in log_of(visitor, execution.project)
+    assert "Direct starts used up, starts about 04 May 2099, 03:02:01 UTC" in text_of(visitor, log_url)
 
 
 @pytest.mark.usefixtures("engine")
 def test_the_limit_is_not_named_when_its_minute_has_come(visitor: Client, make_execution: MakeExecution) -> None:
-    shown = page_of(visitor, make_execution(reason_code="direct_limit", reason="Used up."))
+    shown = text_of(visitor, url_of(make_execution(reason_code="direct_limit", reason="Used up.")))
 
     assert "Used up." not in shown
     assert "Waits for a free worker" in shown
@@ -159,13 +143,13 @@ def test_the_limit_is_not_named_when_its_minute_has_come(visitor: Client, make_e
 
 @pytest.mark.usefixtures("engine")
 def test_a_suspect_waits_for_a_worker_of_its_own(visitor: Client, make_execution: MakeExecution) -> None:
-    shown = page_of(visitor, make_execution(suspicion=2))
+    shown = text_of(visitor, url_of(make_execution(suspicion=2)))
 
     assert "Waits for a worker of its own: its worker died twice while it ran." in shown
 
 
 def test_no_worker_is_what_it_waits_for_first(visitor: Client, line: list[Execution]) -> None:
-    shown = page_of(visitor, line[0])
+    shown = text_of(visitor, url_of(line[0]))
 
     assert "No worker is running" in shown
     assert "Place in line" not in shown
@@ -177,26 +161,26 @@ def test_nothing_is_waited_for_when_it_is_not_pending(make_execution: MakeExecut
 
 
 @pytest.mark.usefixtures("engine", "pace")
-def test_rows_of_the_log_follow_the_line(visitor: Client, line: list[Execution]) -> None:
-    shown = log_of(visitor, line[0].project)
+def test_rows_of_the_log_follow_the_line(visitor: Client, log_url: str, line: list[Execution]) -> None:
+    shown = text_of(visitor, log_url)
     assert [f"place {place}, starts about" in shown for place in (1, 2, 3, 4)] == [True, True, True, False]
     rows = ",".join(f"{execution.pk}:{execution.rev}" for execution in line[1:])
 
     Execution.objects.filter(pk=line[0].pk).update(status=Status.SUCCESS)
 
-    answer = visitor.get(f"/projects/{line[0].project_id}/executions/delta/?rows={rows}")
+    answer = visitor.get(f"{log_url}delta/?rows={rows}")
     assert "Throttled, place 1, starts about" in answer.content.decode()
 
 
 @pytest.mark.usefixtures("engine", "pace")
 def test_log_takes_the_same_queries_when_many_wait(
-    visitor: Client, make_execution: MakeExecution, project: Project, django_assert_num_queries: DjangoAssertNumQueries
+    visitor: Client, log_url: str, make_execution: MakeExecution, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     for _ in range(30):
         make_execution(lane=Lane.THROTTLED)
 
     with django_assert_num_queries(8):
-        log_of(visitor, project)
+        visitor.get(log_url)
 
 
 def settings_of(automation: Automation) -> str:

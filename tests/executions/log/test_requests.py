@@ -10,7 +10,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
@@ -25,12 +24,6 @@ pytestmark = pytest.mark.django_db
 
 type MakeExecution = Callable[..., Execution]
 type MakeReceipt = Callable[..., Receipt]
-
-
-@pytest.fixture
-def visitor(client: Client, builder: User) -> Client:
-    client.force_login(builder)
-    return client
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from datetime import date, timedelta
 
 import pytest
-from django.contrib.auth.models import User
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
@@ -16,12 +15,6 @@ from projects.models import Organization, Project, UsageDay, UsageMonth, this_mo
 pytestmark = pytest.mark.django_db
 
 type Count = Callable[..., None]
-
-
-@pytest.fixture
-def visitor(client: Client, builder: User) -> Client:
-    client.force_login(builder)
-    return client
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ from pytest_django import Settings
 
 from executions.models import Engine, Execution, StepRun
 from executions.states import Status, StepStatus
-from tests.executions.intake.test_acceptance import database_away
 from tests.support.door import send
 from tests.support.installation import Installation
 from tests.support.processes import until
@@ -31,7 +30,7 @@ def test_readyz_says_what_is_missing_until_an_engine_beats(server: Installation)
 def test_healthz_answers_and_readyz_does_not_when_the_database_is_away(server: Installation) -> None:
     if server.backend == "sqlite":
         return  # a locked SQLite file still answers reads
-    with database_away(server):
+    with server.database.away():
         status, body = server.get("/readyz")
         assert (status, json.loads(body)["reason"]) == (503, "The database does not answer.")
         assert server.get("/healthz")[0] == 200

@@ -8,7 +8,6 @@ import pytest
 
 from executions.ports.mail import THREADS
 from executions.states import Status, StepStatus
-from tests.executions.intake.test_acceptance import database_away
 from tests.support.automations import AUTOMATIONS, Made, make
 from tests.support.installation import Installation
 from tests.support.processes import until
@@ -45,7 +44,7 @@ def test_an_e_mail_waits_for_the_database(made: Made, smtp: Smtp) -> None:
     with ExitStack() as outage:
         with smtp.holding():
             start_and_hold(made, smtp, THREADS + WAITING)
-            outage.enter_context(database_away(made.installation))
+            outage.enter_context(made.installation.database.away())
         smtp.wait_for(THREADS)
         wait_until_noticed(made, "an e-mail waits for the database")
 
@@ -60,7 +59,7 @@ def test_what_the_mail_server_said_is_not_lost_when_the_database_is_away(made: M
     with ExitStack() as outage:
         with smtp.holding():
             start_and_hold(made, smtp, 1)
-            outage.enter_context(database_away(made.installation))
+            outage.enter_context(made.installation.database.away())
         wait_until_noticed(made, "an e-mail that was not sent still counts")
 
     until(lambda: ended(made) == 1, within=30, what="it has ended")

@@ -219,12 +219,12 @@ def test_a_filled_installation_becomes_partitioned_with_every_row_and_index(
         indexes = index_names(database)
 
         installation.manage("migrate", "-v", "0", "executions", "0003")
+        after = {table: sorted(map(str, database.query(f"SELECT * FROM {table}"))) for table in EXECUTIONS}
         assert index_names(database) == indexes
         installation.manage("migrate", "-v", "0")
 
         columns = "status, organization_id"
         assert len(database.query(f"SELECT {columns} FROM executions_execution")) == 3
-        after = {table: sorted(map(str, database.query(f"SELECT * FROM {table}"))) for table in EXECUTIONS}
         assert {table: rows for table, rows in after.items() if table != "executions_execution"} == {
             table: rows for table, rows in before.items() if table != "executions_execution"
         }

@@ -14,8 +14,8 @@ from executions.states import Lane, Status
 from executions.store import store
 from executions.store.rows import Move
 from projects.ids import new_id
-from tests.executions.store.test_store import record
 from tests.support.plans import plans, removed, rows_read, steps_of_the_database
+from tests.support.records import record
 
 RUNNING = 120
 

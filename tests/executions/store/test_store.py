@@ -18,10 +18,10 @@ from executions.models import Engine, Execution, Payload, StepRun
 from executions.states import Lane, StepStatus
 from executions.store import store
 from executions.store.leases import STALE_AFTER_S
-from executions.store.rows import Claimed, StepRecord
 from executions.store.throttle import JOIN_MOST
 from projects.ids import made_at, new_id
 from projects.models import Organization
+from tests.support.records import record
 
 RUNNING = 120
 
@@ -136,11 +136,3 @@ def test_who_stands_still_in_a_transaction_keeps_its_rows_from_nobody_for_ever()
         connection.close()
 
     assert not Engine.objects.exists()
-
-
-def record(execution: Claimed, *, key: str = "a", input: str = "{}", output: str = "{}") -> StepRecord:
-    at = made_at(execution.id)
-    return StepRecord(
-        execution=execution, key=key, iteration="", position=1, status=StepStatus.SUCCESS, connector="transform",
-        action="fields", title="A", tries=1, started_at=at, finished_at=at, input=input, output=output,
-    )  # fmt: skip

@@ -109,7 +109,7 @@ class MonthUsage:
         return drawn
 
     @property
-    def day_marks(self) -> list[tuple[float, int]]:
+    def day_labels(self) -> list[tuple[float, int]]:
         """Return where the days' numbers stand under the chart: the 1st and every fifth."""
         slot = self.WIDTH / len(self.days)
         return [(round((day.day - 0.5) * slot, 1), day.day) for day in self.days if day.day == 1 or day.day % 5 == 0]

@@ -1,4 +1,4 @@
-"""Limits: the month's, reserved by one conditional UPDATE, and the minute's; exact under concurrency."""
+"""Count starts and e-mails against an organization's limits: the month's and the minute's, exact under concurrency."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 UNLIMITED = 2**31 - 1  # as many as a month's row can hold
 
 
-class Limits(Dialect):
+class LimitCounters(Dialect):
     def reserve(self, organization_id: uuid.UUID, month: date, wanted: int) -> int:
         """Return how many of the wanted executions the month's hard limit leaves, and reserve them."""
         if self._add_reserved(organization_id, month, wanted):

@@ -6,14 +6,16 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 from aiohttp import web
 
 from connectors.outbound.addresses import parse_allow
 from connectors.outbound.client import Outbound
 from connectors.registry import find_action
-from connectors.sdk.call import JSON, Call, Message
+from connectors.sdk.call import JSON, Call, Message, StepError
 
 LOOPBACK = parse_allow("127.0.0.0/8")
+NOTHING_ALLOWED = parse_allow("")
 
 type Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -69,3 +71,15 @@ async def run_action(connector: str, action: str, given: dict[str, Any], **more:
     async with Outbound(LOOPBACK) as outbound:
         options = {"idempotency_key": "e-1-call-0", "http": outbound, "mail": Outbox(), **more}
         return await found.run(Call(input=found.input.model_validate(given), **options))
+
+
+async def ok(request: web.Request) -> web.StreamResponse:
+    return web.Response(text="ok")
+
+
+async def failure(url: str, *, outbound: Outbound | None = None, **options: Any) -> StepError:
+    """Return the error of a call that must fail; nothing private may be called unless the guard is given."""
+    async with outbound or Outbound(NOTHING_ALLOWED) as http:
+        with pytest.raises(StepError) as raised:
+            await http.request("GET", url, **options)
+    return raised.value

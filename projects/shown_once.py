@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from django.http import HttpRequest
 
-from projects import secrets
+from projects import sealing
 
 
 def keep(request: HttpRequest, name: str, secret: str) -> None:
-    request.session[f"once:{name}"] = secrets.encrypt(secret)
+    request.session[f"once:{name}"] = sealing.encrypt(secret)
 
 
 def take(request: HttpRequest, name: str) -> str | None:
     """Return the secret kept under a name, and forget it."""
     kept = request.session.pop(f"once:{name}", None)
     try:
-        return secrets.decrypt(kept) if kept else None
-    except secrets.UnreadableSecret:
+        return sealing.decrypt(kept) if kept else None
+    except sealing.UnreadableSecret:
         return None

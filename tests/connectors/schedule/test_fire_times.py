@@ -1,4 +1,4 @@
-"""The Scheduler's rules: what is refused and in which words, and when each rule fires."""
+"""When each rule of the Scheduler fires."""
 
 from __future__ import annotations
 
@@ -9,11 +9,7 @@ from typing import Any
 import pytest
 
 from connectors.schedule.fire_times import due_fire_times, next_fire_time, next_fire_times, output
-from connectors.schedule.rule import CONNECTOR, Rule
-from connectors.sdk.check import check_config
-
-EVENT = CONNECTOR.events[0]
-FIVE = "exactly 5 fields"
+from connectors.schedule.rule import Rule
 
 
 def rule(**config: Any) -> Rule:
@@ -32,68 +28,6 @@ def at(text: str) -> datetime:
 def fires(of: Rule, after: str, count: int) -> list[str]:
     """Return the next fire times as the rule's zone shows them, with the offset."""
     return [f"{time:%m-%d %H:%M %z}" for time in next_fire_times(of, at(after), count)]
-
-
-@pytest.mark.parametrize(
-    ("config", "field", "words"),
-    [
-        ({}, "interval", "say after how many minutes"),
-        ({"interval": 0}, "interval", "the smallest interval is one minute"),
-        ({"interval": -1}, "interval", "1 to 1440 minutes"),
-        ({"interval": 0.5}, "interval", "integer"),
-        ({"interval": "often"}, "interval", "integer"),
-        ({"unit": "hours", "interval": 25}, "interval", "1 to 24 hours"),
-        ({"unit": "hours", "interval": 1, "minute": 60}, "minute", "59"),
-        ({"unit": "days", "interval": 1, "at": "24:00"}, "at", "hh:mm"),
-        ({"unit": "days", "interval": 1, "at": "9:5"}, "at", "hh:mm"),
-        ({"unit": "weeks", "interval": 1}, "weekdays", "at least one day"),
-        ({"unit": "months", "interval": 1, "day": 32}, "day", "31"),
-        ({"unit": "months", "interval": 1, "day": 0}, "day", "1"),
-        ({"unit": "fortnights"}, "unit", "minutes"),
-        ({"unit": "cron"}, "cron", FIVE),
-        ({"unit": "cron", "cron": "* * * *"}, "cron", FIVE),
-        ({"unit": "cron", "cron": "* * * * * *"}, "cron", FIVE),
-        ({"unit": "cron", "cron": "* * * * * * *"}, "cron", FIVE),
-        ({"unit": "cron", "cron": "every day"}, "cron", FIVE),
-        ({"unit": "cron", "cron": "@daily"}, "cron", FIVE),
-        ({"unit": "cron", "cron": "@reboot"}, "cron", FIVE),
-        ({"unit": "cron", "cron": "a b c d e"}, "cron", "minute: “a” is not within 0 to 59"),
-        ({"unit": "cron", "cron": "-1 * * * *"}, "cron", "minute"),
-        ({"unit": "cron", "cron": "60 * * * *"}, "cron", "minute: “60” is not within 0 to 59"),
-        ({"unit": "cron", "cron": "0 24 * * *"}, "cron", "hour: “24” is not within 0 to 23"),
-        ({"unit": "cron", "cron": "0 0 * * 8"}, "cron", "day of week: “8” is not within 0 to 7"),
-        ({"unit": "cron", "cron": "5-1 * * * *"}, "cron", "minute: “5-1”"),
-        ({"unit": "cron", "cron": "*/0 * * * *"}, "cron", "minute: “*/0”"),
-        ({"unit": "cron", "cron": "1,2,,3 * * * *"}, "cron", "minute: “1,2,,3”"),
-        ({"unit": "cron", "cron": "*/100 * * * *"}, "cron", "minute: a step of 100 is longer than its range"),
-        ({"unit": "cron", "cron": "0 0 30 2 *"}, "cron", "day of month: never fires"),
-        ({"unit": "cron", "cron": "0 0 31 2 *"}, "cron", "day of month: never fires"),
-        ({"unit": "cron", "cron": "٣ * * * *"}, "cron", "digits 0 to 9"),
-        ({"interval": 1, "time_zone": "Mars/Phobos"}, "time_zone", "of the list"),
-        ({"interval": 1, "time_zone": ""}, "time_zone", "of the list"),
-        ({"interval": 1, "time_zone": "../etc/passwd"}, "time_zone", "of the list"),
-        ({"interval": 1, "time_zone": "Etc/GMT-5"}, "time_zone", "of the list"),
-        ({"interval": 1, "first_day": "2030-02-02", "last_day": "2030-02-01"}, "last_day", "not before the first"),
-        ({"interval": 1, "first_day": "9999-01-01"}, "first_day", "2099"),
-        ({"interval": 1, "first_day": "0001-01-01"}, "first_day", "2000"),
-        ({"interval": 1, "last_day": "2030-02-30"}, "last_day", "valid date"),
-        ({"interval": 1, "metadata": "text"}, "metadata", "a JSON object"),
-        ({"interval": 1, "metadata": {"a": "b" * 70_000}}, "metadata", "64 KB"),
-        ({"interval": 1, "missed": "some"}, "missed", "once"),
-        ({"interval": 1, "colour": "red"}, "colour", "not permitted"),
-    ],
-)
-def test_the_answer_names_the_field_and_the_rule_when_settings_are_wrong(
-    config: dict[str, Any], field: str, words: str
-) -> None:
-    problems = check_config(EVENT, config)
-
-    assert [problem.field for problem in problems] == [field]
-    assert words in problems[0].message
-
-
-def test_settings_of_another_unit_count_for_nothing() -> None:
-    assert check_config(EVENT, {"unit": "days", "interval": 1, "cron": "nonsense", "day": 99, "weekdays": []}) == []
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,147 @@
+"""Who may start what, and what stands in the way: secrets, conditions, limits, a database that is away."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from django.db import connection
+
+from automations.models import Automation
+from executions.models import Execution, Outcome, Receipt
+from tests.support.cut import end_connections
+from tests.support.door import send, stored, url_of
+
+pytestmark = pytest.mark.django_db(transaction=True)
+PREFIX = "/automations-api/run/"
+
+
+def test_unknown_replaced_and_deleted_triggers_answer_alike(automation: Automation) -> None:
+    replaced = url_of(automation)
+    automation.make_trigger("http", "request")
+    deleted = url_of(automation)
+    send(deleted, b"{}")
+    automation.delete()
+    paths = [
+        replaced, deleted, "/automations-api/run/" + "0" * 32, replaced + "%00", replaced + "\x00", replaced + "\xff",
+        replaced + "/", PREFIX + deleted.removeprefix(PREFIX).upper(), PREFIX + "/" + deleted[-32:],
+        deleted + ";x=1", PREFIX,
+    ]  # fmt: skip
+
+    answers = [send(path, b"not even JSON") for path in paths]
+
+    bodies = [{**answer.json["error"], "request_id": ""} for answer in answers]
+    assert {answer.status for answer in answers} == {404}
+    assert all(body == bodies[0] for body in bodies)
+    assert not Execution.objects.exists()
+
+
+def test_inactive_automation_says_so_before_the_body_is_read(automation: Automation) -> None:
+    send(url_of(automation), b"{}")
+    automation.deactivate()
+
+    reply = send(url_of(automation), b"not JSON")
+
+    assert (reply.status, reply.code) == (409, "not_activated")
+    assert "not activated" in reply.json["result"]
+    assert Execution.objects.count() == 1
+
+
+def test_secret_opens_the_door_as_header_or_query_and_is_never_kept(
+    make_automation: Callable[..., Automation],
+) -> None:
+    automation = make_automation()
+    secret = automation.rotate_secret()
+
+    replies = [
+        send(url_of(automation), b"{}", HTTP_AH_HTTP_KEY=secret),
+        send(f"{url_of(automation)}?ah-http-key={secret}&a=1", b"{}"),
+    ]
+
+    assert [stored(reply)["query"] for reply in replies] == [{}, {"a": "1"}]
+    assert all(secret not in json.dumps(stored(reply)) for reply in replies)
+
+
+def test_wrong_and_missing_secret_are_refused(make_automation: Callable[..., Automation]) -> None:
+    automation = make_automation()
+    old = automation.rotate_secret()
+    send(url_of(automation), b"{}", HTTP_AH_HTTP_KEY=old)
+    automation.rotate_secret()
+
+    replies = [
+        send(url_of(automation), b"{}", HTTP_AH_HTTP_KEY=old),
+        send(url_of(automation), b"{}", HTTP_AH_HTTP_KEY="é"),
+        send(url_of(automation), b"{}"),
+    ]
+
+    assert [(reply.status, reply.code) for reply in replies] == [
+        (401, "secret_invalid"), (401, "secret_invalid"), (401, "secret_missing"),
+    ]  # fmt: skip
+    assert Execution.objects.count() == 1
+
+
+def test_conditions_not_met_leave_a_receipt_and_no_execution(automation: Automation) -> None:
+    definition = automation.definition.model_dump(mode="json")
+    definition["trigger"]["conditions"] = {"all": [{"path": "trigger.body.type", "op": "equals", "value": "order"}]}
+    automation.save_draft(type(automation.definition).model_validate(definition), rev=automation.draft_rev)
+    automation.activate(None)
+
+    reply = send(url_of(automation), b'{"type": "other"}')
+
+    assert (reply.status, reply.json["result"]) == (200, "conditions not met")
+    assert Receipt.objects.get().outcome == Outcome.CONDITIONS_NOT_MET
+    assert not Execution.objects.exists()
+    assert send(url_of(automation), b'{"type": "order"}').status == 202
+
+
+def test_request_over_the_hard_limit_is_refused_with_a_receipt(automation: Automation) -> None:
+    organization = automation.organization
+    organization.hard_limit = 1
+    organization.save()
+
+    replies = [send(url_of(automation), b"{}") for _ in range(2)]
+
+    assert [reply.status for reply in replies] == [202, 429]
+    assert replies[1].code == "hard_limit"
+    assert Receipt.objects.get(outcome=Outcome.REFUSED).code == "hard_limit"
+    assert Execution.objects.count() == 1
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no server that could be away")
+def test_database_away_answers_503(automation: Automation) -> None:
+    settings = connection.settings_dict
+    port = settings["PORT"]
+    path = PREFIX + "1" * 32
+    assert send(path, b"{}").status == 404
+    end_connections()
+    settings["PORT"] = 1
+    try:
+        reply = send(path, b"{}")
+    finally:
+        connection.close()
+        settings["PORT"] = port
+
+    assert (reply.status, reply.code, reply.headers["retry-after"]) == (503, "unavailable", "5")
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no server that counts its connections")
+def test_strangers_do_not_cost_a_connection_each() -> None:
+    def ask(number: int) -> int:
+        together.wait()
+        return send(PREFIX + f"{number:032x}", b"{}").status
+
+    def connections() -> int:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()")
+            return int(cursor.fetchone()[0])
+
+    before, together = connections(), threading.Barrier(20)
+    with ThreadPoolExecutor(20) as strangers:
+        answers = list(strangers.map(ask, range(20)))
+        more = connections() - before
+
+    assert answers == [404] * 20
+    assert more <= 2
