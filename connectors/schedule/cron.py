@@ -33,7 +33,7 @@ def check_cron(text: str) -> None:
             CronSim(" ".join(part if at == index else "*" for at in range(5)), ANY_TIME)
         except CronSimError:
             raise ValueError(
-                f"“{part[:40]}” is not a {name} from {span}. Write it like *, 5, 1-5, */2 or 1,3."
+                f"The {name} “{part[:40]}” is not within {span}. Write it like *, 5, 1-5, */2 or 1,3."
             ) from None
     try:
         CronSim(text, ANY_TIME)

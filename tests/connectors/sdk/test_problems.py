@@ -82,7 +82,7 @@ def test_wrong_input_is_told_with_the_name_of_its_field(
         ({"unit": "days", "interval": 1, "first_day": "soon"}, ["First day must be a date such as 2026-01-31."]),
         ({"unit": "days", "interval": 1, "first_day": "1999-01-01"}, ["First day must be at least 2000-01-01."]),
         ({"unit": "cron", "cron": "* * 32 * *"},
-         ["Cron expression: “32” is not a day of month from 1 to 31. Write it like *, 5, 1-5, */2 or 1,3."]),
+         ["Cron expression: The day of month “32” is not within 1 to 31. Write it like *, 5, 1-5, */2 or 1,3."]),
         ({"unit": "minutes", "interval": 5, "time_zone": "Mars"},
          ["Time zone: Choose a time zone from the list, such as Europe/Berlin."]),
         ({"unit": "minutes", "interval": 5, "metadata": []},
