@@ -34,4 +34,4 @@ def create_missing(directory: Path) -> list[Path]:
 
 if __name__ == "__main__":
     for path in create_missing(data_dir()):
-        print(f"wrote {path}")
+        print(f"Wrote the key {path}")

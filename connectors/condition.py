@@ -28,7 +28,7 @@ CONNECTOR = Connector(
     key="condition",
     title="Condition",
     icon="git-branch",
-    summary="Go on only if conditions hold.",
+    summary="Continue only if conditions hold.",
     actions=(
         Action(
             key="continue_if",

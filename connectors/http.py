@@ -16,6 +16,7 @@ from connectors.sdk.call import JSON, Action, Call, Connector, Event, Failure, H
 from connectors.sdk.failures import HTTP_FAILURES
 from connectors.sdk.fields import HEADER_NAME, PAIRS, Input, Pair, Pairs, Text, sendable
 from connectors.sdk.mapping import as_text
+from connectors.sdk.problems import quoted
 
 # States of a server that pass; any other 4xx would be the same again.
 RETRYABLE = frozenset({408, 425, 429, *range(500, 600)})
@@ -53,13 +54,13 @@ class RequestInput(Input):
     body: Any = Field(
         None,
         title="Body content",
-        description="JSON, name=value lines for a form, or text, as chosen above.",
+        description="JSON, lines of name=value for a form, or text: as chosen in Body.",
         json_schema_extra={"widget": "json"},
     )
     fail_on_error_status: bool = Field(
         False,
         title="Fail on 4xx / 5xx",
-        description="Otherwise the step succeeds with whatever status comes back.",
+        description="If off, the step succeeds whatever the status of the answer.",
         json_schema_extra={"widget": "switch"},
     )
     timeout_s: float = Field(
@@ -138,7 +139,7 @@ def _fields(body: Any) -> list[tuple[str, str]]:
     try:
         return [(pair.name, pair.value) for pair in TypeAdapter(Pairs).validate_python(body)]
     except ValidationError:
-        raise ValueError("a form is an object, or lines of name=value") from None
+        raise ValueError("Body content must be an object or lines of name=value for a form.") from None
 
 
 def _failure(response: HttpResponse, output: JSON) -> StepError:
@@ -174,7 +175,7 @@ class TriggerConfig(Input):
     headers: list[str] = Field(
         [],
         title="Headers to pass on",
-        description="Names of request headers that steps may read as trigger.headers.",
+        description="Names of the request headers that steps can read as trigger.headers.",
         max_length=50,
         examples=[["X-GitHub-Event"]],
         json_schema_extra={"widget": "list"},
@@ -185,9 +186,9 @@ class TriggerConfig(Input):
     def headers_can_be_passed_on(cls, headers: list[str]) -> list[str]:
         for name in headers:
             if not HEADER_NAME.fullmatch(name):
-                raise ValueError(f"“{name[:50]}” is not a header name")
+                raise ValueError(f"{quoted(name)} is not a valid header name.")
             if name.lower() in SECRET_HEADERS:
-                raise ValueError(f"{name} may hold a secret and is never passed on")
+                raise ValueError(f"The header {name} may hold a secret and is never passed on.")
         return headers
 
 
@@ -195,7 +196,7 @@ CONNECTOR = Connector(
     key="http",
     title="HTTP",
     icon="globe",
-    summary="Start on a request to a URL of your own, or call any API.",
+    summary="Start when a request arrives, or call any API.",
     actions=(
         Action(
             key="request",
@@ -215,7 +216,7 @@ CONNECTOR = Connector(
         Event(
             key="request",
             title="HTTP request received",
-            summary="Starts when somebody posts to (or gets) the trigger URL.",
+            summary="Starts when a POST or GET request reaches the trigger URL.",
             config=TriggerConfig,
             sample={
                 "method": "POST",

@@ -26,7 +26,7 @@ class WaitInput(Input):
         except OverflowError:  # more than a timedelta can hold
             length = LONGEST * 2
         if not timedelta(seconds=1) <= length <= LONGEST:
-            raise ValueError("the delay must be 1 s to 30 d")
+            raise ValueError("The wait must last from 1 second to 30 days.")
         return self
 
     @property
@@ -49,7 +49,7 @@ CONNECTOR = Connector(
         Action(
             key="for",
             title="Wait for",
-            summary="Goes on after 1 second to 30 days; costs no allotted time.",
+            summary="Continues after 1 second to 30 days. Waiting does not use up the allotted time.",
             input=WaitInput,
             run=wait,
             sample={"waited_until": "2026-01-01T12:00:00+00:00"},

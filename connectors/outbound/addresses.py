@@ -72,7 +72,7 @@ def _entry(text: str) -> tuple[Network, int | None]:
         return ipaddress.ip_network(network, strict=False), int(port) if port else None
     except ValueError:
         raise ValueError(
-            f"OUTBOUND_ALLOW: “{text}” is not a network with an optional port, like 10.0.0.0/8:8080."
+            f"OUTBOUND_ALLOW: “{text}” is not a network with an optional port, such as 10.0.0.0/8:8080."
         ) from None
 
 
@@ -92,16 +92,16 @@ def checked_url(url: str) -> URL:
         parts = urlsplit(url.strip())
         port = parts.port
     except ValueError:
-        raise StepError("The URL is not valid.", code="bad_url") from None
+        raise StepError("URL is not valid.", code="bad_url") from None
     if parts.scheme.lower() not in ("http", "https"):
-        raise StepError("Only http and https URLs can be called.", code="bad_url")
+        raise StepError("URL must start with http:// or https://.", code="bad_url")
     # It would be shown in the log with the URL.
     if parts.username or parts.password:
-        raise StepError("A URL must not hold a user name or password: use a header.", code="bad_url")
+        raise StepError("URL must not contain a user name or password. Send them in a header.", code="bad_url")
     # Libraries disagree on where the host ends at a backslash, so that another one than was checked could be dialled.
     if not parts.hostname or "\\" in url or port == 0:
-        raise StepError("The URL is not valid.", code="bad_url")
+        raise StepError("URL is not valid.", code="bad_url")
     try:
         return URL(url.strip())
     except (ValueError, UnicodeError):
-        raise StepError("The URL is not valid.", code="bad_url") from None
+        raise StepError("URL is not valid.", code="bad_url") from None

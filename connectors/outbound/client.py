@@ -75,7 +75,8 @@ class GuardedResolver(AbstractResolver):
             async with asyncio.timeout(RESOLVE_S):
                 found = await self._found(host, port)
         except (OSError, UnicodeError, TimeoutError):
-            raise StepError(f"Could not resolve {host}.", code="cannot_resolve", outside=True, retryable=True) from None
+            text = f"AgentOS could not resolve the name {host}."
+            raise StepError(text, code="cannot_resolve", outside=True, retryable=True) from None
         # All of them, not the one that is dialled: a name with a private address beside a public one is an attack.
         for text in found:
             self.check(ipaddress.ip_address(text.split("%")[0]), port)
@@ -107,11 +108,12 @@ class GuardedResolver(AbstractResolver):
             return
         if not is_public(target):
             raise StepError(
-                "This address is not allowed: it is private or reserved. The operator can open it in OUTBOUND_ALLOW.",
+                "This address is private or reserved, so calls to it are refused. The operator can allow it in "
+                "OUTBOUND_ALLOW.",
                 code="address_not_allowed",
             )
         if port not in OPEN_PORTS:
-            raise StepError(f"Port {port} is not allowed.", code="port_not_allowed")
+            raise StepError(f"Calls to port {port} are not allowed.", code="port_not_allowed")
 
     def _result(self, host: str, text: str, port: int) -> ResolveResult:
         family = socket.AF_INET6 if ":" in text else socket.AF_INET
@@ -173,7 +175,7 @@ class Outbound:
             async with asyncio.timeout(timeout_s):
                 return await self._follow(method, target, dict(headers or {}), body, follow_redirects)
         except TimeoutError:
-            text = f"No complete answer within {timeout_s:g} s."
+            text = f"The service did not answer completely within {timeout_s:g} s."
             raise StepError(text, code="timeout", outside=True, retryable=True, unknown=True) from None
 
     async def _follow(
@@ -191,7 +193,11 @@ class Outbound:
             if response.status == 303 or (response.status in (301, 302) and method == "POST"):
                 method, body = ("HEAD" if method == "HEAD" else "GET"), None
             url = following
-        raise StepError(f"More than {REDIRECT_LIMIT} redirects.", code="too_many_redirects", outside=True)
+        raise StepError(
+            f"The service redirected the request more than {REDIRECT_LIMIT} times.",
+            code="too_many_redirects",
+            outside=True,
+        )
 
     async def _once(self, method: str, url: URL, headers: dict[str, str], body: bytes | None) -> HttpResponse:
         # Uncompressed: a few kilobytes could unpack to gigabytes.
@@ -213,22 +219,22 @@ class Outbound:
         except StepError:
             raise
         except (aiohttp.InvalidURL, UnicodeError):
-            raise StepError("The URL is not valid.", code="bad_url") from None
+            raise StepError("URL is not valid.", code="bad_url") from None
         except (aiohttp.ClientSSLError, ssl.SSLError):
-            text = f"No trustworthy TLS connection to {url.host}."
+            text = f"AgentOS could not make a trusted TLS connection to {url.host}."
             raise StepError(text, code="tls_error", outside=True) from None
         except aiohttp.ClientConnectorError:
-            text = f"Could not connect to {url.host}."
+            text = f"AgentOS could not connect to {url.host}."
             raise StepError(text, code="cannot_connect", outside=True, retryable=True) from None
         except ValueError:  # not quoted: a header that cannot be sent may hold a secret
-            raise StepError("A header or the method cannot be sent.", code="bad_request") from None
-        except (aiohttp.ClientError, OSError) as error:
-            text = f"The answer of {url.host} could not be read: {type(error).__name__}."
+            raise StepError("A header of the request cannot be sent.", code="bad_request") from None
+        except (aiohttp.ClientError, OSError):
+            text = f"The connection to {url.host} broke, or its answer is not valid HTTP."
             raise StepError(text, code="bad_response", outside=True, retryable=True, unknown=True) from None
 
     async def _read(self, answer: aiohttp.ClientResponse) -> bytes:
         if answer.headers.get("Content-Encoding", "identity").lower() not in ("", "identity"):
-            text = "The answer is compressed although that was not asked for."
+            text = "The service compressed its answer although the request did not allow that."
             raise StepError(text, code="bad_response", outside=True)
         chunks, size = [], 0
         async for chunk in answer.content.iter_any():

@@ -6,12 +6,13 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
 from connectors.sdk import mapping
 from connectors.sdk.call import JSON
+from connectors.sdk.problems import quoted
 
 DEPTH_LIMIT = 5  # each level is a recursion, in the form and at run time
 # Not float() and int() alone: they also take “nan”, “infinity”, “1_000” and the digits of other scripts.
@@ -209,7 +210,7 @@ class Comparison(BaseModel):
     @classmethod
     def op_is_known(cls, op: str) -> str:
         if op not in OPERATORS:
-            raise ValueError(f"unknown operator '{op}'")
+            raise ValueError(f"{quoted(op)} is not a known operator.")
         return op
 
     @field_validator("path")
@@ -217,7 +218,7 @@ class Comparison(BaseModel):
     def path_is_readable(cls, path: str) -> str:
         bare = path.strip().removeprefix("{{").removesuffix("}}").strip()
         if not mapping.PATH.fullmatch(bare):
-            raise ValueError("must be a path like trigger.body.type")
+            raise ValueError(f"{quoted(bare)} is not a path. Write one such as trigger.body.type.")
         return bare
 
     def holds(self, scope: Mapping[str, JSON]) -> bool:
@@ -229,20 +230,30 @@ class Comparison(BaseModel):
         return f"{self.path} {operator.label}" + (f" “{_text(self.value)[:100]}”" if operator.needs_value else "")
 
 
+def _kind(member: Any) -> str:
+    is_comparison = isinstance(member, Comparison) or (
+        isinstance(member, dict) and ("path" in member or "op" in member)
+    )
+    return "comparison" if is_comparison else "group"
+
+
+type Member = Annotated[Annotated[Comparison, Tag("comparison")] | Annotated[Group, Tag("group")], Discriminator(_kind)]
+
+
 class Group(BaseModel):
     """Comparisons and groups of them: `{"all": [...]}` or `{"any": [...]}`; an empty group holds."""
 
     model_config = ConfigDict(extra="forbid")
 
-    all: list[Comparison | Group] | None = None
-    any: list[Comparison | Group] | None = None
+    all: list[Member] | None = None
+    any: list[Member] | None = None
 
     @model_validator(mode="after")
     def shape_is_bounded(self) -> Group:
         if self.all is not None and self.any is not None:
-            raise ValueError("a group is either all or any")
+            raise ValueError("A group of conditions has either “all” or “any”, not both.")
         if self.depth > DEPTH_LIMIT:
-            raise ValueError(f"groups may be nested {DEPTH_LIMIT} deep")
+            raise ValueError(f"Groups of conditions can be nested at most {DEPTH_LIMIT} deep.")
         return self
 
     @property
@@ -282,6 +293,6 @@ def holds(group: Group, scope: Mapping[str, JSON]) -> bool:
 def explain(group: Group, scope: Mapping[str, JSON]) -> str:
     """Return in a sentence what did not hold; the values found are not quoted, because they may be secret."""
     if group.mode == "any":
-        return f"None of these holds: {group.in_words()}."
+        return f"None of these conditions holds: {group.in_words()}."
     failed = next((member for member in group.members if not member.holds(scope)), None)
-    return f"This does not hold: {failed.in_words()}." if failed else "All conditions hold."
+    return f"This condition does not hold: {failed.in_words()}." if failed else "All conditions hold."

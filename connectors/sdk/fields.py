@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from connectors.sdk.mapping import as_text
+from connectors.sdk.problems import quoted
 
 HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,200}")
 # Visible ASCII, spaces and tabs: a line break would begin another header, other characters servers read differently.
@@ -74,11 +75,13 @@ def sendable(*, without: frozenset[str]) -> AfterValidator:
     # The value is never quoted: it may be a secret.
     def check(header: Pair) -> Pair:
         if not HEADER_NAME.fullmatch(header.name):
-            raise ValueError(f"“{header.name[:50]}” is not a header name")
+            raise ValueError(f"{quoted(header.name)} is not a valid header name.")
         if header.name.lower() in without:
-            raise ValueError(f"{header.name} may not be set here")
+            raise ValueError(f"The header {header.name} cannot be set here.")
         if not HEADER_VALUE.fullmatch(header.value):
-            raise ValueError(f"the value of {header.name} has a line break or a character that headers cannot hold")
+            raise ValueError(
+                f"The value of {header.name} has a line break or another character that headers cannot hold."
+            )
         return header
 
     return AfterValidator(check)

@@ -15,9 +15,11 @@ from typing import Any, TextIO, cast
 
 from liquid import Environment, RenderContext, StrictDefaultUndefined
 from liquid.builtin.output import Output, OutputNode
+from liquid.exceptions import LiquidError, UndefinedError
 from liquid.undefined import Undefined, is_undefined
 
 from connectors.sdk.call import JSON
+from connectors.sdk.sentences import filter_sentence
 
 # By allow-list: a release of python-liquid that brings new filters must not open them unread.
 FILTERS = (
@@ -40,6 +42,8 @@ NUMBER_LIMIT = 1e300  # beyond it a multiplication ends as infinity, which JSON 
 NUMBERS = (int, float)
 PLAIN = (str, int, bool, type(None))
 TIME_LIMIT_S = 0.25  # meanwhile no other execution of the engine moves
+# What a filter raises over a value or arguments that it cannot use.
+UNUSABLE = (LiquidError, TypeError, ValueError, ArithmeticError, AttributeError, LookupError)
 
 
 class MappingError(Exception):
@@ -73,7 +77,7 @@ _deadline: ContextVar[float] = ContextVar("deadline", default=math.inf)
 
 def _check_time() -> None:
     if perf_counter() > _deadline.get():
-        raise MappingError(f"The template took longer than {TIME_LIMIT_S:g} s.")
+        raise MappingError(f"The template takes longer than {TIME_LIMIT_S:g} s.")
 
 
 class TimeLimit:
@@ -96,24 +100,29 @@ def bounded(value: Any) -> Any:
     if issubclass(kind, Undefined):  # isinstance() would raise its error, which `default` is there to prevent
         return value
     if isinstance(value, range) and value.stop - value.start > ITEMS_LIMIT:
-        raise MappingError(f"The range has more than {ITEMS_LIMIT} items.")
+        raise MappingError(f"The range has more than {ITEMS_LIMIT:,} items.")
     if isinstance(value, str | list) and len(value) > VALUE_LIMIT:
-        raise MappingError(f"The value is larger than {VALUE_LIMIT} characters or items.")
+        raise MappingError(f"The value has more than {VALUE_LIMIT:,} characters or items.")
     if isinstance(value, int | float | Decimal) and not abs(cast(float, value)) <= NUMBER_LIMIT:
         raise MappingError("The number is too large.")
     return value
 
 
 def _capped(name: str, filter_: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a filter that refuses what is too large, before and after."""
+    """Return a filter that refuses what is too large, before and after, and says in our words what it cannot use."""
 
     def capped(*arguments: Any, **keywords: Any) -> Any:
         _check_time()
         for argument in arguments:
             bounded(argument)
         if name == "uniq" and isinstance(arguments[0], list) and len(arguments[0]) > UNIQUE_LIMIT:
-            raise MappingError(f"uniq takes at most {UNIQUE_LIMIT} items.")
-        return bounded(filter_(*arguments, **keywords))
+            raise MappingError(f"The filter “uniq” takes at most {UNIQUE_LIMIT:,} items.")
+        try:
+            return bounded(filter_(*arguments, **keywords))
+        except UndefinedError:
+            raise
+        except UNUSABLE:
+            raise MappingError(filter_sentence(name)) from None
 
     for attribute in ("with_context", "with_environment"):
         if hasattr(filter_, attribute):

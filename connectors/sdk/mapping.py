@@ -20,6 +20,8 @@ from liquid.undefined import is_undefined
 
 from connectors.sdk.call import JSON
 from connectors.sdk.language import ENVIRONMENT, MappingError, TimeLimit, as_text, bounded, plain
+from connectors.sdk.problems import quoted
+from connectors.sdk.sentences import template_sentence
 
 __all__ = [
     "MISSING", "PART", "PATH", "MappingError", "Missing", "as_text", "mentions", "problems", "render", "resolve",
@@ -48,11 +50,11 @@ MISSING = Missing()
 @lru_cache(maxsize=4096)
 def _compiled(text: str) -> BoundTemplate:
     if len(text) > SOURCE_LIMIT:
-        raise MappingError(f"The template is longer than {SOURCE_LIMIT} characters.")
+        raise MappingError(f"The template is longer than {SOURCE_LIMIT:,} characters.")
     try:
         return ENVIRONMENT.from_string(text)
     except LiquidError as error:
-        raise MappingError(_first_line(error) + _position(error)) from None
+        raise MappingError(template_sentence(error)) from None
     except RecursionError:
         raise MappingError("The template is nested too deeply.") from None
 
@@ -60,7 +62,7 @@ def _compiled(text: str) -> BoundTemplate:
 @lru_cache(maxsize=4096)
 def _parts(path: str) -> tuple[str | int, ...]:
     if not PATH.fullmatch(path):
-        raise MappingError(f"“{path}” is not a path.", path)
+        raise MappingError(f"{quoted(path)} is not a path.", path)
     return tuple(
         int(index) if index else name or double or single for name, index, double, single in PART.findall(path)
     )
@@ -73,7 +75,7 @@ def problems(text: str) -> str | None:
     except MappingError as error:
         return str(error)
     unknown = next((name for name in used if name not in ENVIRONMENT.filters), None)
-    return f"unknown filter '{unknown}'" if unknown else None
+    return f"“{unknown}” is not a known filter." if unknown else None
 
 
 def render(value: JSON, scope: Mapping[str, JSON]) -> JSON:
@@ -128,12 +130,14 @@ def _render_text(text: str, scope: Mapping[str, JSON]) -> JSON:
             return template.render(scope)
     except UndefinedError as error:
         lone = LONE_PATH.fullmatch(text)
-        path = lone[1] if lone else _first_line(error).removesuffix(" is undefined").strip("'")
+        path = lone[1] if lone else str(error.args[0]).removesuffix(" is undefined").strip("'")
         raise MappingError(f"“{path}” is missing.", path) from None
     except LiquidError as error:
-        raise MappingError(_first_line(error)) from None
-    except (RecursionError, OverflowError, ValueError, ArithmeticError) as error:
-        raise MappingError(f"The template cannot be rendered: {type(error).__name__}.") from None
+        raise MappingError(template_sentence(error)) from None
+    except RecursionError:
+        raise MappingError("The template is nested too deeply.") from None
+    except (ValueError, ArithmeticError):
+        raise MappingError("The template computes with a value that it cannot use.") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,12 +217,3 @@ def _walk(parts: tuple[Any, ...], scope: Mapping[str, JSON]) -> JSON | Missing:
     except (KeyError, IndexError):
         return MISSING
     return cast(JSON, value)
-
-
-def _first_line(error: LiquidError) -> str:
-    return str(error.args[0] if error.args else error).splitlines()[0]
-
-
-def _position(error: LiquidError) -> str:
-    found = error.context()
-    return f" (line {found[0]}, column {found[1] + 1})" if found else ""
