@@ -1,4 +1,4 @@
-"""R5, R6: the web server dies in a burst of posts, after the commit of some and before that of others."""
+"""The web server dies in a burst of posts, after the commit of some and before that of others."""
 
 from __future__ import annotations
 

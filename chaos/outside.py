@@ -32,7 +32,7 @@ def check(ended: Sequence[Ended], windows: Sequence[Window], found: Findings) ->
 
 
 def surplus(one: Ended) -> Iterable[str]:
-    """R18: a claim is one engine's, so a step's key is seen once for each claim of its attempt, and for each try.
+    """A claim is one engine's, so a step's key is seen once for each claim of its attempt, and for each try.
 
     Every other attempt has needed a claim of its own, and so has what came before each Wait.
     """

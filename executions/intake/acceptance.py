@@ -29,8 +29,10 @@ from projects.ids import made_at, new_id
 logger = logging.getLogger(__name__)
 
 SHARDS = 16  # of the receipts' counters: web processes do not wait for each other's rows
-LIMIT_REACHED = "The organization's executions of this month are used up; the count starts again on the 1st."
-KEY_REUSED = "This Idempotency-Key came with another request before."
+LIMIT_REACHED = (
+    "The organization has reached its hard limit of executions for this month. The count restarts on the 1st (UTC)."
+)
+KEY_REUSED = "Another request has already used this Idempotency-Key."
 LONGEST_DOUBT_S = 30.0
 WRITTEN_A_MINUTE = 300  # refusals of one trigger that a process writes down; a flood beyond is only counted
 
@@ -207,7 +209,9 @@ def write(
     except AWAY as error:
         if connection.in_atomic_block or connection.is_usable():
             raise
-        logger.warning("accepting on a new connection: %s", error)  # it may have died long before this batch
+        logger.warning(
+            "accepting requests on a new database connection: %s", error
+        )  # it may have died long before this batch
         if not acceptance.is_stored():
             acceptance = Acceptance(acceptance.items)
             acceptance.commit(tuple)

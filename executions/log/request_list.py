@@ -39,7 +39,7 @@ class Line:
 
     @property
     def words(self) -> str:
-        return self.reason or ("This delivery has come before." if self.outcome is Outcome.DUPLICATE else "")
+        return self.reason or ("This delivery has been received before." if self.outcome is Outcome.DUPLICATE else "")
 
     @property
     def rev(self) -> int:
