@@ -102,6 +102,7 @@ def looks_like_json(value: dict[str, Any]) -> bool:
     body = value.get("body")
     if value.get("body_type", "json") != "json" or not isinstance(body, str):
         return False
+    # It begins as an object or a list does; `{{` and `{%` begin a template, whose result may be anything.
     return re.match(r"\s*(\{(?![{%])|\[)", body) is not None
 
 

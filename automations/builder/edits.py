@@ -43,7 +43,7 @@ def duplicate_step(definition: Definition, key: str) -> Any:
     _refuse_when_full(definition)
     position = position_of(definition, key)
     copy = definition.steps[position].model_copy(deep=True)
-    copy.title = f"{copy.title or copy.key} (copy)"[:200]
+    copy.title = f"{copy.title or copy.key} (copy)"[:200]  # the longest title of `definition.StepPart`
     copy.key = free_key(definition, key)
     definition.steps.insert(position + 1, copy)
     return copy

@@ -48,6 +48,7 @@ def cards_of(samples: Samples) -> list[Card]:
             step=step,
             title=checks.step_title(step),
             summary=_summary(step),
+            # None for a path, and for a connector that this installation does not have any more.
             connector=CONNECTORS.get(getattr(step, "connector", "")),
             warnings=list(checks.of_step(samples, step)),
             test=samples.test_of(step.key),
@@ -77,7 +78,7 @@ def _in_words(value: Any) -> str:
                 return ""
         case dict():
             return ", ".join(value)
-        case str() | int() | float() if not isinstance(value, bool):
+        case str() | int() | float() if not isinstance(value, bool):  # a lone True says nothing
             return as_text(value)
         case _:
             return ""

@@ -32,6 +32,7 @@ class NewAutomationForm(AutomationModelForm):
 
     def clean_name(self) -> str:
         """Refuse a name that another automation has; not the one that this very form made when it was sent before."""
+        # Django does not check the model's own constraint here, because the project is no field of the form.
         name: str = self.cleaned_data["name"]
         others = Automation.objects.kept().filter(project=self.instance.project, name=name)
         if others.exclude(pk__in=[self.instance.pk, self.data.get("uid")]).exists():
@@ -92,6 +93,7 @@ class StepForm(forms.Form):
         choices=[("stop", "Stop the execution: it is Failed"), ("skip", "Skip the step and continue")],
         label="If it fails",
     )
+    # The same bounds as in `definition.RetryPolicy` and `definition.ActionStep`, which refuse without a form.
     retry_times = forms.IntegerField(min_value=0, max_value=10, label="Automatic tries after a failure")
     retry_backoff_s = forms.FloatField(
         min_value=0, max_value=3600, label="Seconds before the next try", help_text="Doubles with each try."

@@ -61,6 +61,7 @@ def _row(automation: Any) -> dict[str, Any]:
     return {
         "automation": automation,
         "trigger": trigger,
+        # A trigger without a row in the other table has no attribute of its name.
         "next_at": trigger.schedule.next_at if trigger and hasattr(trigger, "schedule") else None,
         "connector": CONNECTORS.get(part.get("connector", "")),
         "steps": len(steps),

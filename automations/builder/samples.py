@@ -43,7 +43,7 @@ class Samples:
         found = {TRIGGER: _digest([trigger.uid, trigger.connector, trigger.event, trigger.config])}
         for step in self.definition.steps:
             own = _configuration(step)
-            read = [found[key] for key in sorted(roots(own)) if key in found]
+            read = [found[key] for key in sorted(roots(own)) if key in found]  # a step can read earlier ones only
             found[step.key] = _digest([own, read])
         return found
 
@@ -103,6 +103,7 @@ def _configuration(step: Any) -> Any:
 
 
 def _digest(value: Any) -> str:
+    # Sorted: a form may send the same fields in another order.
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 

@@ -87,7 +87,7 @@ def show_step(
     input_form = input_form or _input_form(found)
     if input_form and (grow := request.GET.get("grow")) in input_form.fields:
         input_form.grow(str(grow))
-    test = samples.tests.get(key)
+    test = samples.tests.get(key)  # an outdated one too: the page says that it is outdated
     return show_pane(
         request,
         automation,

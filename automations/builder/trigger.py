@@ -36,7 +36,7 @@ SAMPLE_TYPES = ["application/json", "application/x-www-form-urlencoded", "text/p
 
 
 @login_required
-@never_cache
+@never_cache  # the page may show a secret
 @require_http_methods(["GET", "HEAD", "POST"])
 def trigger(request: HttpRequest, project_uid: uuid.UUID, automation_uid: uuid.UUID) -> HttpResponse:
     automation = own_automation(request, project_uid, automation_uid)
@@ -137,7 +137,7 @@ def _make(request: HttpRequest, automation: Automation) -> HttpResponse:
     """Make a trigger and name it in the draft, both or neither: a refused draft must not cost the URL in use."""
     with transaction.atomic():
         answer = edit_draft(request, automation, partial(_new_trigger, request, automation))
-        if answer.status_code >= 400:
+        if answer.status_code >= 400:  # `edit_draft` answers a refusal with a page, and no exception undoes the trigger
             transaction.set_rollback(True)
     return answer
 
