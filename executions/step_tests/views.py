@@ -11,7 +11,7 @@ from django.shortcuts import redirect
 from django.utils import timezone
 from django.views.decorators.http import require_POST
 
-from automations.builder.overview import address, own_automation
+from automations.builder.page import address, own_automation
 from automations.builder.steps import save_step
 from automations.builder.trigger import show_trigger
 from automations.definition import ActionStep
