@@ -18,10 +18,11 @@ from django.db import connection
 from django.utils import timezone
 
 from automations.models import Automation
-from bench.seed import TRANSFORM, activate
+from bench.seed import TRANSFORM
 from executions.models import Execution, Outcome, Receipt, ReceiptDay, StepRun
 from executions.states import FINAL, Lane, Status
 from executions.store import partitions
+from harness.factory import make_automation
 from projects.models import Organization, Project
 
 WEEKS = 10
@@ -68,7 +69,7 @@ def cast() -> Cast:
     measured = Project.objects.create(organization=organization, name="Measured")
     other = Project.objects.create(organization=organization, name="Other")
     names = {"Busy": measured, "Steady": measured, "Rare": measured, "Other": other}
-    return Cast(*(activate(project, name, [TRANSFORM])[0] for name, project in names.items()))
+    return Cast(*(make_automation(project, name, [TRANSFORM]) for name, project in names.items()))
 
 
 def make_past_weeks() -> None:

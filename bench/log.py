@@ -18,13 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 from bench import machine
 from bench.__main__ import end
-from bench.installation import ROOT, Installation
+from bench.installation import DATABASES, measured
+from harness.processes import ROOT
 
 if TYPE_CHECKING:
     from bench.fill import Cast
 
-PORTS = {"sqlite": 9610, "postgresql": 9612}
-POSTGRESQL_PORT = 9620
 WARM_UPS = 3
 GOAL_MS, GOAL_RATIO = 50, 1.3
 
@@ -41,7 +40,7 @@ def main() -> int:
         Path(options.child).write_text(json.dumps(_measure(options)))
         return 0
     print(machine.line(machine.describe()), flush=True)
-    for database in [options.database] if options.database else list(PORTS):
+    for database in [options.database] if options.database else DATABASES:
         print(_table(database, _in_child(database, options)), flush=True)
     return 0
 
@@ -64,7 +63,7 @@ def _in_child(database: str, options: argparse.Namespace) -> dict[str, Figures]:
 
 
 def _measure(options: argparse.Namespace) -> dict[str, Figures]:
-    with Installation(options.database, PORTS[options.database], POSTGRESQL_PORT):
+    with measured(options.database):
         import django
 
         django.setup()
@@ -166,7 +165,7 @@ def _say(text: str) -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.log", description=__doc__)
-    parser.add_argument("--database", choices=list(PORTS), help="one of the two")
+    parser.add_argument("--database", choices=DATABASES, help="one of the two")
     parser.add_argument("--rows", type=_sizes, default=[10_000, 1_000_000], help="sizes, such as 10000,1000000")
     parser.add_argument("--requests", type=int, default=25, help="of each page; the median is shown")
     parser.add_argument("--explain", action="store_true", help="print the plan of each page's slowest statement too")

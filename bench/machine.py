@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from bench.postgresql import NoPostgreSQL, binaries
+from harness.postgresql import Missing, binaries
 
 PACKAGES = ("Django", "django-q2", "granian", "psycopg", "aiohttp", "uvloop", "orjson", "pydantic", "python-liquid")
 
@@ -66,6 +66,6 @@ def _cpu_model() -> str:
 def _postgresql() -> str:
     try:
         shown = subprocess.run([binaries() / "postgres", "--version"], capture_output=True, text=True, check=True)
-    except NoPostgreSQL:
+    except Missing:
         return "none"
     return shown.stdout.split()[2]

@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 
 import orjson
 
-from bench import rows
-from bench.installation import Installation
+from bench import rows, usage
+from bench.installation import Measured
 from bench.load import NUMBER, Job, Seen, send
-from bench.processes import Memory
 from bench.seed import Target
+from bench.usage import Memory
+from harness.processes import Process
 
 CONNECTIONS = (1, 10, 50, 200)
 STUB_MS = 200
@@ -44,7 +45,7 @@ QUICK = Sizes(runs=1, seconds=1.0, backlog=2000, calls=1000, rate_seconds=2.5, i
 class Session:
     """An installation with its automations, and the figures so far: name → one value a run."""
 
-    installation: Installation
+    installation: Measured
     targets: dict[str, Target]
     sizes: Sizes
     figures: dict[str, list[float]] = field(default_factory=dict)
@@ -71,10 +72,7 @@ class Session:
         return tally
 
     def cpu_s(self) -> dict[str, float]:
-        used = {"web": self.installation.web.cpu_s(), "cluster": self.installation.cluster.cpu_s()}
-        if self.installation.postgresql:
-            used["postgres"] = self.installation.postgresql.group.cpu_s()
-        return used
+        return self.installation.cpu_s()
 
 
 ORDER = {
@@ -148,17 +146,17 @@ def idle(session: Session) -> None:
 
 def memory(session: Session) -> None:
     """Web server and cluster as one service: idle, with a thousand calls in flight, and at rest after them."""
-    with session.installation.as_service():
+    with session.installation.as_service() as service:
         warm_up(session)
-        _note_memory(session, "idle", session.installation.service.memory())
-        _fill(session)
+        _note_memory(session, "idle", usage.memory(service.pid))
+        _fill(session, service)
         time.sleep(session.sizes.rest_seconds)
-        _note_memory(session, "idle after it", session.installation.service.memory())
+        _note_memory(session, "idle after it", usage.memory(service.pid))
 
 
-def _fill(session: Session) -> None:
+def _fill(session: Session, service: Process) -> None:
     body = {"id": "NUMBER", "url": session.installation.stub_url(HELD_MS)}
-    with _watching(lambda: (rows.running(), session.installation.service.memory())) as samples:
+    with _watching(lambda: (rows.running(), usage.memory(service.pid))) as samples:
         seen = send(session.job("call-api", 50, body, requests=session.sizes.calls))
         session.check(seen)
     most, _ = max(samples, key=lambda sample: sample[0])
@@ -169,13 +167,14 @@ def _fill(session: Session) -> None:
 def drain(session: Session) -> None:
     """The engine alone: a backlog that was accepted while no cluster ran."""
     installation, count = session.installation, session.sizes.backlog
-    installation.cluster.stop()
+    assert installation.cluster is not None
+    installation.cluster.end()
     seen = send(session.job("transform", 50, requests=count))
     session.note("web alone c=50: accepted/s", seen.statuses.get("202", 0) / seen.seconds)
-    start_cluster(installation)
-    before = installation.cluster.cpu_s()
+    cluster = installation.start_cluster()
+    before = usage.cpu_s(cluster.pid)
     tally = session.check(seen, limit_s=30 + count / 100)
-    used = installation.cluster.cpu_s() - before
+    used = usage.cpu_s(cluster.pid) - before
     rate = tally.rows / max(0.001, tally.last_finished_at - tally.first_started_at)
     session.note(f"backlog of {count}: completed/s", rate)
     session.note(f"backlog of {count}: CPU ms each, cluster", used * 1000 / max(1, tally.rows))
@@ -190,11 +189,6 @@ MEASURES: dict[str, Callable[[Session], None]] = {
     "call-api": call_api,
     "drain": drain,
 }
-
-
-def start_cluster(installation: Installation) -> None:
-    installation.start_cluster()
-    installation.wait_for(rows.has_engine, installation.cluster, "the cluster")
 
 
 def percentile(values: Sequence[float], percent: int) -> float:

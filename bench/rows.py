@@ -8,9 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from django.utils import timezone
-
-from executions.models import Engine, Execution, StepRun
+from executions.models import Execution, StepRun
 from executions.states import FINAL, Status
 from projects.ids import first_id_at, made_at
 
@@ -27,10 +25,6 @@ class Tally:
     not_success: int
     first_started_at: float
     last_finished_at: float
-
-
-def has_engine() -> bool:
-    return Engine.objects.filter(beat_at__gt=timezone.now() - timedelta(seconds=5)).exists()
 
 
 def running() -> int:

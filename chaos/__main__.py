@@ -9,7 +9,7 @@ import sys
 
 from chaos.nemesis import FAULTS
 from chaos.trial import Trial, run
-from tools.postgresql import Missing, binaries
+from harness.postgresql import Missing, binaries
 
 QUICK = Trial(accepted=400, faults=8)
 DATABASES = ("sqlite", "postgresql")

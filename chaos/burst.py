@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 
 from chaos.driver import Driver, Post
 from chaos.scene import Scene
+from harness.processes import until
 from projects.ids import first_id_at
-from tests.support.processes import until
 
 POSTERS = 30
 ENOUGH = 20  # in flight when it is killed

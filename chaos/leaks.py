@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 from chaos import plan
 from chaos.findings import Findings
 from chaos.nemesis import Nemesis
-from chaos.scene import Scene, is_running
-from tests.support.processes import group_is_alive
+from chaos.scene import Scene
+from harness.processes import group_is_alive, is_running
 
 GROWTH = 1.5
 SLACK_MB = 60.0
@@ -56,7 +54,7 @@ def check(scene: Scene, before: Usage, nemesis: Nemesis, findings: Findings) -> 
     findings.figures["columns searched for the secret"] = sum(map(len, texts(scene).values()))
     findings.add("I8 a secret in the clear", secrets_in_the_clear(scene))
     findings.add("I8 an engine's row without its process", dead_engines(scene, nemesis))
-    findings.add("I8 a process of neither web server nor cluster", strays(scene))
+    findings.add("I8 a process of neither web server nor cluster", map(str, scene.installation.strays()))
     findings.add("I8 processes left", end(scene))
 
 
@@ -104,19 +102,3 @@ def dead_engines(scene: Scene, nemesis: Nemesis) -> list[str]:
 def _dead(scene: Scene) -> list[str]:
     rows = scene.installation.query("SELECT id, pid FROM executions_engine")
     return [f"{row['id']}, process {row['pid']}" for row in rows if not is_running(row["pid"])]
-
-
-def strays(scene: Scene) -> list[str]:
-    """Return the processes of this installation, known by its data directory, that no operator would find."""
-    known = [scene.installation.web, scene.installation.cluster, scene.echo, scene.installation.interpreter]
-    groups = {process.popen.pid for process in known if process}
-    mine = f"DATA_DIR={scene.directory}".encode()
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            environment, pid = (process / "environ").read_bytes().split(b"\0"), int(process.name)
-            if mine in environment and os.getpgid(pid) not in groups:
-                found.append(f"{pid}: {(process / 'cmdline').read_bytes().replace(b'\0', b' ').decode()}")
-        except OSError:
-            continue  # it has ended
-    return found

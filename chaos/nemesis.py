@@ -12,15 +12,14 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import cycle
-from pathlib import Path
 
 from chaos import outages
 from chaos.burst import burst
 from chaos.driver import Driver
-from chaos.scene import Scene, is_running
+from chaos.scene import Scene
 from executions.states import ATTEMPT_LIMIT, Status
-from tests.support.databases import SqliteDatabase
-from tests.support.processes import Process, group_is_alive, until
+from harness.databases import SqliteDatabase
+from harness.processes import Process, children, group_is_alive, is_running, until
 
 LEASE_S = 10.0
 AFTERMATH_S = 10.0  # for which a fault excuses an error of the web server
@@ -177,7 +176,7 @@ class Nemesis:
         post = self.driver.post("fail", key=self.new_key("retry"))
         execution_id = post.replies[-1].execution_id
         scene = self.scene
-        tokens: list[str] = scene.about["tokens"]
+        tokens = scene.tokens
         for _ in range(ATTEMPT_LIMIT):
             scene.made.wait(uuid.UUID(execution_id), Status.FAILED, within=90)
             with ThreadPoolExecutor(len(tokens)) as pool:
@@ -266,7 +265,3 @@ def send(pid: int, number: signal.Signals) -> None:
         os.kill(pid, number)
     except ProcessLookupError:
         pass
-
-
-def children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from executions.states import Status
-from tests.support.automations import RESPOND, TRANSFORM, WAIT, call
+from harness.automations import RESPOND, TRANSFORM, WAIT, call
 
 CANARY = "canary-5d1f7c9e-sings-nowhere"  # the secret that no log and no row may hold in the clear
 

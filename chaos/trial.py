@@ -17,8 +17,8 @@ from chaos.findings import Findings
 from chaos.nemesis import AFTERMATH_S, Nemesis
 from chaos.scene import Scene, scene
 from executions.states import FINAL
-from tests.support.installation import Installation
-from tests.support.processes import until
+from harness.installation import Installation
+from harness.processes import until
 
 SETTLE_S = 90.0  # lease, sweep, longest step, and what the machine makes of them
 FAULT_S = 4.0  # for which the traffic of one fault lasts

@@ -11,7 +11,18 @@ from pathlib import Path
 from cryptography.fernet import Fernet
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ["agentos_site", "executions", "automations", "connectors", "projects", "tests", "tools", "bench"]
+PACKAGES = [
+    "agentos_site",
+    "executions",
+    "automations",
+    "connectors",
+    "projects",
+    "harness",
+    "tests",
+    "tools",
+    "bench",
+    "chaos",
+]
 BESIDE_PYTHON = Path(sys.executable).parent
 
 CHECKS = {

@@ -19,7 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tools import postgresql  # noqa: E402  (the checkout is not installed)
+from harness import postgresql  # noqa: E402  (the checkout is not installed)
 
 CACHE = ROOT / "tests" / ".cache"
 EXAMPLES = "@octokit/webhooks-examples"

@@ -11,7 +11,6 @@ from django.contrib.auth.models import User
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import transaction
 
-from automations.definition import Definition
 from automations.models import Automation
 from executions.demo import history
 from executions.demo.definitions import DEFINITIONS
@@ -112,9 +111,7 @@ def automation(project: Project, slug: str, builder: User) -> Automation:
         defaults={"organization_id": project.organization_id, "description": description, "created_by": builder},
     )
     if is_new:
-        trigger, _ = found.make_trigger("http", "request")
-        part = {"uid": trigger.uid, "connector": "http", "event": "request"}
-        found.save_draft(Definition.model_validate({"trigger": part, "steps": steps}), rev=found.draft_rev)
+        found.design(steps)
         found.activate(builder)
         sample = trial.SampleRequest(method="POST", content_type="application/json", body=json.dumps(SAMPLE))
         trial.test_trigger(found, sample)

@@ -21,10 +21,10 @@ from executions.engine.work import Batch, Work
 from executions.runner.context import Variables
 from executions.states import Lane
 from executions.store.rows import Claimed, Move, Peer
+from harness.automations import AUTOMATIONS, call, make
+from harness.installation import Installation, copy_of
+from harness.processes import until
 from projects.ids import new_id
-from tests.support.automations import AUTOMATIONS, call, make
-from tests.support.installation import Installation, copy_of
-from tests.support.processes import until
 from tests.support.stub import Stub
 
 A, B, C, D = (uuid.UUID(int=number) for number in (1, 2, 3, 4))
@@ -61,7 +61,7 @@ def test_every_number_rings_for_one_machine() -> None:
 @pytest.fixture(scope="module")
 def pair(template: Installation, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """Return an installation with two workers, whose engines know each other."""
-    settings = {"WORKERS": "2", "EXTRA_CONNECTORS": "tests.support.faulty"}
+    settings = {"WORKERS": "2", "EXTRA_CONNECTORS": "harness.faulty"}
     with copy_of(template, tmp_path_factory.mktemp("pair"), **settings) as copy:
         copy.start()
         until(lambda: len(beaten(copy)) == 2, what="both engines have beaten")

@@ -13,9 +13,9 @@ from executions.engine.black_box import Evidence
 from executions.engine.suspects import Verdict, judge
 from executions.states import Status
 from executions.store.rows import Held
-from tests.support.automations import TRANSFORM, Made, call, make
-from tests.support.installation import Installation, copy_of
-from tests.support.processes import until
+from harness.automations import TRANSFORM, Made, call, make
+from harness.installation import Installation, copy_of
+from harness.processes import until
 from tests.support.stub import Stub
 
 A, B = uuid.UUID(int=1), uuid.UUID(int=2)
@@ -49,7 +49,7 @@ AT_ONCE = FAULTY | {"input": {"fault": "{{ trigger.body.fault }}"}}
 @pytest.fixture(scope="module")
 def fragile(template: Installation, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """Return an installation with a connector that hurts the worker, which is replaced each time."""
-    settings = {"EXTRA_CONNECTORS": "tests.support.faulty"}
+    settings = {"EXTRA_CONNECTORS": "harness.faulty"}
     with copy_of(template, tmp_path_factory.mktemp("fragile"), **settings) as copy:
         copy.start()
         yield copy

@@ -16,6 +16,7 @@ from automations.models import Automation
 from executions.intake import acceptance as intake
 from executions.models import Delivery, Execution, Outcome, Pace, Receipt, ReceiptDay
 from executions.states import Lane
+from harness.factory import publish
 from tests.support.door import Reply, send, url_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -139,12 +140,7 @@ def test_fifty_deliveries_at_once_make_one_execution(automation: Automation) -> 
 
 
 def test_every_request_leaves_a_receipt(automation: Automation) -> None:
-    definition = automation.definition
-    definition.trigger.conditions = type(definition.trigger.conditions).model_validate(
-        {"all": [{"path": "trigger.body.type", "op": "equals", "value": "order"}]}
-    )
-    automation.save_draft(definition, rev=automation.draft_rev)
-    automation.activate(None)
+    publish(automation, conditions={"all": [{"path": "trigger.body.type", "op": "equals", "value": "order"}]})
     order = {"type": "order"}
 
     post(automation, order, HTTP_IDEMPOTENCY_KEY="a")

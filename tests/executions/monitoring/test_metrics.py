@@ -17,11 +17,11 @@ from executions.models import Engine, Execution, Measure, Outcome, ReceiptDay
 from executions.monitoring import histograms as metrics
 from executions.states import Lane, Status
 from executions.store import measures
+from harness.automations import TRANSFORM, make
+from harness.installation import Installation
+from harness.processes import until
 from projects.models import Project, UsageDay, this_month
-from tests.support.automations import TRANSFORM, make
 from tests.support.exposition import Metrics
-from tests.support.installation import Installation
-from tests.support.processes import until
 
 TOKEN = "opens-the-metrics"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
