@@ -5,7 +5,7 @@ from __future__ import annotations
 import orjson
 from django.http import HttpRequest, HttpResponse
 
-from connectors.sdk import exact_json as payload
+from connectors.sdk import exact_json
 
 
 class ApiError(Exception):
@@ -27,7 +27,7 @@ def ok(value: dict[str, object], *, status: int = 200) -> HttpResponse:
 def error(request: HttpRequest, refused: ApiError) -> HttpResponse:
     request_id = getattr(request, "request_id", "")
     about = {"code": refused.code, "message": refused.message, "request_id": request_id}
-    answer = _json(payload.dumps({"error": about}), refused.status)
+    answer = _json(exact_json.dumps({"error": about}), refused.status)
     for name, value in refused.headers.items():
         answer[name.replace("_", "-")] = value
     return answer

@@ -16,7 +16,7 @@ from django.utils import timezone
 from automations.definition import ActionStep, Definition
 from automations.models import Automation, Version
 from connectors.sdk.call import JSON
-from executions import sealed_json as encoding
+from executions import sealed_json
 from executions.models import Attempt, Execution, Outcome, Receipt, ReceiptDay, StepRun
 from executions.states import FINAL, Lane, Status, StepStatus
 from projects.ids import id_at, made_at
@@ -244,6 +244,6 @@ def _add(find: Callable[[], Any], column: str) -> None:
 
 
 def _sides(given: JSON, output: JSON) -> dict[str, Any]:
-    texts = {"input": encoding.dumps(given) if given is not None else None,
-             "output": encoding.dumps(output) if output is not None else None}  # fmt: skip
+    texts = {"input": sealed_json.dumps(given) if given is not None else None,
+             "output": sealed_json.dumps(output) if output is not None else None}  # fmt: skip
     return {**texts, **{f"{side}_bytes": len(text or "") for side, text in texts.items()}}

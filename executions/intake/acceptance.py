@@ -19,7 +19,7 @@ from executions.intake.group_commit import GroupCommit, Join
 from executions.intake.live_trigger import LiveTrigger
 from executions.intake.replies import replies
 from executions.models import Outcome
-from executions.monitoring import histograms as metrics
+from executions.monitoring import histograms
 from executions.states import Lane
 from executions.store import store
 from executions.store.away import AWAY, forget_connection
@@ -237,7 +237,7 @@ class Ticket:
             if self._reply:
                 self._reply.give_up()
             raise
-        metrics.accepted(self._started)
+        histograms.accepted(self._started)
         return execution_id
 
     def reply(self) -> ReplyRow | None:

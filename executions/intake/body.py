@@ -9,7 +9,7 @@ import orjson
 
 from connectors.sdk.call import JSON
 from connectors.sdk.exact_json import has_long_number
-from executions import sealed_json as encoding
+from executions import sealed_json
 
 FIELD_LIMIT = 1000
 DEPTH_LIMIT = 64
@@ -122,7 +122,7 @@ def _json(raw: bytes) -> JSON:
 
 def _exact(raw: bytes) -> JSON:
     try:
-        return encoding.loads(raw)
+        return sealed_json.loads(raw)
     except RecursionError:
         raise _too_deep() from None
     except ValueError:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from automations.definition import Definition
 from automations.models import Trigger
 from connectors.sdk.call import JSON
-from executions import sealed_json as encoding
+from executions import sealed_json
 from executions.intake.group_commit import LONGEST_WAIT_S, Unavailable
 from executions.states import Lane
 from executions.store.away import AWAY, forget_connection
@@ -128,6 +128,6 @@ def new_execution(live: LiveTrigger, payload: JSON, delivery: DeliveryId | None 
         connector=trigger.connector,
         event=trigger.event,
         title="Trigger",
-        payload=encoding.dumps(payload),
+        payload=sealed_json.dumps(payload),
         delivery=delivery,
     )

@@ -17,8 +17,8 @@ from django.conf import settings
 from django.http.request import split_domain_port, validate_host
 
 from connectors.sdk.call import JSON
-from executions import sealed_json as encoding
-from executions.intake import body as content
+from executions import sealed_json
+from executions.intake import body
 from executions.intake.body import Refused
 from executions.store.rows import DeliveryId
 
@@ -99,16 +99,16 @@ class Request:
                     text = f"{name} must be 1 to 255 visible ASCII characters without a comma, once."
                     raise Refused(400, "invalid_idempotency_key", text)
                 return _delivery(f"{name}:{key}", payload, must_match=name == IDEMPOTENCY_KEY)
-        body = payload["body"]
-        if "HTTP_STRIPE_SIGNATURE" in self.environ and isinstance(body, dict) and body.get("object") == "event":
-            event = body.get("id")
-            if isinstance(event, str) and DELIVERY_KEY.fullmatch(event):
-                return _delivery(f"stripe:{event}", payload, must_match=False)
+        event = payload["body"]
+        if "HTTP_STRIPE_SIGNATURE" in self.environ and isinstance(event, dict) and event.get("object") == "event":
+            event_id = event.get("id")
+            if isinstance(event_id, str) and DELIVERY_KEY.fullmatch(event_id):
+                return _delivery(f"stripe:{event_id}", payload, must_match=False)
         return None
 
     def _all_query(self) -> dict[str, JSON]:
         if self._query is None:
-            self._query = content.fields(self.environ.get("QUERY_STRING", "").encode("latin-1"), "query")
+            self._query = body.fields(self.environ.get("QUERY_STRING", "").encode("latin-1"), "query")
         return self._query
 
     def _headers(self, chosen: Iterable[Any]) -> dict[str, JSON]:
@@ -122,11 +122,11 @@ class Request:
     def _body(self) -> JSON:
         if self._raw is None:
             self._raw = _read(self.environ)
-        return content.parse(self._raw, self.environ.get("CONTENT_TYPE") or "")
+        return body.parse(self._raw, self.environ.get("CONTENT_TYPE") or "")
 
 
 def _delivery(key: str, payload: dict[str, JSON], *, must_match: bool) -> DeliveryId:
-    said = encoding.dumps({name: payload[name] for name in ("method", "query", "body")})
+    said = sealed_json.dumps({name: payload[name] for name in ("method", "query", "body")})
     return DeliveryId(key=key, fingerprint=hashlib.sha256(said.encode()).hexdigest(), must_match=must_match)
 
 

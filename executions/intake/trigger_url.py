@@ -21,7 +21,7 @@ from connectors.response import FORBIDDEN_HEADERS
 from connectors.sdk import conditions
 from connectors.sdk.call import JSON
 from connectors.sdk.fields import HEADER_NAME, HEADER_VALUE
-from executions import sealed_json as encoding
+from executions import sealed_json
 from executions.intake import acceptance
 from executions.intake.body import Refused
 from executions.intake.group_commit import Unavailable
@@ -94,7 +94,7 @@ KEY_REUSED = Refused(422, "idempotency_key_reused", acceptance.KEY_REUSED)
 def refusal(refused: Refused, request_id: str) -> Answer:
     error: JSON = {"code": refused.code, "message": refused.message, "request_id": request_id}
     body: JSON = {**refused.extra, "error": error}
-    return Answer(status=refused.status, body=encoding.dumps(body).encode(), headers=[*refused.headers, NO_STORE])
+    return Answer(status=refused.status, body=sealed_json.dumps(body).encode(), headers=[*refused.headers, NO_STORE])
 
 
 def respond(environ: dict[str, Any]) -> Answer:
@@ -183,7 +183,7 @@ def leave_refusal(live: LiveTrigger, refused: Refused) -> None:
 
 
 def json_answer(status: int, body: JSON, *headers: tuple[str, str]) -> Answer:
-    return Answer(status=status, body=encoding.dumps(body).encode(), headers=[*headers, NO_STORE])
+    return Answer(status=status, body=sealed_json.dumps(body).encode(), headers=[*headers, NO_STORE])
 
 
 def accepted_answer(live: LiveTrigger, execution_id: str) -> Answer:
@@ -215,7 +215,7 @@ def _reply(output: dict[str, JSON], execution_id: str) -> Answer:
     if isinstance(body, str):
         content, default = body.encode("utf-8", "replace"), "text/plain; charset=utf-8"
     else:
-        content, default = encoding.dumps(body).encode(), "application/json"
+        content, default = sealed_json.dumps(body).encode(), "application/json"
     status = output.get("status")
     status = status if isinstance(status, int) and 200 <= status <= 599 else 200
     return Answer(

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from connectors.sdk.call import JSON
-from executions import sealed_json as encoding
+from executions import sealed_json
 from executions.models import Execution, StepRun
 
 PLACEHOLDER = "<secret>"
@@ -36,7 +36,7 @@ def _body(body: JSON, headers: Any) -> list[str]:
         return []
     if isinstance(body, str):
         return ["-H", f"Content-Type: {_text_type(headers)}", "--data-raw", body]
-    return ["-H", "Content-Type: application/json", "--data-raw", encoding.dumps(body)]
+    return ["-H", "Content-Type: application/json", "--data-raw", sealed_json.dumps(body)]
 
 
 def _text_type(headers: Any) -> str:

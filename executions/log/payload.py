@@ -18,7 +18,7 @@ from pygments import highlight  # type: ignore[import-untyped]
 from pygments.formatters import HtmlFormatter  # type: ignore[import-untyped]
 from pygments.lexers import JsonLexer  # type: ignore[import-untyped]
 
-from executions import sealed_json as encoding
+from executions import sealed_json
 from executions.log.detail import own_execution
 from executions.models import Execution, StepRun
 from projects.htmx import HtmxRequest, wants_part
@@ -77,15 +77,15 @@ def _shown(run: StepRun, side: str) -> Shown | None:
     size: int = getattr(run, f"{side}_bytes")
     if stored is None:
         return None
-    if size > encoding.ROW_LIMIT:
-        return Shown(encoding.masked(stored), None, size, is_excerpt=True)
-    text = _indented(encoding.masked(stored))
+    if size > sealed_json.ROW_LIMIT:
+        return Shown(sealed_json.masked(stored), None, size, is_excerpt=True)
+    text = _indented(sealed_json.masked(stored))
     return Shown(text, _coloured(text) if len(text) <= COLOUR_LIMIT else None, size, is_excerpt=False)
 
 
 def _indented(text: str) -> str:
     try:
-        return json.dumps(encoding.loads(text), indent=2, ensure_ascii=False).encode(errors="strict").decode()
+        return json.dumps(sealed_json.loads(text), indent=2, ensure_ascii=False).encode(errors="strict").decode()
     except ValueError:  # no JSON, or characters that no page can hold: as it is stored
         return text
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 from django.db import models
 
 from connectors.sdk.call import JSON
-from executions import sealed_json as encoding
+from executions import sealed_json
 from executions.models.reference import reference
 from executions.states import StepStatus
 
@@ -61,7 +61,7 @@ class StepRun(models.Model):
     def shown(self, side: str) -> str | None:
         """Return the whole "input" or "output" as JSON text that people may see: secrets masked; None: nothing."""
         text = getattr(self, side)
-        if text is not None and getattr(self, f"{side}_bytes") > encoding.ROW_LIMIT:
+        if text is not None and getattr(self, f"{side}_bytes") > sealed_json.ROW_LIMIT:
             text = Payload.objects.get(
                 execution_id=self.execution_id,
                 attempt=self.attempt,
@@ -69,11 +69,11 @@ class StepRun(models.Model):
                 iteration=self.iteration,
                 side=side,
             ).body
-        return encoding.masked(text) if text is not None else None
+        return sealed_json.masked(text) if text is not None else None
 
     def shown_value(self, side: str) -> JSON:
         text = self.shown(side)
-        return encoding.loads(text) if text is not None else None
+        return sealed_json.loads(text) if text is not None else None
 
 
 class Payload(models.Model):

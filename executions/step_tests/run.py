@@ -27,7 +27,7 @@ from connectors.registry import find_action
 from connectors.sdk import mapping
 from connectors.sdk.call import JSON, Action, Call, EndExecution, Pause, StepError, StopPartially
 from connectors.sdk.conditions import explain, holds
-from executions import sealed_json as encoding
+from executions import sealed_json
 from executions.intake.request import METHODS, Request
 from executions.models import Execution, StepRun
 from executions.ports.mail import DjangoMail
@@ -79,7 +79,7 @@ class SampleRequest:
 
     def stored(self) -> str:
         kept = replace(self, headers="\n".join(f"{name}: {value}" for name, value in self.header_pairs))
-        return encoding.dumps({name: getattr(kept, name) for name in SampleRequest.__slots__})
+        return sealed_json.dumps({name: getattr(kept, name) for name in SampleRequest.__slots__})
 
 
 def test_trigger(automation: Automation, sample: SampleRequest) -> StepTest:
@@ -191,7 +191,7 @@ def _recorded(step: ActionStep, scope: dict[str, JSON], variables: Variables) ->
 
 
 def _masked(value: JSON, variables: Variables) -> str:
-    return encoding.masked(encoding.dumps(encoding.sealed(value, variables.secret_values)))
+    return sealed_json.masked(sealed_json.dumps(sealed_json.sealed(value, variables.secret_values)))
 
 
 def _keep(
@@ -206,7 +206,7 @@ def _keep(
     has_output = result.is_success or result.output is not None
     output = _masked(result.output, variables) if has_output else ""
     words = result.words
-    if len(output) > encoding.ROW_LIMIT:
+    if len(output) > sealed_json.ROW_LIMIT:
         words = f"{words} The output is larger than 256 KB and is not kept as a sample.".strip()
         output = ""
     samples = Samples(automation, automation.definition)
@@ -216,9 +216,9 @@ def _keep(
         defaults={
             "fingerprint": samples.fingerprints.get(key, ""),
             "is_success": result.is_success,
-            "input": input_text if len(input_text) <= encoding.ROW_LIMIT else "",
+            "input": input_text if len(input_text) <= sealed_json.ROW_LIMIT else "",
             "output": output,
-            "error": encoding.hidden(words, variables.secret_values),
+            "error": sealed_json.hidden(words, variables.secret_values),
             "duration_ms": 0 if started is None else int((time.monotonic() - started) * 1000),
             "tested_at": timezone.now(),
         },

@@ -19,7 +19,7 @@ from automations.models import Automation
 from automations.timing import rule_of
 from connectors.schedule.fire_times import next_fire_time, output
 from executions.intake.body import Refused
-from executions.step_tests import run as trial
+from executions.step_tests import run
 
 
 @login_required
@@ -30,17 +30,17 @@ def test_trigger(request: HttpRequest, project_uid: uuid.UUID, automation_uid: u
         raise Http404
     target = f"{address('trigger', automation)}#test-result"
     if "latest" in request.POST:
-        payload = trial.latest_payload(automation)
+        payload = run.latest_payload(automation)
         if payload is None:
             messages.info(request, "This automation has no executions yet: write a sample, or post one.")
         else:
-            trial.keep_trigger(automation, payload)
+            run.keep_trigger(automation, payload)
         return redirect(target)
     if automation.trigger.is_timed:
         return _test_schedule(automation) or show_trigger(request, automation, status=422)
     sample = _sample(request)
     try:
-        trial.test_trigger(automation, sample)
+        run.test_trigger(automation, sample)
     except Refused as refused:
         problem = f"A request like this is refused with {refused.status}: {refused.message}"
         return show_trigger(request, automation, sample=sample, sample_error=problem, status=422)
@@ -53,13 +53,13 @@ def _test_schedule(automation: Automation) -> HttpResponse | None:
     at = next_fire_time(rule, now) if rule else None
     if rule is None or at is None:
         return None
-    trial.keep_trigger(automation, output(rule, at, at))
+    run.keep_trigger(automation, output(rule, at, at))
     return redirect(f"{address('trigger', automation)}#test-result")
 
 
-def _sample(request: HttpRequest) -> trial.SampleRequest:
+def _sample(request: HttpRequest) -> run.SampleRequest:
     given = request.POST
-    return trial.SampleRequest(
+    return run.SampleRequest(
         method="GET" if given.get("method") == "GET" else "POST",
         content_type=given.get("content_type", "")[:200],
         query=given.get("query", "").lstrip("?"),
@@ -80,5 +80,5 @@ def test_step(request: HttpRequest, project_uid: uuid.UUID, automation_uid: uuid
         if isinstance(saved, HttpResponse):
             return saved
         key = saved
-    trial.test_step(automation, key)
+    run.test_step(automation, key)
     return redirect(f"{address('step', automation, key)}#test-result")

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import timedelta
 
-from executions import sealed_json as encoding
+from executions import sealed_json
 from executions.states import Status, StepStatus
 from executions.store.dialect import PAYLOAD_COLUMNS, STEP_COLUMNS, Row
 from executions.store.limit_counters import LimitCounters
@@ -114,7 +114,7 @@ class Accepting(LimitCounters):
         large = [
             (self.uid(new.id), 0, "trigger", "", "input", self.uid(new.organization_id), new.payload)
             for new in executions
-            if len(new.payload) > encoding.ROW_LIMIT
+            if len(new.payload) > sealed_json.ROW_LIMIT
         ]
         self.insert_many("executions_payload", PAYLOAD_COLUMNS, large)
         self.notify_work()
@@ -129,7 +129,7 @@ class Accepting(LimitCounters):
     def _trigger_row(self, new: NewExecution) -> Row:
         at = self.at(made_at(new.id))
         size = len(new.payload)
-        text = new.payload if size <= encoding.ROW_LIMIT else new.payload[: encoding.EXCERPT]
+        text = new.payload if size <= sealed_json.ROW_LIMIT else new.payload[: sealed_json.EXCERPT]
         return (
             self.uid(new.id), 0, "trigger", "", self.uid(new.organization_id), 0, StepStatus.SUCCESS.value,
             new.connector, new.event, new.title, 1, at, at, None, text, size, None, 0, "", "", False,

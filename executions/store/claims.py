@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Iterable
 from typing import Any
 
-from executions import sealed_json as encoding
+from executions import sealed_json
 from executions.states import Lane, StepStatus
 from executions.store.dialect import Answer, Row
 from executions.store.moves import CLAIMABLE, IN_LINE, PENDING, START
@@ -97,7 +97,7 @@ class Claims(Throttle):
 
     def _large_payloads(self, step_runs: list[Row]) -> dict[Row, str]:
         """Return the texts that are too large for their step run's row, by its key and the side that is wanted."""
-        large = {row[0]: self.to_uuid(row[0]) for row in step_runs if row[9] > encoding.ROW_LIMIT}
+        large = {row[0]: self.to_uuid(row[0]) for row in step_runs if row[9] > sealed_json.ROW_LIMIT}
         if not large:
             return {}
         where, parameters = self.among("execution_id", large.values())

@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable
 
-from executions import sealed_json as encoding
+from executions import sealed_json
 from executions.states import FINAL, Status, StepStatus, counts
 from executions.store.dialect import PAYLOAD_COLUMNS, STEP_COLUMNS, STEP_KEY, Dialect, Row, upsert
 from executions.store.rows import Claimed, Move, ReplyRow, StepRecord
@@ -49,7 +49,7 @@ class Results(Dialect):
         return [
             (*key, side, self.uid(execution.organization_id), text)
             for side, text in (("input", record.input), ("output", record.output))
-            if text is not None and len(text) > encoding.ROW_LIMIT
+            if text is not None and len(text) > sealed_json.ROW_LIMIT
         ]
 
     def write(self, engine_id: uuid.UUID, shard: int, records: list[StepRecord], moves: list[Move]) -> set[uuid.UUID]:
@@ -109,13 +109,13 @@ class Results(Dialect):
             " LEFT JOIN executions_payload p ON s.output_bytes > %s AND p.execution_id = e.id"
             " AND p.attempt = s.attempt AND p.key = s.key AND p.iteration = s.iteration AND p.side = 'output'"
             f" WHERE {where} AND (s.status = 3 OR e.status IN ({', '.join(str(s.value) for s in sorted(FINAL))}))",
-            [encoding.ROW_LIMIT, *parameters],
+            [sealed_json.ROW_LIMIT, *parameters],
         )
         return {
-            self.to_uuid(row[0]): ReplyRow(encoding.loads_opened(row[2]) if row[2] else None, Status(row[1]))
+            self.to_uuid(row[0]): ReplyRow(sealed_json.loads_opened(row[2]) if row[2] else None, Status(row[1]))
             for row in rows()
         }
 
 
 def _excerpt(text: str | None) -> str | None:
-    return text if text is None or len(text) <= encoding.ROW_LIMIT else text[: encoding.EXCERPT]
+    return text if text is None or len(text) <= sealed_json.ROW_LIMIT else text[: sealed_json.EXCERPT]

@@ -16,7 +16,7 @@ from automations.models import Automation
 from executions.demo import history
 from executions.demo.definitions import DEFINITIONS
 from executions.models import Execution
-from executions.step_tests import run as trial
+from executions.step_tests import run
 from projects.models import ApiToken, Membership, Organization, Project
 from projects.sealing import decrypt, digest
 
@@ -116,8 +116,8 @@ def automation(project: Project, slug: str, builder: User) -> Automation:
         part = {"uid": trigger.uid, "connector": "http", "event": "request"}
         found.save_draft(Definition.model_validate({"trigger": part, "steps": steps}), rev=found.draft_rev)
         found.activate(builder)
-        sample = trial.SampleRequest(method="POST", content_type="application/json", body=json.dumps(SAMPLE))
-        trial.test_trigger(found, sample)
+        sample = run.SampleRequest(method="POST", content_type="application/json", body=json.dumps(SAMPLE))
+        run.test_trigger(found, sample)
     return found
 
 
