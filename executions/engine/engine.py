@@ -259,7 +259,7 @@ class Engine:
 
     def _join_direct(self) -> None:
         """In the database thread: empty a line that is throttled no longer, part by part, with turns for others."""
-        if line := store().left_line():
+        if line := store().unthrottled_line():
             with store().transaction():
                 store().join_direct(*line)
             self.database.call(self._join_direct)

@@ -1,4 +1,4 @@
-"""What the intake writes: executions, receipts, and the ids of deliveries."""
+"""The statements of the intake: executions, receipts, and the ids that senders give their deliveries."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ EXECUTED = "executed"
 
 class Accepting(LimitCounters):
     def live(self, automation_ids: set[uuid.UUID]) -> dict[uuid.UUID, LiveRow]:
+        """Return each automation's live revision and its organization's limits, as its transaction sees them."""
         where, parameters = self.among("a.uid", automation_ids)
         rows = self.ask(
             f"SELECT a.uid, {self.now}, a.live_rev, o.direct_limit, o.duplicates_h, o.time_limit_s"
@@ -42,16 +43,17 @@ class Accepting(LimitCounters):
     def remember_deliveries(
         self, executions: Sequence[NewExecution], windows: dict[uuid.UUID, int]
     ) -> dict[tuple[str, str], tuple[uuid.UUID, str]]:
-        """Remember each delivery's id for its hours, unless it is remembered already; return whose each one is.
+        """Remember the executions' delivery ids, each for its hours in `windows`, except those remembered already.
 
-        One execution a (trigger, key); returns for each pair the execution that it made and what it held.
+        Pass one execution for each (trigger, key): an INSERT cannot meet the same row twice. Return for each pair the
+        execution that it has made, now or before, and the fingerprint of that request.
         """
         rows = [
             (new.trigger_uid, new.delivery.key, self.uid(new.organization_id), new.delivery.fingerprint,
              self.uid(new.id), self.at(made_at(new.id) + timedelta(hours=windows[new.id])))
             for new in executions if new.delivery
         ]  # fmt: skip
-        rows.sort()  # one order of locks
+        rows.sort()  # one order of locks: two processes cannot deadlock
         self._run(
             "INSERT INTO executions_delivery"
             " (trigger_id, key, organization_id, fingerprint, execution_id, expires_at)"
@@ -68,11 +70,13 @@ class Accepting(LimitCounters):
         return {(row[0], row[1]): (self.to_uuid(row[2]), row[3]) for row in known()}
 
     def forget_delivery(self, trigger_uid: str, key: str) -> None:
+        """Forget a delivery whose execution is refused after all, so that its sender may try again."""
         self._run("DELETE FROM executions_delivery WHERE trigger_id = %s AND key = %s", [trigger_uid, key])
 
     # --- receipts
 
     def insert_receipts(self, receipts: Sequence[NewReceipt]) -> None:
+        """Store the receipts that are to be written; the others are only counted."""
         rows: list[Row] = [
             (self.uid(new.id), self.uid(new.organization_id), self.uid(new.project_id), self.uid(new.automation_id),
              new.trigger_uid, new.outcome, new.http_status, new.code, new.reason,
@@ -82,11 +86,12 @@ class Accepting(LimitCounters):
         self.insert_many("executions_receipt", RECEIPT_COLUMNS, rows)
 
     def count_receipts(self, shard: int, executions: Sequence[NewExecution], receipts: Sequence[NewReceipt]) -> None:
-        """Add what became of requests to the counters of their automation's day."""
-        requests: list[tuple[NewExecution | NewReceipt, str]] = [(new, EXECUTED) for new in executions]
+        """Add the requests to their automations' counters by day (UTC) and outcome."""
+        requests: list[tuple[NewExecution | NewReceipt, str]] = [(execution, EXECUTED) for execution in executions]
         requests += [(receipt, receipt.outcome) for receipt in receipts]
         totals = Counter(
-            (of.automation_id, of.organization_id, made_at(of.id).date(), outcome) for of, outcome in requests
+            (request.automation_id, request.organization_id, made_at(request.id).date(), outcome)
+            for request, outcome in requests
         )
         columns = ("organization_id", "automation_id", "day", "outcome", "shard", "count")
         rows: list[Row] = [
@@ -108,7 +113,7 @@ class Accepting(LimitCounters):
         return bool(self.ask("SELECT 1 FROM executions_receipt WHERE id = %s", [self.uid(receipt_id)])())
 
     def insert_executions(self, executions: list[NewExecution]) -> None:
-        """Store accepted requests with their payloads, and wake the engines once."""
+        """Store accepted executions with their payloads, and wake the engines once."""
         self.insert_many("executions_execution", EXECUTION_COLUMNS, [self._execution_row(new) for new in executions])
         self.insert_many("executions_steprun", STEP_COLUMNS, [self._trigger_row(new) for new in executions])
         large = [
@@ -128,7 +133,7 @@ class Accepting(LimitCounters):
 
     def _trigger_row(self, new: NewExecution) -> Row:
         at = self.at(made_at(new.id))
-        size = len(new.payload)
+        size = len(new.payload)  # a large payload has a row of its own, and its step run an excerpt
         text = new.payload if size <= sealed_json.ROW_LIMIT else new.payload[: sealed_json.EXCERPT]
         return (
             self.uid(new.id), 0, "trigger", "", self.uid(new.organization_id), 0, StepStatus.SUCCESS.value,

@@ -94,11 +94,11 @@ def test_a_line_that_throttles_no_longer_is_left_in_parts_and_at_the_direct_pace
     one = make_execution(lane=Lane.THROTTLED)
     values = {field.attname: getattr(one, field.attname) for field in Execution._meta.concrete_fields}
     Execution.objects.bulk_create(Execution(**values | {"id": new_id()}) for _ in range(JOIN_MOST))
-    assert store().left_line() is None
+    assert store().unthrottled_line() is None
     Automation.objects.update(is_throttled=False)
 
     parts = 0
-    while line := store().left_line():
+    while line := store().unthrottled_line():
         with store().transaction():
             store().join_direct(*line)
         parts += 1
