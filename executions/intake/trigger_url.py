@@ -1,7 +1,7 @@
 """Trigger URLs, `/automations-api/run/<32 hex>`: a plain WSGI callable ahead of Django's handler, for speed.
 
-The only door that is open to strangers. It is blind to cookies; what it reads is bounded and checked by
-`executions.intake.request` before anything is stored, and it answers 202 only after the commit.
+It is the only entrance for strangers. It ignores cookies; `executions.intake.request` bounds and checks a request
+before anything is stored, and 202 is answered only after the commit.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 PREFIX = "/automations-api/run/"
 TRIGGER_UID = re.compile(r"[0-9a-f]{32}")
-TRIES = 3  # against an automation that changes while its trigger is hit
+TRIES = 3  # fresh look-ups for a request whose automation changes meanwhile
 NO_STORE = ("cache-control", "no-store")
 WITHOUT_BODY = (204, 205, 304)
 
@@ -58,6 +58,7 @@ class Answer:
 
 
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    """Answer one request (WSGI); every error inside becomes an answer with a code and a request id."""
     request_id = uuid_utils.uuid7().hex
     try:
         answer = respond(environ)
@@ -98,7 +99,7 @@ def refusal(refused: Refused, request_id: str) -> Answer:
 
 
 def respond(environ: dict[str, Any]) -> Answer:
-    """Answer from what was live at the last look; what that would refuse, only after a fresh one."""
+    """Try the cached trigger first; before refusing a request, look the trigger up afresh. Raise Refused."""
     request = Request(environ)
     uid = environ["PATH_INFO"][len(PREFIX) :]
     for is_fresh in (False, *[True] * TRIES):
@@ -127,7 +128,7 @@ def respond(environ: dict[str, Any]) -> Answer:
 
 
 def admitted(live: LiveTrigger, request: Request) -> dict[str, JSON]:
-    """Return the trigger's output; refuse from the cheapest reason to the costliest, the body last."""
+    """Return the trigger's output; check the cheapest reasons for a refusal first, and read the body last."""
     config = live.definition.trigger.config if live.definition else {}
     request.check_method(config.get("methods") or METHODS)
     check_secret(live, request.secret)
@@ -152,7 +153,7 @@ def start(live: LiveTrigger, payload: dict[str, JSON], delivery: DeliveryId | No
     assert live.definition is not None
     group = live.definition.trigger.conditions
     if not conditions.holds(group, {"trigger": payload}):
-        if not is_fresh:
+        if not is_fresh:  # the cached conditions may be old ones
             raise acceptance.Stale
         reason = conditions.explain(group, {"trigger": payload})
         acceptance.leave_receipt(live, Outcome.CONDITIONS_NOT_MET, 200, "conditions_not_met", reason)
@@ -165,7 +166,7 @@ def start(live: LiveTrigger, payload: dict[str, JSON], delivery: DeliveryId | No
 
 
 def repeated(live: LiveTrigger, delivery: DeliveryId | None, duplicate: acceptance.Duplicate) -> Answer:
-    """Answer a delivery that came before as it was answered then."""
+    """Answer a repeated delivery as the first one was answered; raise Refused for other content under the same key."""
     if delivery and delivery.must_match and not duplicate.is_same:
         raise KEY_REUSED
     execution_id = str(duplicate.execution_id)
@@ -177,7 +178,7 @@ def repeated(live: LiveTrigger, delivery: DeliveryId | None, duplicate: acceptan
 
 
 def leave_refusal(live: LiveTrigger, refused: Refused) -> None:
-    """Leave a receipt; a sender who floods a trigger is counted, not written down each time."""
+    """Leave the receipt of a refusal, which in a flood is only counted (see `acceptance.leave_receipt`)."""
     with suppress(Unavailable):  # the refusal is true whether or not it can be stored
         acceptance.leave_receipt(live, Outcome.REFUSED, refused.status, refused.code, refused.message)
 
@@ -196,13 +197,13 @@ def status_url(live: LiveTrigger, execution_id: str) -> str:
 
 
 def reply_answer(live: LiveTrigger, execution_id: str, reply: ReplyRow | None) -> Answer:
-    about: dict[str, JSON] = {"execution_id": execution_id, "status_url": status_url(live, execution_id)}
+    extra: dict[str, JSON] = {"execution_id": execution_id, "status_url": status_url(live, execution_id)}
     if reply is None:
         message = f"No reply within {settings.REPLY_LIMIT_S:g} s; the execution goes on."
-        raise Refused(504, "reply_timeout", message, extra=about)
+        raise Refused(504, "reply_timeout", message, extra=extra)
     if not isinstance(reply.output, dict):
         message = f"The execution ended as {reply.status.label} before its Response step."
-        raise Refused(502, "no_reply", message, extra=about)
+        raise Refused(502, "no_reply", message, extra=extra)
     return _reply(reply.output, execution_id)
 
 
@@ -227,7 +228,7 @@ def _reply(output: dict[str, JSON], execution_id: str) -> Answer:
 
 
 def _harmless(headers: dict[str, JSON]) -> dict[str, str]:
-    """Return the headers that a reply may set: again here, whatever let them be stored."""
+    """Return the headers that a reply may set, checked again, however they came to be stored."""
     given = {name.lower(): str(value) for name, value in headers.items()}
     return {
         name: value
