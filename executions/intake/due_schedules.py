@@ -59,9 +59,9 @@ class DueSchedules:
         except Stale:  # an automation has changed meanwhile; the next round reads it again
             return 0.1
         due_in = store().next_schedule(self.left_alone)
-        return (
-            None if due_in is None else max(due_in, 0.0 if taken else 0.1)
-        )  # none taken: another engine has locked them
+        if due_in is None:
+            return None
+        return max(due_in, 0.0 if taken else 0.1)  # none taken: another engine has locked them
 
     def _round(self) -> int:
         """Start one round in one transaction; return the number of schedules taken.
