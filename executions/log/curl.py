@@ -1,4 +1,4 @@
-"""The stored payload of a trigger as a cURL command, to start a new execution with it. Never holds a secret."""
+"""The stored payload of a trigger as a cURL command that starts a new execution with it; it never holds a secret."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from executions import sealed_json
 from executions.models import Execution, StepRun
 
 PLACEHOLDER = "<secret>"
-LONGEST = 32 * 1024  # shells and terminals take no longer line; a larger payload is downloaded and sent as a file
+LONGEST = 32 * 1024  # characters of a payload; terminals take no longer line, and a file serves better
 
 
 def command(execution: Execution) -> str | None:

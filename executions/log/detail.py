@@ -1,4 +1,4 @@
-"""One execution: its page, which is also the pop-up, and Retry Execution."""
+"""The page of one execution, which is also the pop-up, and Retry Execution."""
 
 from __future__ import annotations
 
@@ -56,14 +56,14 @@ def retry(request: HtmxRequest, project_uid: uuid.UUID, execution_id: uuid.UUID)
         if refused:
             messages.error(request, refused)
         return redirect("executions:detail", project.pk, execution.pk)
-    execution = own_execution(request, project_uid, execution_id)  # as it is now, whoever moved it
+    execution = own_execution(request, project_uid, execution_id)  # the retry, or another person, changed it
     context = {"project": project, "is_page": "page" in request.GET, "refused": refused}
     page = ExecutionPage(execution, execution.attempt)
     return render(request, "executions/detail.html#fragment", context | _context(page))
 
 
 def _try_to_retry(request: HtmxRequest, execution: Execution) -> str:
-    """Retry the attempt that the person saw; return why not, or nothing."""
+    """Retry the attempt that the person saw; return the reason against it, or an empty text."""
     if request.POST.get("attempt", str(execution.attempt)) != str(execution.attempt):
         return "This attempt has been retried already; below is the latest."
     try:
