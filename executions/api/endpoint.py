@@ -1,4 +1,4 @@
-"""The door of the API: the method, who asks for which organization, and an error in JSON whatever happens."""
+"""The entrance of the API: it checks method, token and organization, and answers every error in JSON."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ type View = Callable[..., HttpResponse]
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks: the token's user, in an organization of theirs. Cookies are never looked at."""
+    """The user whose token a request holds, in one of their organizations. Cookies are ignored."""
 
     user: User
     organization_uid: uuid.UUID
@@ -36,15 +36,15 @@ class Caller:
         return Project.objects.for_user(self.user).filter(organization=self.organization_uid)
 
     def executions_of(self, project_uid: uuid.UUID) -> ExecutionQuerySet:
-        mine = Execution.objects.for_user(self.user)
-        return mine.filter(organization=self.organization_uid, project=project_uid)
+        visible = Execution.objects.for_user(self.user)
+        return visible.filter(organization=self.organization_uid, project=project_uid)
 
 
 def endpoint(*methods: str) -> Callable[[View], View]:
-    """Make a view of `view(request, caller, ...)`, for these methods."""
+    """Make a Django view of `view(request, caller, ...)` that allows these methods only."""
 
     def decorator(view: View) -> View:
-        @csrf_exempt  # a token in a header is nothing that a browser sends by itself
+        @csrf_exempt  # safe: a browser does not send the token's header by itself
         @wraps(view)
         def wrapper(request: HttpRequest, **path: object) -> HttpResponse:
             try:
@@ -60,6 +60,7 @@ def endpoint(*methods: str) -> Callable[[View], View]:
 
 @csrf_exempt
 def unknown(request: HttpRequest) -> HttpResponse:
+    """Answer an address that the API does not have."""
     return answers.error(request, NOT_FOUND)
 
 
