@@ -1,6 +1,6 @@
-"""Tests of a draft's trigger and steps: real reading, real calls, but no execution, and nothing is counted.
+"""Tests of a draft's trigger and steps: they read and call for real, but make no execution and count nothing.
 
-What a test finds becomes the sample that later steps are tested and mapped with. It is kept masked.
+A test's result becomes the sample with which later steps are tested and mapped. It is stored with secrets masked.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ from projects.ids import new_id
 
 logger = logging.getLogger(__name__)
 
-TIME_LIMIT_S = 30.0
+TIME_LIMIT_S = 30.0  # of a test; the builder waits for its page
 UNSTORED_HEADERS = {"authorization", "cookie", "proxy-authorization", "ah-http-key"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """What a test found; `words` says what an execution would do here, or what went wrong."""
+    """A test's result; `words` tells the difference to an execution, or the error."""
 
     is_success: bool = True
     output: JSON = None
@@ -51,7 +51,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SampleRequest:
-    """A request at the trigger URL, as a person writes it down."""
+    """A request at the trigger URL, as a person writes it in the form."""
 
     method: str = "POST"
     content_type: str = "application/json"
@@ -61,11 +61,13 @@ class SampleRequest:
 
     @property
     def header_pairs(self) -> list[tuple[str, str]]:
+        """Return names, in lower case, and values; headers that hold a login are left out."""
         lines = (line.partition(":") for line in self.headers.splitlines() if line.strip())
         pairs = [(name.strip().lower(), value.strip()) for name, _, value in lines]
         return [(name, value) for name, value in pairs if name not in UNSTORED_HEADERS]
 
     def environ(self) -> dict[str, Any]:
+        """Return the request as the WSGI environ that the trigger URL would get."""
         raw = self.body.encode() if self.method == "POST" else b""
         environ: dict[str, Any] = {
             "REQUEST_METHOD": self.method,
@@ -78,12 +80,13 @@ class SampleRequest:
         return environ
 
     def stored(self) -> str:
+        """Return the sample as JSON text to store, without headers that hold a login."""
         kept = replace(self, headers="\n".join(f"{name}: {value}" for name, value in self.header_pairs))
         return sealed_json.dumps({name: getattr(kept, name) for name in SampleRequest.__slots__})
 
 
 def test_trigger(automation: Automation, sample: SampleRequest) -> StepTest:
-    """Read a sample as the trigger URL would; raise executions.intake.body.Refused as it would."""
+    """Read a sample request and keep its output, or raise executions.intake.body.Refused, as the trigger URL would."""
     config = automation.definition.trigger.config
     request = Request(sample.environ())
     request.check_method(config.get("methods") or METHODS)
@@ -91,7 +94,7 @@ def test_trigger(automation: Automation, sample: SampleRequest) -> StepTest:
 
 
 def keep_trigger(automation: Automation, payload: JSON, sample: str = "") -> StepTest:
-    """Keep a trigger's output as the sample for the steps, and say whether it would start an execution."""
+    """Keep a trigger's output as the sample for the steps, with the words whether it would start an execution."""
     conditions = automation.definition.trigger.conditions
     scope = {TRIGGER: payload}
     starts = holds(conditions, scope)
@@ -110,7 +113,7 @@ def latest_payload(automation: Automation) -> JSON:
 
 
 def test_step(automation: Automation, key: str) -> StepTest:
-    """Run one step of the draft over the samples of what is before it."""
+    """Run one step of the draft, with the samples of the trigger and of the steps before it."""
     samples = Samples(automation, automation.definition)
     step = samples.definition.find(key)
     assert isinstance(step, ActionStep)
@@ -122,6 +125,7 @@ def test_step(automation: Automation, key: str) -> StepTest:
 
 
 def _result(automation: Automation, samples: Samples, step: ActionStep, scope: dict[str, JSON]) -> Result:
+    """Render and check the step's input, then call its action; return errors as results too."""
     action = find_action(step.connector, step.action)
     if action is None:
         return Result(is_success=False, words="This step has no connector and action yet.")
@@ -134,16 +138,15 @@ def _result(automation: Automation, samples: Samples, step: ActionStep, scope: d
         return Result(is_success=False, words=f"{error}{hint}")
     except ValidationError as error:
         return Result(is_success=False, words=_first_problem(error))
-    return asyncio.run(_called(automation, step, action, model, scope))
+    return asyncio.run(_call_action(automation, step, action, model, scope))
 
 
-async def _called(
+async def _call_action(
     automation: Automation, step: ActionStep, action: Action[Any], model: Any, scope: dict[str, JSON]
 ) -> Result:
-    """Call the action as an engine would, within the test's time, and put what comes of it into words."""
-    from connectors.outbound.client import (
-        Outbound,  # 8 MB that a web process has no use for until somebody tests a step
-    )
+    """Call the action as an engine would, within the test's time limit; return the end of the call in words."""
+    # Imported here, because it takes 8 MB that a web process needs for nothing else.
+    from connectors.outbound.client import Outbound
 
     outbound = Outbound(parse_allow(settings.OUTBOUND_ALLOW))
     call = Call(
@@ -157,7 +160,7 @@ async def _called(
     limit = min(step.time_limit_s or TIME_LIMIT_S, TIME_LIMIT_S)
     try:
         async with asyncio.timeout(limit):
-            return Result(output=await action.run(call), words=_beside(action))
+            return Result(output=await action.run(call), words=_reply_note(action))
     except Pause as pause:
         until = pause.until.astimezone(UTC)
         words = f"An execution that came now would wait here until {until:%Y-%m-%d %H:%M:%S} UTC; a test does not."
@@ -177,12 +180,12 @@ async def _called(
         await outbound.close()
 
 
-def _beside(action: Action[Any]) -> str:
+def _reply_note(action: Action[Any]) -> str:
     return "The caller of an execution would get this answer; a test answers nobody." if action.replies else ""
 
 
 def _recorded(step: ActionStep, scope: dict[str, JSON], variables: Variables) -> str:
-    """Return the step's input with secrets unresolved, or as it was written when it cannot be rendered."""
+    """Return the step's input with secrets unresolved, or the unrendered one when it cannot be rendered."""
     try:
         rendered = mapping.render(step.input, {**scope, "vars": variables.unresolved})
     except mapping.MappingError:

@@ -1,4 +1,4 @@
-"""The addresses of the builder's tests, below one automation's."""
+"""The addresses of the builder's Test buttons, below an automation's address."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The builder's Test buttons: the builder's own pages show what came of it."""
+"""The builder's Test buttons; the builder's own pages show the results."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_trigger(request: HttpRequest, project_uid: uuid.UUID, automation_uid: u
 
 
 def _test_schedule(automation: Automation) -> HttpResponse | None:
-    """Keep what the next fire time would give; None while the settings name none."""
+    """Keep the output of the next fire time as the sample; return None when the settings name no fire time."""
     rule, now = rule_of(automation.definition.trigger), timezone.now()
     at = next_fire_time(rule, now) if rule else None
     if rule is None or at is None:
@@ -71,7 +71,7 @@ def _sample(request: HttpRequest) -> run.SampleRequest:
 @login_required
 @require_POST
 def test_step(request: HttpRequest, project_uid: uuid.UUID, automation_uid: uuid.UUID, key: str) -> HttpResponse:
-    """Save the step when its form came along, then run it once."""
+    """Save the step when the request holds its form, then test it."""
     automation = own_automation(request, project_uid, automation_uid)
     if not isinstance(automation.definition.find(key), ActionStep):
         raise Http404
