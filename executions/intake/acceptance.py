@@ -123,14 +123,15 @@ class Acceptance:
         named = [execution for execution in self.accepted if execution.delivery]
         if not named:
             return
-        first = {(new.trigger_uid, new.delivery.key): new for new in reversed(named) if new.delivery}
-        windows = {new.id: self.live[new.automation_id].duplicates_h for new in first.values()}
-        remembered = store().remember_deliveries(list(first.values()), windows)
-        for new in named:
-            assert new.delivery is not None
-            first_id, fingerprint = remembered[new.trigger_uid, new.delivery.key]
-            if first_id != new.id:
-                self.refused[new.id] = Duplicate(first_id, is_same=fingerprint == new.delivery.fingerprint)
+        firsts = {(item.trigger_uid, item.delivery.key): item for item in reversed(named) if item.delivery}
+        windows = {first.id: self.live[first.automation_id].duplicates_h for first in firsts.values()}
+        remembered = store().remember_deliveries(list(firsts.values()), windows)
+        for execution in named:
+            delivery = execution.delivery
+            assert delivery is not None
+            first_id, fingerprint = remembered[execution.trigger_uid, delivery.key]
+            if first_id != execution.id:
+                self.refused[execution.id] = Duplicate(first_id, is_same=fingerprint == delivery.fingerprint)
 
     def _refuse_over_limit(self) -> None:
         """Reserve the month's executions; refuse those beyond the organization's hard limit.
@@ -174,7 +175,9 @@ class Acceptance:
     def _receipts_of_refused(self) -> list[NewReceipt]:
         """Return the receipts of the refused executions, except the stale ones, whose requests are checked again."""
         return [
-            receipt for new in self.executions if (why := self.refused.get(new.id)) and (receipt := _receipt(new, why))
+            receipt
+            for execution in self.executions
+            if (why := self.refused.get(execution.id)) and (receipt := _receipt(execution, why))
         ]
 
 
@@ -183,17 +186,17 @@ def _month_of(execution: NewExecution) -> tuple[uuid.UUID, date]:
     return execution.organization_id, made_at(execution.id).date().replace(day=1)
 
 
-def _receipt(new: NewExecution, why: Exception) -> NewReceipt | None:
+def _receipt(execution: NewExecution, why: Exception) -> NewReceipt | None:
     """Return the receipt of a refused execution; None for a stale one, whose request is checked again."""
     match why:
-        case Duplicate(is_same=False, execution_id=first) if new.delivery and new.delivery.must_match:
+        case Duplicate(is_same=False, execution_id=first) if execution.delivery and execution.delivery.must_match:
             return receipt_for(
-                new, Outcome.REFUSED, 422, "idempotency_key_reused", reason=KEY_REUSED, execution_id=first
+                execution, Outcome.REFUSED, 422, "idempotency_key_reused", reason=KEY_REUSED, execution_id=first
             )
         case Duplicate(execution_id=first):
-            return receipt_for(new, Outcome.DUPLICATE, 202, "duplicate", reason="", execution_id=first)
+            return receipt_for(execution, Outcome.DUPLICATE, 202, "duplicate", reason="", execution_id=first)
         case LimitReached():
-            return receipt_for(new, Outcome.REFUSED, 429, "hard_limit", reason=LIMIT_REACHED)
+            return receipt_for(execution, Outcome.REFUSED, 429, "hard_limit", reason=LIMIT_REACHED)
         case _:
             return None
 

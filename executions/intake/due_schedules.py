@@ -96,14 +96,14 @@ class DueSchedules:
 def _start(taken: list[tuple[str, datetime]], now: datetime) -> None:
     """Start the fire times of these schedules; the schedules beyond EXECUTIONS_A_ROUND stay due."""
     fired: dict[str, Fired] = {}
-    found: list[tuple[datetime, NewExecution]] = []
+    executions: list[tuple[datetime, NewExecution]] = []
     for uid, at in taken:
-        if len(found) < EXECUTIONS_A_ROUND:
+        if len(executions) < EXECUTIONS_A_ROUND:
             fired[uid] = _fired(uid, at, now)
-            found += fired[uid].executions
-    made = store().insert_firings([(new.trigger_uid, at, new.organization_id, new.id) for at, new in found])
+            executions += fired[uid].executions
+    made = store().insert_firings([(item.trigger_uid, at, item.organization_id, item.id) for at, item in executions])
     receipts = [receipt for schedule in fired.values() for receipt in schedule.receipts]
-    answers = write([*(new for _, new in found if new.id in made), *receipts])
+    answers = write([*(execution for _, execution in executions if execution.id in made), *receipts])
     if any(isinstance(answer, Stale) for answer in answers):
         raise Stale
     for uid, schedule in fired.items():
@@ -133,9 +133,9 @@ def _add_fire_time(fired: Fired, live: LiveTrigger, rule: Rule, at: datetime, no
     payload = output(rule, at, now)
     group = live.definition.trigger.conditions
     if conditions.holds(group, {"trigger": payload}):
-        new = new_execution(live, payload)
-        new.run_at = now  # the database's time: the id holds this machine's, for which claims would wait
-        fired.executions.append((at, new))
+        execution = new_execution(live, payload)
+        execution.run_at = now  # the database's time: the id holds this machine's, for which claims would wait
+        fired.executions.append((at, execution))
         return
     reason = conditions.explain(group, {"trigger": payload})
     fired.receipts.append(receipt_for(live, Outcome.CONDITIONS_NOT_MET, 200, "conditions_not_met", reason=reason))

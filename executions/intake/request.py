@@ -135,7 +135,7 @@ def _delivery(key: str, payload: dict[str, JSON], *, must_match: bool) -> Delive
 def _read(environ: dict[str, Any]) -> bytes:
     """Return the whole body; raise Refused for one that ends early or whose end cannot be checked."""
     if environ.get("HTTP_TRANSFER_ENCODING"):
-        # The server ends a broken chunked body as if it were complete; only a stated length can be checked.
+        # The server ends a broken chunked body as if it were complete: only a stated length can be checked.
         raise Refused(411, "length_required", "Send the body with Content-Length, not in chunks.")
     if environ.get("HTTP_CONTENT_ENCODING", "identity").strip().lower() not in ("", "identity"):
         raise Refused(415, "unsupported_content_encoding", "Send the body without Content-Encoding.")

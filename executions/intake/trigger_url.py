@@ -197,13 +197,13 @@ def status_url(live: LiveTrigger, execution_id: str) -> str:
 
 
 def reply_answer(live: LiveTrigger, execution_id: str, reply: ReplyRow | None) -> Answer:
-    extra: dict[str, JSON] = {"execution_id": execution_id, "status_url": status_url(live, execution_id)}
+    about: dict[str, JSON] = {"execution_id": execution_id, "status_url": status_url(live, execution_id)}
     if reply is None:
         message = f"No reply within {settings.REPLY_LIMIT_S:g} s; the execution goes on."
-        raise Refused(504, "reply_timeout", message, extra=extra)
+        raise Refused(504, "reply_timeout", message, extra=about)
     if not isinstance(reply.output, dict):
         message = f"The execution ended as {reply.status.label} before its Response step."
-        raise Refused(502, "no_reply", message, extra=extra)
+        raise Refused(502, "no_reply", message, extra=about)
     return _reply(reply.output, execution_id)
 
 

@@ -49,9 +49,10 @@ class Accepting(LimitCounters):
         execution that it has made, now or before, and the fingerprint of that request.
         """
         rows = [
-            (new.trigger_uid, new.delivery.key, self.uid(new.organization_id), new.delivery.fingerprint,
-             self.uid(new.id), self.at(made_at(new.id) + timedelta(hours=windows[new.id])))
-            for new in executions if new.delivery
+            (execution.trigger_uid, execution.delivery.key, self.uid(execution.organization_id),
+             execution.delivery.fingerprint, self.uid(execution.id),
+             self.at(made_at(execution.id) + timedelta(hours=windows[execution.id])))
+            for execution in executions if execution.delivery
         ]  # fmt: skip
         rows.sort()  # one order of locks: two processes cannot deadlock
         self._run(
@@ -78,10 +79,10 @@ class Accepting(LimitCounters):
     def insert_receipts(self, receipts: Sequence[NewReceipt]) -> None:
         """Store the receipts that are to be written; the others are only counted."""
         rows: list[Row] = [
-            (self.uid(new.id), self.uid(new.organization_id), self.uid(new.project_id), self.uid(new.automation_id),
-             new.trigger_uid, new.outcome, new.http_status, new.code, new.reason,
-             self.uid(new.execution_id) if new.execution_id else None)
-            for new in receipts if new.is_written
+            (self.uid(receipt.id), self.uid(receipt.organization_id), self.uid(receipt.project_id),
+             self.uid(receipt.automation_id), receipt.trigger_uid, receipt.outcome, receipt.http_status, receipt.code,
+             receipt.reason, self.uid(receipt.execution_id) if receipt.execution_id else None)
+            for receipt in receipts if receipt.is_written
         ]  # fmt: skip
         self.insert_many("executions_receipt", RECEIPT_COLUMNS, rows)
 
@@ -114,28 +115,31 @@ class Accepting(LimitCounters):
 
     def insert_executions(self, executions: list[NewExecution]) -> None:
         """Store accepted executions with their payloads, and wake the engines once."""
-        self.insert_many("executions_execution", EXECUTION_COLUMNS, [self._execution_row(new) for new in executions])
-        self.insert_many("executions_steprun", STEP_COLUMNS, [self._trigger_row(new) for new in executions])
+        self.insert_many(
+            "executions_execution", EXECUTION_COLUMNS, [self._execution_row(execution) for execution in executions]
+        )
+        self.insert_many("executions_steprun", STEP_COLUMNS, [self._trigger_row(execution) for execution in executions])
         large = [
-            (self.uid(new.id), 0, "trigger", "", "input", self.uid(new.organization_id), new.payload)
-            for new in executions
-            if len(new.payload) > sealed_json.ROW_LIMIT
+            (self.uid(execution.id), 0, "trigger", "", "input", self.uid(execution.organization_id), execution.payload)
+            for execution in executions
+            if len(execution.payload) > sealed_json.ROW_LIMIT
         ]
         self.insert_many("executions_payload", PAYLOAD_COLUMNS, large)
         self.notify_work()
 
-    def _execution_row(self, new: NewExecution) -> Row:
+    def _execution_row(self, execution: NewExecution) -> Row:
         return (
-            self.uid(new.id), self.uid(new.organization_id), self.uid(new.project_id), self.uid(new.automation_id),
-            self.uid(new.version_id), new.trigger_uid, 0, Status.PENDING.value, new.lane.value, new.reason_code,
-            new.reason, 1, 0, 0, self.at(new.run_at or made_at(new.id)), new.time_limit_s, 0, 0, "", False, 1,
+            self.uid(execution.id), self.uid(execution.organization_id), self.uid(execution.project_id),
+            self.uid(execution.automation_id), self.uid(execution.version_id), execution.trigger_uid, 0,
+            Status.PENDING.value, execution.lane.value, execution.reason_code, execution.reason, 1, 0, 0,
+            self.at(execution.run_at or made_at(execution.id)), execution.time_limit_s, 0, 0, "", False, 1,
         )  # fmt: skip
 
-    def _trigger_row(self, new: NewExecution) -> Row:
-        at = self.at(made_at(new.id))
-        size = len(new.payload)  # a large payload has a row of its own, and its step run an excerpt
-        text = new.payload if size <= sealed_json.ROW_LIMIT else new.payload[: sealed_json.EXCERPT]
+    def _trigger_row(self, execution: NewExecution) -> Row:
+        at = self.at(made_at(execution.id))
+        size = len(execution.payload)  # a large payload has a row of its own, and its step run an excerpt
+        text = execution.payload if size <= sealed_json.ROW_LIMIT else execution.payload[: sealed_json.EXCERPT]
         return (
-            self.uid(new.id), 0, "trigger", "", self.uid(new.organization_id), 0, StepStatus.SUCCESS.value,
-            new.connector, new.event, new.title, 1, at, at, None, text, size, None, 0, "", "", False,
+            self.uid(execution.id), 0, "trigger", "", self.uid(execution.organization_id), 0, StepStatus.SUCCESS.value,
+            execution.connector, execution.event, execution.title, 1, at, at, None, text, size, None, 0, "", "", False,
         )  # fmt: skip
