@@ -2,7 +2,7 @@
 PYTHON_FOR_VENV = $$(PYTHON="$(PYTHON)" sh tools/python.sh)
 PY = .venv/bin/python
 .DEFAULT_GOAL = help
-.PHONY: help run test test-fast lint format bench chaos screenshots clean venv venv-dev
+.PHONY: help run test test-fast lint format docs bench chaos screenshots clean venv venv-dev
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -21,6 +21,9 @@ lint: venv-dev ## Check style, types, import contracts, templates, migrations an
 
 format: venv-dev ## Format the code
 	@$(PY) -m ruff check --fix --quiet . ; $(PY) -m ruff format --quiet .
+
+docs: venv-dev ## Write the reference pages of docs/ anew from the code
+	@exec $(PY) -m tools.reference
 
 bench: venv-dev ## Measure accept and execution rates on SQLite and PostgreSQL
 	@exec $(PY) -m bench

@@ -2,6 +2,11 @@ from __future__ import annotations
 
 import sys
 
-from agentos_site.service import main
+from django.core.exceptions import ImproperlyConfigured
 
-sys.exit(main())
+try:
+    from agentos_site.service import main
+
+    sys.exit(main())
+except ImproperlyConfigured as error:  # a setting's value: the sentence says which, a traceback would hide it
+    sys.exit(str(error))

@@ -8,13 +8,11 @@ from pathlib import Path
 
 from cryptography.fernet import Fernet
 
-SECRET_KEY_FILE = "secret.key"
-FIELD_KEYS_FILE = "field.keys"
+from agentos_site.environment import DATA_DIR, FIELD_KEYS_FILE, SECRET_KEY_FILE
 
 
 def data_dir() -> Path:
-    default = Path(__file__).resolve().parent.parent / "var"
-    return Path(os.environ.get("DATA_DIR") or default).resolve()
+    return DATA_DIR.read()
 
 
 def create_missing(directory: Path) -> list[Path]:
@@ -36,4 +34,4 @@ def create_missing(directory: Path) -> list[Path]:
 
 if __name__ == "__main__":
     for path in create_missing(data_dir()):
-        print(f"wrote {path}")
+        print(f"Wrote the key {path}")

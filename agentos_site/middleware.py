@@ -47,7 +47,7 @@ class DatabaseAway:
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         if not isinstance(error, OperationalError | InterfaceError):
             return None
-        logger.warning("the database is away: %s", error)
+        logger.warning("the database is unreachable: %s", error)
         connection.close()
         return HttpResponse(render_to_string("503.html"), status=503, headers={"Retry-After": RETRY_AFTER_S})
 

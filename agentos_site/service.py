@@ -80,7 +80,7 @@ class Service:
     def fail_if_dead(self) -> None:
         for name, child in self.children.items():
             if child.exitcode is not None:
-                sys.exit(f"The {name} process ended by itself (exit code {child.exitcode}): AgentOS stops.")
+                sys.exit(f"The {name} process ended unexpectedly (exit code {child.exitcode}). AgentOS stops.")
 
     def __exit__(self, *_: object) -> None:
         deadline = time.monotonic() + DRAIN_S

@@ -1,62 +1,34 @@
-"""Settings, all from the environment; README's configuration table says what each one does.
+"""Django's settings. Those of an installation come from the environment: `agentos_site.environment` lists them.
 
 Safe by default: nothing here needs changing for production but the addresses.
 """
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import dj_database_url
-from django.core.exceptions import ImproperlyConfigured
 from django.utils.csp import CSP
 
-from agentos_site.keys import FIELD_KEYS_FILE, SECRET_KEY_FILE, data_dir
+from agentos_site import environment
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-DATA_DIR = data_dir()
+DATA_DIR = environment.DATA_DIR.read()
 
-
-def text(name: str, default: str = "") -> str:
-    return os.environ.get(name, "").strip() or default
-
-
-def flag(name: str, default: bool = False) -> bool:
-    return text(name, str(default)).lower() in {"1", "true", "yes", "on"}
-
-
-def listed(name: str, default: str = "") -> list[str]:
-    return [item.strip() for item in text(name, default).split(",") if item.strip()]
-
-
-def key(name: str, file: str) -> str:
-    """Return a key from the environment or from its file in DATA_DIR."""
-    if value := text(name):
-        return value
-    try:
-        return (DATA_DIR / file).read_text().strip()
-    except OSError:
-        raise ImproperlyConfigured(
-            f"{name} is not set and {DATA_DIR / file} cannot be read: run `python -m agentos_site.keys`, "
-            f"or restore the key that this installation was made with."
-        ) from None
-
-
-DEBUG = flag("DEBUG")
-SECRET_KEY = key("SECRET_KEY", SECRET_KEY_FILE)
+DEBUG = environment.DEBUG.read()
+SECRET_KEY = environment.SECRET_KEY.read()
 # Encrypts stored secrets; newest first, older ones still decrypt. Never the same as SECRET_KEY, which signs sessions
 # and the pickles of django-q2.
-FIELD_KEYS = [part for part in key("FIELD_KEYS", FIELD_KEYS_FILE).replace(",", "\n").split() if part]
+FIELD_KEYS = environment.FIELD_KEYS.read()
 
-PORT = int(text("PORT", "8000"))
-BASE_URL = text("BASE_URL", f"http://127.0.0.1:{PORT}").rstrip("/")
-ALLOWED_HOSTS = listed("ALLOWED_HOSTS", f"127.0.0.1,localhost,[::1],{urlsplit(BASE_URL).hostname}")
+PORT = environment.PORT.read()
+BASE_URL = environment.BASE_URL.read()
+ALLOWED_HOSTS = environment.ALLOWED_HOSTS.read()
 CSRF_TRUSTED_ORIGINS = [BASE_URL]
-SUPPORT_EMAIL = text("SUPPORT_EMAIL")
-OUTBOUND_ALLOW = text("OUTBOUND_ALLOW")
-METRICS_TOKEN = text("METRICS_TOKEN")  # empty: no /metrics
+SUPPORT_EMAIL = environment.SUPPORT_EMAIL.read()
+OUTBOUND_ALLOW = environment.OUTBOUND_ALLOW.read()
+METRICS_TOKEN = environment.METRICS_TOKEN.read()  # empty: no /metrics
 
 INSTALLED_APPS = [
     "projects",
@@ -109,7 +81,7 @@ TEMPLATES = [
 FORM_RENDERER = "django.forms.renderers.TemplatesSetting"
 INSTALLED_APPS.insert(0, "django.forms")
 
-DATABASES = {"default": dj_database_url.parse(text("DATABASE_URL", f"sqlite:///{DATA_DIR / 'agentos.sqlite3'}"))}
+DATABASES = {"default": dj_database_url.parse(environment.DATABASE_URL.read())}
 DATABASES["default"]["CONN_MAX_AGE"] = None
 DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
@@ -135,7 +107,7 @@ CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"
 Q_CLUSTER = {
     "name": "agentos",
     "orm": "default",
-    "workers": int(text("WORKERS", "2")),
+    "workers": environment.WORKERS.read(),
     "timeout": 60,
     "retry": 120,  # above timeout, or a running task is delivered twice
     "poll": 1,
@@ -147,10 +119,10 @@ Q_CLUSTER = {
     "guard_cycle": 0.5,
     "label": "Housekeeping",
 }
-ENGINE_SLOTS = int(text("ENGINE_SLOTS", "1000"))  # executions that one engine runs at once
+ENGINE_SLOTS = environment.ENGINE_SLOTS.read()  # executions that one engine runs at once
 ENGINE_DRAIN_S = 15  # how long SIGTERM waits for steps to end; everything is over within 20 s (service.py)
-REPLY_LIMIT_S = float(text("REPLY_LIMIT_S", "30"))  # how long a caller waits for a Response step, then 504
-BODY_LIMIT = int(text("BODY_LIMIT", str(3 * 1024 * 1024)))
+REPLY_LIMIT_S = environment.REPLY_LIMIT_S.read()  # how long a caller waits for a Response step, then 504
+BODY_LIMIT = environment.BODY_LIMIT.read()
 DATA_UPLOAD_MAX_MEMORY_SIZE = BODY_LIMIT
 
 AUTH_PASSWORD_VALIDATORS = [
@@ -179,7 +151,7 @@ STORAGES = {
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
 }
 
-MAIL_URL = urlsplit(text("EMAIL_URL", "smtp://localhost:25"))
+MAIL_URL = urlsplit(environment.EMAIL_URL.read())
 MAILERS = {
     "default": {
         "BACKEND": "django.core.mail.backends.smtp.EmailBackend",
@@ -194,19 +166,19 @@ MAILERS = {
         },
     },
 }
-DEFAULT_FROM_EMAIL = text("FROM_EMAIL", f"agentos@{urlsplit(BASE_URL).hostname}")
+DEFAULT_FROM_EMAIL = environment.FROM_EMAIL.read()
 
 IS_HTTPS = BASE_URL.startswith("https://")
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = IS_HTTPS
 SESSION_COOKIE_NAME = f"agentos_session_{PORT}"  # two installations on one host do not sign each other out
 CSRF_COOKIE_NAME = f"agentos_csrf_{PORT}"
-SECURE_SSL_REDIRECT = IS_HTTPS and flag("SSL_REDIRECT", True)
+SECURE_SSL_REDIRECT = IS_HTTPS and environment.SSL_REDIRECT.read()
 SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz|metrics)$"]  # a redirect would look healthy to who probes over plain HTTP
-SECURE_HSTS_SECONDS = int(text("HSTS_SECONDS", "31536000" if IS_HTTPS else "0"))
+SECURE_HSTS_SECONDS = environment.HSTS_SECONDS.read()
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = IS_HTTPS
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
-if flag("TRUST_PROXY"):
+if environment.TRUST_PROXY.read():
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 SECURE_CSP = {
     "default-src": [CSP.NONE],
@@ -226,5 +198,5 @@ LOGGING = {
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["console"], "level": text("LOG_LEVEL", "INFO")},
+    "root": {"handlers": ["console"], "level": environment.LOG_LEVEL.read()},
 }

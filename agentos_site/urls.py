@@ -12,6 +12,10 @@ from django.views.generic import RedirectView
 from executions.monitoring import health
 from executions.monitoring.metrics_page import metrics
 
+admin.site.site_header = "AgentOS administration"
+admin.site.site_title = "AgentOS administration"
+admin.site.index_title = "Everything that staff can see and change"
+
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="projects:list")),
     path("login/", auth.LoginView.as_view(redirect_authenticated_user=True), name="login"),

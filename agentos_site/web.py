@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import sys
 
-HOST = os.environ.get("HOST") or "127.0.0.1"
-PORT = int(os.environ.get("PORT") or "8000")
+from agentos_site import environment
+
+HOST = environment.HOST.read()
+PORT = environment.PORT.read()
 THREADS = 64  # each a request that waits for its commit, or a caller for a reply
 STOP_S = 15  # for requests under way; below what the cluster gets to end
 # One arena without caches for granian's own allocator: requests are small, and 64 threads would keep 10 MB for nothing.

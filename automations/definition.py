@@ -53,7 +53,7 @@ class StepPart(Strict):
     @classmethod
     def key_is_free(cls, key: str) -> str:
         if key in RESERVED_KEYS:
-            raise ValueError(f"'{key}' is reserved")
+            raise ValueError(f"The reference “{key}” is reserved.")
         return key
 
 

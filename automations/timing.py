@@ -11,7 +11,8 @@ from automations.definition import TriggerPart
 from connectors.registry import CONNECTORS
 from connectors.schedule.fire_times import next_fire_time, next_fire_times
 from connectors.schedule.rule import Rule
-from connectors.sdk.check import Problem, check_config
+from connectors.sdk.check import check_config
+from connectors.sdk.problems import Problem
 
 SHOWN = 5  # fire times ahead, on the pages
 
@@ -68,7 +69,7 @@ def problems(part: TriggerPart, now: datetime, *, known_first_day: str | None = 
         return found
     first = rule.first_day
     if first and first < now.astimezone(rule.zone).date() and first.isoformat() != known_first_day:
-        return [Problem(("first_day",), "not in the past")]
+        return [Problem(("first_day",), "First day must not be in the past.")]
     if next_fire_time(rule, now) is None:
-        return [Problem(("last_day" if rule.last_day else "unit",), "it never fires with these settings")]
+        return [Problem(("last_day" if rule.last_day else "unit",), "The schedule never fires with these settings.")]
     return []

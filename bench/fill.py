@@ -29,8 +29,8 @@ PAGES = 60  # rows of each rare kind: more than a page of the log
 SHARE = {Status.SUCCESS: 92, Status.FAILED: 5, Status.REJECTED: 1.5, Status.PARTIALLY_EXECUTED: 1.5}
 REASONS = {
     Status.FAILED: ("http_503", "Step “Call the API” failed: The server answered with status 503."),
-    Status.REJECTED: ("time_limit", "Exceeded its allotted time of 300 s in step “Call the API”."),
-    Status.PARTIALLY_EXECUTED: ("email_limit", "The organization's monthly e-mail maximum is reached."),
+    Status.REJECTED: ("time_limit", "The execution exceeded its allotted time of 300 s in step “Call the API”."),
+    Status.PARTIALLY_EXECUTED: ("email_limit", "The organization has reached its monthly e-mail maximum."),
     Status.PAUSED: ("waiting", "Waits in “Wait”."),
 }
 EXECUTION_COLUMNS = (

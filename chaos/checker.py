@@ -128,7 +128,7 @@ class Checker:
         ))  # fmt: skip
 
     def retries(self) -> None:
-        """However many press Retry at once, each accepted press makes one attempt, and at most two are accepted."""
+        """I10: each accepted press of Retry makes one attempt, and at most two are accepted, however many come at once."""
         ended = {plain(one.row["id"]): one for one in self.ended}
         for execution_id, rounds in self.nemesis.pressed.items():
             if (one := ended.get(plain(execution_id))) is None:
@@ -136,11 +136,11 @@ class Checker:
             attempt = one.row["attempt"]
             known, unknown = (sum(statuses.count(status) for statuses in rounds) for status in (202, 0))
             for rule, is_kept in (
-                ("R31 another number of retries than was answered", 1 + known <= attempt <= 1 + known + unknown),
-                ("R31 no press was accepted", known > 0),
-                ("R31 more than two presses were accepted", known < ATTEMPT_LIMIT),
-                ("R31 a retry is left although all was pressed", attempt == ATTEMPT_LIMIT),
-                ("R31 a press was answered otherwise", {202, 409, 0}.issuperset(chain(*rounds))),
+                ("I10 another number of retries than was answered", 1 + known <= attempt <= 1 + known + unknown),
+                ("I10 no press was accepted", known > 0),
+                ("I10 more than two presses were accepted", known < ATTEMPT_LIMIT),
+                ("I10 a retry is left although all was pressed", attempt == ATTEMPT_LIMIT),
+                ("I10 a press was answered otherwise", {202, 409, 0}.issuperset(chain(*rounds))),
             ):
                 self.found.add(rule, [] if is_kept else [f"{execution_id}: answers {rounds}, attempt {attempt}"])
 
@@ -163,7 +163,7 @@ class Checker:
             f"number {post.number} ({post.kind}) at {clock(reply.at)}" for post, reply in refused
             if not reply.retry_after.isdigit()
         ))  # fmt: skip
-        self.found.add("R7, R28 nobody was refused while the database was away", (
+        self.found.add("I11 nobody was refused while the database was away", (
             f"{clock(start)} to {clock(end)}" for start, end in self.nemesis.outages
             if not any(start <= reply.at <= end for _, reply in refused)
         ))  # fmt: skip
@@ -172,13 +172,13 @@ class Checker:
         receipt_balance.check(self.scene, self.posts, self.ended, self.found)
 
     def kills_of_the_web_server(self) -> None:
-        """The kills must have hit both sides of a commit, or one side is untested."""
+        """I11: the kills must have hit both sides of a commit, or one side is untested."""
         if not self.nemesis.bursts:
             return
         stored, lost = map(sum, zip(*self.nemesis.bursts, strict=True))
         self.found.figures |= {"kills in a burst of posts": len(self.nemesis.bursts)}
-        self.found.figures |= {"unanswered there, and stored (R5)": stored, "unanswered there, and not (R6)": lost}
-        for rule, hit in (("R5 no kill came after a commit", stored), ("R6 no kill came before a commit", lost)):
+        self.found.figures |= {"unanswered there, and stored": stored, "unanswered there, and not": lost}
+        for rule, hit in (("I11 no kill came after a commit", stored), ("I11 no kill came before a commit", lost)):
             self.found.add(rule, [] if hit else [f"in {len(self.nemesis.bursts)} kills"])
 
     def is_explained(self, reply: Reply) -> bool:

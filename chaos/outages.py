@@ -66,7 +66,7 @@ def _come_late(nemesis: Nemesis) -> None:
 
 
 FAULTS: dict[str, Callable[[Nemesis], None]] = {
-    "no cluster runs for 70 s (R20)": no_cluster,
-    "PostgreSQL is away for 15 s (R7)": postgresql_away,
-    "another writer holds the file for 15 s (R28)": file_held,
+    "no cluster runs for 70 s": no_cluster,
+    "PostgreSQL is away for 15 s": postgresql_away,
+    "another writer holds the file for 15 s": file_held,
 }

@@ -1,4 +1,4 @@
-"""A schedule of every minute has started exactly one execution for each minute, whichever engines were alive."""
+"""I9: a schedule of every minute has started exactly one execution for each, whichever engines were alive."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def check(fired: Sequence[tuple[datetime, Row]], kept: Span, absences: Sequence[
     due = set(minutes(start, end - GRACE_S))
     found.figures["fire times of the schedule"] = len(due)
     found.figures["started by the schedule"] = times.total()
-    found.add("R19 fired twice", (str(at) for at, count in times.items() if count > 1))
+    found.add("I9 fired twice", (str(at) for at, count in times.items() if count > 1))
     allowed = set(minutes(start - GRACE_S, end + GRACE_S))
-    found.add("R19 fired at no time of its own", map(str, sorted(times.keys() - allowed)))
+    found.add("I9 fired at no time of its own", map(str, sorted(times.keys() - allowed)))
     left_out = {at for gone, back in absences for at in minutes(gone, back + LOOK_S)[:-1]}
-    found.add("R20 a minute is missing", map(str, sorted(due - left_out - times.keys())))
+    found.add("I9 a minute is missing", map(str, sorted(due - left_out - times.keys())))
     surely = {at for gone, back in absences for at in minutes(gone + 1, back - 1)[:-1]}
-    found.add("R20 made up for more than the latest fire time", map(str, sorted(surely & times.keys())))
-    found.add("R20 a scheduled execution has not ended well", (
+    found.add("I9 made up for more than the latest fire time", map(str, sorted(surely & times.keys())))
+    found.add("I9 a scheduled execution has not ended well", (
         f"{row['id']}: {row['status']} {row['reason_code']}" for _, row in fired if row["status"] != Status.SUCCESS
     ))  # fmt: skip
 

@@ -16,8 +16,10 @@ class ContinueIfInput(Input):
 
 
 async def continue_if(call: Call[ContinueIfInput]) -> JSON:
+    """Return that the conditions hold, or end the execution saying which one does not."""
     group = call.input.conditions
     if not holds(group, call.scope):
+        # An unmet condition is what the builder asked for, not a failure.
         call.end(f"The condition was not met: {explain(group, call.scope)}", output={"continued": False})
     return {"continued": True}
 
@@ -26,7 +28,7 @@ CONNECTOR = Connector(
     key="condition",
     title="Condition",
     icon="git-branch",
-    summary="Go on only if conditions hold.",
+    summary="Continue only if conditions hold.",
     actions=(
         Action(
             key="continue_if",

@@ -8,11 +8,14 @@ from typing import Any
 from pydantic import Field, field_validator, model_validator
 
 from connectors.sdk.call import JSON, Action, Call, Connector, Message
+from connectors.sdk.failures import MAIL_FAILURES
 from connectors.sdk.fields import Input, Text
+from connectors.sdk.problems import quoted
 
-RECIPIENT_LIMIT = 50
+RECIPIENT_LIMIT = 50  # an e-mail counts once in its month, however many people get it
 SUBJECT_LIMIT = 500
 TEXT_LIMIT = 500_000
+# Narrower than the standard: quoted names, comments and address literals are read differently by different servers.
 ADDRESS = re.compile(
     r"(?=[^@]{1,64}@)[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
     r"@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,63}"
@@ -25,7 +28,7 @@ def _addresses(value: Any) -> list[str]:
     found = [str(part).strip() for part in parts if str(part).strip()]
     for address in found:
         if len(address) > 254 or not ADDRESS.fullmatch(address):
-            raise ValueError(f"“{address[:80]}” is not an e-mail address")
+            raise ValueError(f"{quoted(address)} is not an e-mail address.")
     return found
 
 
@@ -39,7 +42,7 @@ class SendInput(Input):
     subject: Text = Field(title="Subject", min_length=1, json_schema_extra={"widget": "text"})
     text: Text = Field("", title="Text", max_length=TEXT_LIMIT, json_schema_extra={"widget": "textarea"})
     html: Text = Field(
-        "", title="HTML", description="Sent beside the text.", max_length=TEXT_LIMIT,
+        "", title="HTML", description="The e-mail then holds both the text and the HTML.", max_length=TEXT_LIMIT,
         json_schema_extra={"widget": "textarea", "advanced": True},
     )  # fmt: skip
 
@@ -51,20 +54,22 @@ class SendInput(Input):
     @field_validator("subject")
     @classmethod
     def subject_is_one_line(cls, subject: str) -> str:
+        # A line break would begin another header, and the subject may hold a stranger's text.
         if re.search(r"[\r\n\0]", subject):
-            raise ValueError("must be one line")
+            raise ValueError("Subject must be one line.")
         return " ".join(re.sub(r"[\x00-\x1f\x7f-\x9f]", " ", subject).split())[:SUBJECT_LIMIT]
 
     @model_validator(mode="after")
     def recipients_are_bounded(self) -> SendInput:
         if not self.to:
-            raise ValueError("name at least one recipient")
+            raise ValueError("To is empty.")
         if len(self.to) + len(self.cc) + len(self.bcc) > RECIPIENT_LIMIT:
-            raise ValueError(f"at most {RECIPIENT_LIMIT} recipients")
+            raise ValueError(f"An e-mail can have at most {RECIPIENT_LIMIT} recipients.")
         return self
 
 
 async def send(call: Call[SendInput]) -> JSON:
+    """Return the e-mail's Message-ID and the number of its recipients."""
     given = call.input
     message_id = await call.mail.send(
         Message(
@@ -84,12 +89,13 @@ CONNECTOR = Connector(
         Action(
             key="send",
             title="Send an e-mail",
-            summary="Through the mail server of this installation.",
+            summary="Sends through the mail server of this installation.",
             input=SendInput,
             run=send,
             sample={"message_id": "<1@agentos>", "recipients": 1},
+            errors=MAIL_FAILURES,
             acts=True,
-            if_interrupted="never_repeat",
+            if_interrupted="never_repeat",  # two e-mails are worse than a step that says it may have sent one
         ),
     ),
 )

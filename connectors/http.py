@@ -12,17 +12,24 @@ from pydantic import Field, TypeAdapter, ValidationError, field_validator, model
 from connectors.outbound.addresses import checked_url
 from connectors.sdk import exact_json
 from connectors.sdk.answer import parsed_body
-from connectors.sdk.call import JSON, Action, Call, Connector, Event, HttpResponse, StepError
+from connectors.sdk.call import JSON, Action, Call, Connector, Event, Failure, HttpResponse, StepError
+from connectors.sdk.failures import HTTP_FAILURES
 from connectors.sdk.fields import HEADER_NAME, PAIRS, Input, Pair, Pairs, Text, sendable
 from connectors.sdk.mapping import as_text
+from connectors.sdk.problems import quoted
 
+# States of a server that pass; any other 4xx would be the same again.
 RETRYABLE = frozenset({408, 425, 429, *range(500, 600)})
-RETRY_AFTER_LIMIT_S = 3600.0
+RETRY_AFTER_LIMIT_S = 3600.0  # a server may not park an execution for days
+# A payload is stored and shown in the log: these may hold a sender's password or session.
 SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie", "ah-http-key"})
+# They frame the message or belong to the connection: set by hand they smuggle a second request, or name another site
+# than the one whose address was checked. Nothing is decompressed, so nobody may ask for compression.
 FORBIDDEN_HEADERS = frozenset(
     {"host", "content-length", "transfer-encoding", "connection", "keep-alive", "upgrade", "te", "trailer", "expect",
      "accept-encoding", "proxy-authorization", "proxy-connection"}
 )  # fmt: skip
+# What the other service keeps from its own logs, too.
 HIDDEN_HEADERS = frozenset({"set-cookie", "set-cookie2", "authorization", "proxy-authorization", "www-authenticate"})
 
 Headers = Annotated[list[Annotated[Pair, sendable(without=FORBIDDEN_HEADERS)]], PAIRS, Field(max_length=200)]
@@ -47,13 +54,13 @@ class RequestInput(Input):
     body: Any = Field(
         None,
         title="Body content",
-        description="JSON, name=value lines for a form, or text, as chosen above.",
+        description="JSON, lines of name=value for a form, or text: as chosen in Body.",
         json_schema_extra={"widget": "json"},
     )
     fail_on_error_status: bool = Field(
         False,
         title="Fail on 4xx / 5xx",
-        description="Otherwise the step succeeds with whatever status comes back.",
+        description="If off, the step succeeds whatever the status of the answer.",
         json_schema_extra={"widget": "switch"},
     )
     timeout_s: float = Field(
@@ -80,10 +87,11 @@ class RequestInput(Input):
 
 
 async def request(call: Call[RequestInput]) -> JSON:
+    """Return status, headers and body of the answer; raise StepError for an error status when that is asked for."""
     given = call.input
     content, content_type = _content(given)
     headers = _headers(given.headers, content_type)
-    if given.method not in ("GET", "HEAD", "OPTIONS"):
+    if given.method not in ("GET", "HEAD", "OPTIONS"):  # a read may be repeated without one
         headers.setdefault("idempotency-key", call.idempotency_key)
     response = await call.http.request(
         given.method,
@@ -106,6 +114,7 @@ async def request(call: Call[RequestInput]) -> JSON:
 
 def _headers(given: list[Pair], content_type: str) -> dict[str, str]:
     """Return headers by lower-case name, the builder's own above ours."""
+    # Many APIs refuse a request that does not name its sender.
     ours = {"user-agent": "AgentOS", **({"content-type": content_type} if content_type else {})}
     return {**ours, **{header.name.lower(): header.value for header in given}}
 
@@ -130,7 +139,7 @@ def _fields(body: Any) -> list[tuple[str, str]]:
     try:
         return [(pair.name, pair.value) for pair in TypeAdapter(Pairs).validate_python(body)]
     except ValidationError:
-        raise ValueError("a form is an object, or lines of name=value") from None
+        raise ValueError("Body content must be an object or lines of name=value for a form.") from None
 
 
 def _failure(response: HttpResponse, output: JSON) -> StepError:
@@ -158,13 +167,15 @@ def _retry_after(response: HttpResponse) -> float | None:
 
 
 class TriggerConfig(Input):
+    """What a trigger URL takes, and what of a request's headers its steps may read."""
+
     methods: list[Literal["GET", "POST"]] = Field(
         ["GET", "POST"], title="Methods", min_length=1, json_schema_extra={"widget": "checkboxes"}
     )
     headers: list[str] = Field(
         [],
         title="Headers to pass on",
-        description="Names of request headers that steps may read as trigger.headers.",
+        description="Names of the request headers that steps can read as trigger.headers.",
         max_length=50,
         examples=[["X-GitHub-Event"]],
         json_schema_extra={"widget": "list"},
@@ -175,9 +186,9 @@ class TriggerConfig(Input):
     def headers_can_be_passed_on(cls, headers: list[str]) -> list[str]:
         for name in headers:
             if not HEADER_NAME.fullmatch(name):
-                raise ValueError(f"“{name[:50]}” is not a header name")
+                raise ValueError(f"{quoted(name)} is not a valid header name.")
             if name.lower() in SECRET_HEADERS:
-                raise ValueError(f"{name} may hold a secret and is never passed on")
+                raise ValueError(f"The header {name} may hold a secret and is never passed on.")
         return headers
 
 
@@ -185,7 +196,7 @@ CONNECTOR = Connector(
     key="http",
     title="HTTP",
     icon="globe",
-    summary="Start on a request to a URL of your own, or call any API.",
+    summary="Start when a request arrives, or call any API.",
     actions=(
         Action(
             key="request",
@@ -194,6 +205,10 @@ CONNECTOR = Connector(
             input=RequestInput,
             run=request,
             sample={"status": 200, "headers": {"content-type": "application/json"}, "body": {"id": 1}},
+            errors=(
+                *HTTP_FAILURES,
+                Failure("http_<status>", "The server answered with this status, and *Fail on 4xx / 5xx* is on."),
+            ),
             acts=True,
         ),
     ),
@@ -201,7 +216,7 @@ CONNECTOR = Connector(
         Event(
             key="request",
             title="HTTP request received",
-            summary="Starts when somebody posts to (or gets) the trigger URL.",
+            summary="Starts when a POST or GET request reaches the trigger URL.",
             config=TriggerConfig,
             sample={
                 "method": "POST",

@@ -26,12 +26,13 @@ class ResponseInput(Input):
     status: int = Field(200, title="Status", ge=200, le=599, json_schema_extra={"widget": "number"})
     headers: Headers = Field(default=[], title="Headers", json_schema_extra={"widget": "pairs", "advanced": True})
     body: Any = Field(
-        None, title="Body", description="An object or list is sent as JSON, text as plain text.",
+        None, title="Body", description="An object or list is sent as JSON, a text as plain text.",
         examples=["{{ transform }}"], json_schema_extra={"widget": "json"},
     )  # fmt: skip
 
 
 async def send(call: Call[ResponseInput]) -> JSON:
+    """Return the reply as this step's output: whoever waits for the execution reads it there."""
     given = call.input
     return {
         "status": given.status,
@@ -44,12 +45,12 @@ CONNECTOR = Connector(
     key="response",
     title="Response",
     icon="reply",
-    summary="Answer whoever called the trigger URL.",
+    summary="Answer the caller of the trigger URL.",
     actions=(
         Action(
             key="send",
             title="Send the response",
-            summary="The caller waits for it; executions with one cannot be retried.",
+            summary="The caller waits for the response. Executions with this step cannot be retried.",
             input=ResponseInput,
             run=send,
             sample={"status": 200, "headers": {}, "body": {"ok": True}},

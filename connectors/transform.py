@@ -10,13 +10,15 @@ from jmespath.exceptions import JMESPathError
 from jmespath.parser import ParsedResult
 from pydantic import AfterValidator, Field
 
-from connectors.sdk.call import JSON, Action, Call, Connector, StepError
+from connectors.sdk.call import JSON, Action, Call, Connector, Failure, StepError
 from connectors.sdk.fields import Input
+from connectors.sdk.sentences import query_sentence
 
-QUERY_LIMIT = 2000
+QUERY_LIMIT = 2000  # characters: it is read between the steps of other executions
+INVALID_QUERY = Failure("invalid_query", "The query cannot be applied to this source.")
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=1024)  # a live version uses the same queries at every execution
 def compiled(query: str) -> ParsedResult:
     return jmespath.compile(query)
 
@@ -24,10 +26,8 @@ def compiled(query: str) -> ParsedResult:
 def _checked(query: str) -> str:
     try:
         compiled(query)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-    except (JMESPathError, ValueError) as error:
-        raise ValueError(f"not a JMESPath query: {_first_line(error)}") from None
+    except (JMESPathError, RecursionError, ValueError) as error:
+        raise ValueError(query_sentence(error)) from None
     return query
 
 
@@ -37,7 +37,7 @@ Query = Annotated[str, Field(min_length=1, max_length=QUERY_LIMIT), AfterValidat
 class FieldsInput(Input):
     fields: dict[str, Any] = Field(
         title="Fields",
-        description="A name and a value each; a value may use data of earlier steps.",
+        description="A name and a value per row. A value can use data from earlier steps.",
         examples=[{"name": "{{ trigger.body.customer.name | upcase }}"}],
         json_schema_extra={"widget": "fields"},
     )
@@ -46,7 +46,7 @@ class FieldsInput(Input):
 class TemplateInput(Input):
     template: Any = Field(
         title="Template",
-        description="Text with {{ … }} where data goes (Liquid).",
+        description="Text with {{ … }} where data belongs, in the language Liquid.",
         examples=["Order {{ trigger.body.id }} of {{ trigger.body.customer.name }}"],
         json_schema_extra={"widget": "textarea"},
     )
@@ -65,12 +65,13 @@ class PickInput(Input):
     source: Any = Field(title="Source", examples=["{{ trigger.body }}"], json_schema_extra={"widget": "text"})
     fields: dict[str, Query] = Field(
         title="Fields to keep",
-        description="The new name and the field of the source that it takes; dots reach inside.",
+        description="The new name, and the field of the source. Dots reach into objects.",
         examples=[{"customer": "customer.name"}],
         json_schema_extra={"widget": "fields"},
     )
 
 
+# The rendered input is the output already: the work was done before these run.
 async def fields(call: Call[FieldsInput]) -> JSON:
     return dict(call.input.fields)
 
@@ -90,21 +91,15 @@ async def pick(call: Call[PickInput]) -> JSON:
 def _search(expression: str, source: JSON) -> JSON:
     try:
         return cast(JSON, compiled(expression).search(source))
-    except RecursionError:
-        raise StepError("The query is nested too deeply.", code="invalid_query") from None
-    except (JMESPathError, TypeError, ValueError, ArithmeticError, AttributeError, KeyError) as error:
-        raise StepError(f"The query cannot be used: {_first_line(error)}", code="invalid_query") from None
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:300]
+    except (JMESPathError, RecursionError, TypeError, ValueError, ArithmeticError, AttributeError, KeyError) as error:
+        raise StepError(query_sentence(error), code="invalid_query") from None
 
 
 CONNECTOR = Connector(
     key="transform",
     title="Transform",
     icon="shuffle",
-    summary="Set, template, query or pick data for later steps.",
+    summary="Shape data for later steps.",
     actions=(
         Action(
             key="fields",
@@ -117,7 +112,7 @@ CONNECTOR = Connector(
         Action(
             key="template",
             title="Text from a template",
-            summary="Write a text with data in it.",
+            summary="Write a text that contains data.",
             input=TemplateInput,
             run=template,
             sample={"value": "Order A-17 of Ada Lovelace"},
@@ -125,10 +120,11 @@ CONNECTOR = Connector(
         Action(
             key="query",
             title="Query with JMESPath",
-            summary="Find, filter and reshape inside an object or list.",
+            summary="Find, filter and reshape data in an object or list.",
             input=QueryInput,
             run=query,
             sample={"value": ["first", "second"]},
+            errors=(INVALID_QUERY,),
         ),
         Action(
             key="pick",
@@ -137,6 +133,7 @@ CONNECTOR = Connector(
             input=PickInput,
             run=pick,
             sample={"customer": "Ada Lovelace"},
+            errors=(INVALID_QUERY,),
         ),
     ),
 )

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from connectors.sdk.call import JSON, Action, Call, Connector
 from connectors.sdk.fields import Input
 
-LONGEST = timedelta(days=30)
+LONGEST = timedelta(days=30)  # what is Paused for longer expires
 
 
 class WaitInput(Input):
@@ -23,10 +23,10 @@ class WaitInput(Input):
     def length_is_bounded(self) -> WaitInput:
         try:
             length = self.length
-        except OverflowError:
+        except OverflowError:  # more than a timedelta can hold
             length = LONGEST * 2
         if not timedelta(seconds=1) <= length <= LONGEST:
-            raise ValueError("the delay must be 1 s to 30 d")
+            raise ValueError("The wait must last from 1 second to 30 days.")
         return self
 
     @property
@@ -35,6 +35,7 @@ class WaitInput(Input):
 
 
 async def wait(call: Call[WaitInput]) -> JSON:
+    """Return when the wait was over; the first call ends in a Pause, the second one comes back from it."""
     until = await call.pause(call.input.length)
     return {"waited_until": until.isoformat()}
 
@@ -48,7 +49,7 @@ CONNECTOR = Connector(
         Action(
             key="for",
             title="Wait for",
-            summary="Goes on after 1 second to 30 days; costs no allotted time.",
+            summary="Continues after 1 second to 30 days. Waiting does not use up the allotted time.",
             input=WaitInput,
             run=wait,
             sample={"waited_until": "2026-01-01T12:00:00+00:00"},

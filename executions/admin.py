@@ -22,7 +22,7 @@ class FoundById(ReadOnly):
 
     ordering = ["-pk"]
     search_fields = ["pk"]
-    search_help_text = "The exact id"
+    search_help_text = "Search by the exact id."
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str

@@ -23,7 +23,7 @@ def remove_old() -> str:
     try:
         run = retention.begin()
     except retention.AlreadyRunning:
-        return "another round is under way"
+        return "retention is already running"
     retention.perform(run, budget_s=BUDGET_S)
     if not run.is_complete:
         async_task("executions.tasks.remove_old", task_name="retention")

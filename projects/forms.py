@@ -21,10 +21,16 @@ else:
 one_line = RegexValidator(r"\A[^\x00-\x1f\x7f\u2028\u2029\ud800-\udfff]*\Z", "Use one line of printable characters.")
 
 
+def rule(kind: str, least: float, most: float, end: str = "") -> dict[str, str]:
+    """Return the messages of a field for a number, whose one rule is told wherever it is broken."""
+    words = f"Write {kind} from {least:g} to {most:,}{end}."
+    return dict.fromkeys(("invalid", "min_value", "max_value", "required"), words)
+
+
 class ProjectForm(ProjectModelForm):
     # The page proposes the identifier, so that a form sent twice makes one project.
     uid = forms.UUIDField(widget=forms.HiddenInput, initial=new_id)
-    name = forms.CharField(max_length=100, validators=[one_line])
+    name = forms.CharField(max_length=100, validators=[one_line], error_messages={"required": "Name is empty."})
     description = forms.CharField(max_length=255, required=False, validators=[one_line])
 
     class Meta:
@@ -60,9 +66,10 @@ class VariableForm(VariableModelForm):
         model = Variable
         fields = ["key", "is_secret"]
         labels = {"is_secret": "Secret"}
+        error_messages = {"key": {"required": "Key is empty."}}
         help_texts = {
-            "key": "Letters, digits and _; steps use it as {{ vars.KEY }}.",
-            "is_secret": "Never shown again after saving, and masked in every log.",
+            "key": "Only letters, digits and _. Steps read the value as {{ vars.KEY }}.",
+            "is_secret": "A secret value is never shown again after saving, and all logs mask it.",
         }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -73,7 +80,7 @@ class VariableForm(VariableModelForm):
         self.fields["key"].disabled = True
         self.fields["is_secret"].disabled = self.instance.is_secret
         if self.instance.is_secret:
-            self.fields["value"].help_text = "Write a new value to replace the stored one; empty keeps it."
+            self.fields["value"].help_text = "Write a new value to replace the stored one. Leave empty to keep it."
         else:
             self.fields["value"].initial = self.instance.readable
 
@@ -89,7 +96,7 @@ class VariableForm(VariableModelForm):
         widget = self.fields["value"].widget
         widget.is_shown = not cleaned.get("is_secret")
         if cleaned.get("is_secret") and not cleaned.get("value") and not self.keeps_value:
-            self.add_error("value", "Write the secret.")
+            self.add_error("value", "Value is empty.")
         return cleaned
 
     @property
@@ -106,7 +113,10 @@ class VariableForm(VariableModelForm):
 
 class TokenForm(TokenModelForm):
     name = forms.CharField(
-        max_length=100, validators=[one_line], help_text="What will use it, so that you know what to revoke."
+        max_length=100,
+        validators=[one_line],
+        error_messages={"required": "Name is empty."},
+        help_text="The program that will use the token. The name helps you revoke the right one.",
     )
 
     class Meta:
@@ -115,10 +125,8 @@ class TokenForm(TokenModelForm):
 
 
 def number_field(what: str, least: int, most: int, label: str, help_text: str, **options: Any) -> forms.IntegerField:
-    """Return a field for a whole number, whose one rule is said wherever it is broken."""
-    rule = f"A whole number of {what} from {least} to {most:,}"
-    rule += "." if options.get("required", True) else ", or empty."
-    words = dict.fromkeys(("invalid", "min_value", "max_value", "required"), rule)
+    end = "" if options.get("required", True) else ", or leave the field empty"
+    words = rule(f"a whole number of {what}", least, most, end)
     return forms.IntegerField(
         min_value=least, max_value=most, label=label, help_text=help_text, error_messages=words, **options
     )
@@ -127,24 +135,29 @@ def number_field(what: str, least: int, most: int, label: str, help_text: str, *
 class OrganizationForm(OrganizationModelForm):
     """What owners and admins set themselves; everybody else reads it."""
 
-    throttle_rate = forms.FloatField(label="Throttle frequency, in starts a second")
+    throttle_rate = forms.FloatField(label="Throttle frequency, in starts per second")
     duplicates_h = number_field(
         "hours",
         1,
         168,
         "Duplicate window, in hours",
-        "How long a delivery's id is remembered: a request that repeats it starts nothing and is answered with the "
-        "first one's execution.",
+        "A request with the same delivery id as an earlier one starts nothing within this time. Its answer names the "
+        "execution of the earlier request.",
     )
     keep_days = number_field(
-        "days", 1, 3650, "Keep executions for days", "Empty: for ever. Usage counts always stay.", required=False
+        "days",
+        1,
+        3650,
+        "Keep executions for days",
+        "Leave empty to keep executions forever. Usage counts always stay.",
+        required=False,
     )
     keep_count = number_field(
         "executions",
         1,
         1_000_000_000,
-        "Keep at most so many executions",
-        "Beyond it the oldest go first. Empty: any number.",
+        "Keep at most this many executions",
+        "Beyond this number the oldest executions are removed. Leave empty for no maximum.",
         required=False,
     )
     keep_payloads_days = number_field(
@@ -152,7 +165,8 @@ class OrganizationForm(OrganizationModelForm):
         1,
         3650,
         "Keep payloads for days",
-        "Then inputs and outputs are emptied; status, steps and times stay. Empty: as long as the execution.",
+        "After that, inputs and outputs are removed; status, steps and times stay. Leave empty to keep payloads as "
+        "long as the execution.",
         required=False,
     )
 
@@ -165,7 +179,7 @@ class OrganizationForm(OrganizationModelForm):
         self.most = self.instance.throttle_rate_limit
         rate = cast(forms.FloatField, self.fields["throttle_rate"])
         rate.error_messages |= dict.fromkeys(("invalid", "required"), self.rate_rule)
-        rate.help_text = f"{self.rate_rule} All automations with Throttle on share it."
+        rate.help_text = f"{self.rate_rule} All automations with Throttle on share this rate."
         rate.widget.attrs |= {"min": "0.1", "max": f"{self.most:g}", "step": "any", "inputmode": "decimal"}
         if self.instance.throttle_rate.is_integer():
             self.initial["throttle_rate"] = int(self.instance.throttle_rate)  # "2", not "2.0"
@@ -174,7 +188,7 @@ class OrganizationForm(OrganizationModelForm):
 
     @property
     def rate_rule(self) -> str:
-        return f"From 0.1 to {self.most:g} starts a second."
+        return f"Write a number from 0.1 to {self.most:g}."
 
     def clean_throttle_rate(self) -> float:
         rate: float = self.cleaned_data["throttle_rate"]
@@ -187,7 +201,7 @@ class OrganizationForm(OrganizationModelForm):
         rows, payloads = cleaned.get("keep_days"), cleaned.get("keep_payloads_days")
         if rows and payloads and payloads > rows:
             self.add_error(
-                "keep_payloads_days", f"No longer than the executions that they belong to: at most {rows} days."
+                "keep_payloads_days", f"Payloads cannot be kept longer than their executions: at most {rows} days."
             )
         return cleaned
 

@@ -29,7 +29,7 @@ def decrypt(token: str) -> str:
     try:
         return _fernet(tuple(settings.FIELD_KEYS)).decrypt(token.encode()).decode()
     except InvalidToken:
-        raise UnreadableSecret("A stored secret was encrypted with a key that is not in FIELD_KEYS.") from None
+        raise UnreadableSecret("A stored secret was encrypted with a key that FIELD_KEYS does not hold.") from None
 
 
 def new_token(prefix: str) -> str:

@@ -164,7 +164,7 @@ def organization(request: HttpRequest, organization_uid: uuid.UUID) -> HttpRespo
     form = OrganizationForm(request.POST or None, instance=found, is_open=may_change)
     if form.is_valid():
         form.save()
-        messages.success(request, "Saved. It holds from now on, for what is waiting too.")
+        messages.success(request, "Saved. Applies from now on, also to executions already waiting.")
         return redirect("projects:organization", found.pk)
     found.refresh_from_db()  # the form has written what was typed into it
     context = {

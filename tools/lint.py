@@ -22,11 +22,12 @@ CHECKS = {
     "templates": ["-m", "djlint", "templates", "--lint", "--quiet"],
     "migrations": ["manage.py", "makemigrations", "--check", "--dry-run", "-v", "1"],
     "deployment": ["manage.py", "check", "--deploy", "--fail-level", "WARNING"],
+    "reference pages": ["-m", "tools.reference", "--check"],
 }
 
 
 def production(data_dir: str) -> dict[str, str]:
-    """Return the environment of an installation as README describes it for production."""
+    """Return the environment of an installation as docs/configuration.md describes it for production."""
     return os.environ | {
         "DATA_DIR": data_dir,
         "TMPDIR": data_dir,  # mypy imports the tests' settings, whose temporary files it does not remove

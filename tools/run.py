@@ -17,10 +17,15 @@ from typing import Any, NoReturn
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from agentos_site import service  # noqa: E402  (the checkout is not installed)
-from agentos_site.keys import create_missing, data_dir  # noqa: E402
-from agentos_site.service import Service, Stop, tick  # noqa: E402
-from agentos_site.web import HOST, PORT  # noqa: E402
+from django.core.exceptions import ImproperlyConfigured  # noqa: E402  (the checkout is not installed)
+
+try:
+    from agentos_site import service
+    from agentos_site.keys import create_missing, data_dir
+    from agentos_site.service import Service, Stop, tick
+    from agentos_site.web import HOST, PORT
+except ImproperlyConfigured as error:
+    sys.exit(str(error))
 
 
 def main() -> int:
@@ -51,7 +56,7 @@ def take_over(directory: Path) -> int:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        sys.exit(f"AgentOS runs on {directory} already; a second one wants its own DATA_DIR and PORT.")
+        sys.exit(f"AgentOS is already running on {directory}. A second one needs its own DATA_DIR and PORT.")
     return descriptor
 
 
@@ -61,7 +66,7 @@ def check_port() -> None:
         try:
             probe.bind((HOST, PORT))
         except OSError as error:
-            sys.exit(f"Port {PORT} of {HOST} cannot be used ({error.strerror}); choose another: PORT=8001 make run")
+            sys.exit(f"Port {PORT} of {HOST} cannot be used ({error.strerror}). Choose another: PORT=8001 make run")
 
 
 def prepare() -> dict[str, Any]:
@@ -98,7 +103,7 @@ def run(command: list[str]) -> str:
                 os.killpg(child.pid, signal.SIGKILL)
                 raise Stop from None
     if child.returncode:
-        sys.exit(f"This failed, so AgentOS does not start: {' '.join(command[1:])}")
+        sys.exit(f"AgentOS does not start, because this command failed: {' '.join(command[1:])}")
     return output
 
 
@@ -131,7 +136,7 @@ def watch(running: Service) -> NoReturn:
     while True:
         running.fail_if_dead()
         if os.environ.get("MAKELEVEL") and os.getppid() != parent:
-            sys.exit("make is gone: AgentOS stops.")
+            sys.exit("The make process has ended. AgentOS stops.")
         tick()
 
 

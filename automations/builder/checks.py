@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel
-
 from automations.builder.references import roots
 from automations.builder.samples import TRIGGER, Samples
 from automations.definition import ActionStep
@@ -17,7 +15,7 @@ from connectors.sdk import mapping
 from connectors.sdk.check import check_config, check_input
 
 NOT_JSON = (
-    'Body: this is not JSON. Put templates into quotes, {"id": "{{ trigger.body.id }}"}; a number stays a number.'
+    'Body content is not JSON. Put templates in quotes, as in {"id": "{{ trigger.body.id }}"}; a number stays a number.'
 )
 
 
@@ -50,9 +48,9 @@ def of_step(samples: Samples, step: Any) -> Iterator[Finding]:
         yield Finding(key=step.key, title=title, message=message)
     test = samples.test_of(step.key)
     if test is None and not problems:
-        yield Finding(key=step.key, title=title, message="Not tested since its last change.", is_untested=True)
+        yield Finding(key=step.key, title=title, message="Not tested since the last change.", is_untested=True)
     elif test and not test.is_success:
-        yield Finding(key=step.key, title=title, message=f"Its test failed: {test.error}")
+        yield Finding(key=step.key, title=title, message=f"The test failed: {test.error}")
 
 
 def step_title(step: Any) -> str:
@@ -71,10 +69,9 @@ def of_trigger(samples: Samples) -> Iterator[Finding]:
     event = connector.event(part.event) if connector else None
     wrong = check_config(event, part.config) if event else []
     for problem in wrong:
-        assert event is not None
-        yield Finding(key=TRIGGER, title="Trigger", message=f"{label_of(event.config, problem.loc)}: {problem.message}")
+        yield Finding(key=TRIGGER, title="Trigger", message=problem.sentence)
     if not wrong and samples.test_of(TRIGGER) is None:
-        yield Finding(key=TRIGGER, title="Trigger", message="Not tested since its last change.", is_untested=True)
+        yield Finding(key=TRIGGER, title="Trigger", message="Not tested since the last change.", is_untested=True)
 
 
 def _problems(samples: Samples, step: ActionStep) -> Iterator[str]:
@@ -84,7 +81,7 @@ def _problems(samples: Samples, step: ActionStep) -> Iterator[str]:
         return
     wrong = check_input(action, step.input)
     for problem in wrong:
-        yield f"{label_of(action.input, problem.loc)}: {problem.message}"
+        yield problem.sentence
     if looks_like_json(step.input):
         yield NOT_JSON
     if not wrong and (message := _mapping_problem(samples, step)):
@@ -104,8 +101,8 @@ def _mapping_problem(samples: Samples, step: ActionStep) -> str | None:
     sources, read = samples.keys_before(step.key), roots(step.input)
     for later in samples.definition.steps:
         if later.key in read and later.key not in sources:
-            place = "itself" if later.key == step.key else f"“{step_title(later)}”, which comes later"
-            return f"It reads from {place}."
+            place = "its own output" if later.key == step.key else f"“{step_title(later)}”, a later step"
+            return f"The step reads from {place}."
     if any(samples.output_of(key) is None for key in read.intersection(sources)):
         return None  # its sources have to be tested first
     try:
@@ -113,11 +110,3 @@ def _mapping_problem(samples: Samples, step: ActionStep) -> str | None:
     except mapping.MappingError as error:
         return str(error)
     return None
-
-
-def label_of(model: type[BaseModel], loc: tuple[str | int, ...]) -> str:
-    """Return a field's title as the form shows it."""
-    name = str(loc[0]) if loc else "input"
-    field = model.model_fields.get(name)
-    title = field.title if field else None
-    return title or name.replace("_", " ").capitalize()

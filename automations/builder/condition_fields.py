@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from automations.builder.inputs import no_nul
 from connectors.sdk.conditions import OPERATORS, Group
+from connectors.sdk.problems import input_problems, quoted
 
 FAMILIES = [
     (family, [(operator.key, operator.label) for operator in operators])
@@ -108,16 +109,18 @@ class Conditions(forms.Field):
         try:
             return Group.model_validate(value).model_dump(mode="json", exclude_none=True)
         except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            rule = first["msg"].removeprefix("Value error, ")
-            raise forms.ValidationError(f"{_place(value, first['loc'])}{rule}") from None
+            first = next(input_problems(error, Group))
+            place = _place(value, first.loc)
+            raise forms.ValidationError(
+                first.message if place in first.message else f"{place}: {first.message}"
+            ) from None
 
 
 def _parsed(text: str) -> Any:
     try:
         return orjson.loads(text or "{}")
     except orjson.JSONDecodeError as error:
-        raise forms.ValidationError(f"Not JSON: {error}") from None
+        raise forms.ValidationError(f"Line {error.lineno} is not JSON.") from None
 
 
 def _place(value: Any, loc: tuple[Any, ...]) -> str:
@@ -128,7 +131,7 @@ def _place(value: Any, loc: tuple[Any, ...]) -> str:
         except (KeyError, IndexError, TypeError):
             continue
         if isinstance(value, dict) and value.get("path"):
-            return f"“{value['path'][:100]}”: "
+            return quoted(str(value["path"]))
     return ""
 
 

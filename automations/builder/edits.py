@@ -26,7 +26,7 @@ def position_of(definition: Definition, key: str) -> int:
 def add_step(definition: Definition, position: int, connector: str, action: str) -> ActionStep:
     found = find_action(connector, action)
     if found is None:
-        raise Impossible("Choose what the step does.")
+        raise Impossible("Choose an action for the step.")
     _make_room(definition)
     key = free_key(definition, found.title)
     step = ActionStep(key=key, title=found.title, connector=connector, action=action)
@@ -60,7 +60,9 @@ def rename_key(definition: Definition, old: str, new: str) -> None:
     if new == old:
         return
     if not re.match(KEY_PATTERN, new) or new.endswith("\n"):
-        raise Impossible("Lower-case letters, digits and _, starting with a letter, at most 64.")
+        raise Impossible(
+            "Reference must start with a lower-case letter and hold only lower-case letters, digits and _, at most 64."
+        )
     if new in _taken(definition):
         raise Impossible(f"“{new}” is already used." if new not in RESERVED_KEYS else f"“{new}” is reserved.")
     definition.steps[position_of(definition, old)].key = new

@@ -15,8 +15,8 @@ from automations.builder.condition_fields import Conditions
 from automations.builder.inputs import Choice, Choices, JsonValue, Lines, NamedValues, Number, Pairs, Value
 from automations.definition import ActionStep
 from automations.models import Automation
-from connectors.sdk.check import Problem
-from projects.forms import one_line
+from connectors.sdk.problems import Problem
+from projects.forms import one_line, rule
 from projects.ids import new_id
 
 if TYPE_CHECKING:
@@ -75,6 +75,10 @@ class InputForm(forms.Form):
     @property
     def advanced(self) -> list[forms.BoundField]:
         return [self[name] for name in self.fields if name in self.advanced_names]
+
+    def non_field_errors(self) -> ErrorList:
+        """Return what is wrong with the input as a whole, as typed or as stored."""
+        return super().non_field_errors() or self.error_class(self.problems.get("", []), renderer=self.renderer)
 
     @property
     def advanced_has_errors(self) -> bool:
@@ -145,7 +149,7 @@ def _resolved(found: Schema, schema: Schema) -> Schema:
 class NewAutomationForm(AutomationModelForm):
     # The page proposes the identifier, so that a form sent twice makes one automation.
     uid = forms.UUIDField(widget=forms.HiddenInput, initial=new_id)
-    name = forms.CharField(max_length=100, validators=[one_line])
+    name = forms.CharField(max_length=100, validators=[one_line], error_messages={"required": "Name is empty."})
     description = forms.CharField(max_length=255, required=False, validators=[one_line])
 
     class Meta:
@@ -167,8 +171,9 @@ class SettingsForm(NewAutomationForm):
         model = Automation
         fields = ["name", "description", "time_limit_s", "is_throttled"]
         labels = {"time_limit_s": "Allotted time in seconds", "is_throttled": "Throttle"}
+        error_messages = {"time_limit_s": dict.fromkeys(("required", "invalid"), "Write a whole number of seconds.")}
         help_texts = {
-            "time_limit_s": "Longest time in Running; past it an execution is Rejected.",
+            "time_limit_s": "The longest time an execution may spend in Running. After that it is Rejected.",
         }
         widgets = {"is_throttled": forms.CheckboxInput(attrs={"role": "switch"})}
 
@@ -180,18 +185,18 @@ class SettingsForm(NewAutomationForm):
         seconds: int = self.cleaned_data["time_limit_s"]
         most = self.instance.organization.time_limit_s
         if not 1 <= seconds <= most:
-            raise forms.ValidationError(f"Between 1 and {most} seconds.")
+            raise forms.ValidationError(f"The allotted time must be from 1 to {most} seconds.")
         return seconds
 
 
 def _throttle_help(automation: Automation) -> str:
     """Return what the switch does here: the rate is the organization's, and a caller who waits is never throttled."""
     if automation.definition.replies:
-        return "Never throttled while it has a Response step: its caller waits for the reply."
+        return "This automation is never throttled, because its Response step makes the caller wait."
     organization = automation.organization
     return format_html(
-        "Executions start in order, at the rate that all throttled automations of {} share: {} a second,"
-        ' <a href="{}#throttle" hx-boost="false">set in its settings</a>. Off, those that wait start directly.',
+        "Executions start in order, at a rate that all throttled automations of {} share: {} per second,"
+        ' <a href="{}#throttle" hx-boost="false">set by the organization</a>. If off, executions start directly.',
         organization.name,
         f"{organization.throttle_rate:g}",
         reverse("projects:organization", args=[organization.pk]),
@@ -203,32 +208,42 @@ class StepForm(forms.Form):
 
     title = forms.CharField(max_length=200, required=False, validators=[one_line], label="Name")
     key = forms.CharField(
-        max_length=64, label="Reference", help_text="Later steps read it under this name; they follow when it changes."
+        max_length=64,
+        label="Reference",
+        error_messages={"required": "Reference is empty."},
+        help_text="Later steps read the output under this name. They are updated when the name changes.",
     )
     note = forms.CharField(max_length=2000, required=False, widget=forms.Textarea(attrs={"rows": 2}))
     on_error = forms.ChoiceField(
-        choices=[("stop", "Stop the execution: it is Failed"), ("skip", "Skip the step and continue")],
+        choices=[("stop", "Stop the execution as Failed"), ("skip", "Skip the step and continue")],
         label="If it fails",
     )
-    retry_times = forms.IntegerField(min_value=0, max_value=10, label="Automatic tries after a failure")
+    retry_times = forms.IntegerField(
+        min_value=0, max_value=10, label="Automatic tries after a failure", error_messages=rule("a whole number", 0, 10)
+    )
     retry_backoff_s = forms.FloatField(
-        min_value=0, max_value=3600, label="Seconds before the next try", help_text="Doubles with each try."
+        min_value=0,
+        max_value=3600,
+        label="Seconds before the next try",
+        error_messages=rule("a number", 0, 3600),
+        help_text="The time doubles with each try.",
     )
     time_limit_s = forms.FloatField(
         min_value=0.1,
         max_value=3600,
         required=False,
         label="Time limit in seconds",
-        help_text="Empty: none.",
+        error_messages=rule("a number", 0.1, 3600),
+        help_text="Leave empty for no limit.",
     )
     if_interrupted = forms.ChoiceField(
         choices=[
-            ("", "As the action declares"),
-            ("repeat", "Run it again (at least once)"),
-            ("never_repeat", "Fail it (at most once)"),
+            ("", "Use the default of the action"),
+            ("repeat", "Repeat the step (runs at least once)"),
+            ("never_repeat", "Fail the step (runs at most once)"),
         ],
         required=False,
-        label="If a worker dies while it runs",
+        label="If a worker dies during the step",
     )
 
     def __init__(self, step: ActionStep, data: Any = None) -> None:
@@ -256,7 +271,9 @@ def _of_step(step: ActionStep) -> dict[str, Any]:
 
 
 class TriggerConditionsForm(forms.Form):
-    conditions = Conditions(label="Only start if", help_text="Without conditions it always starts an execution.")
+    conditions = Conditions(
+        label="Only start if", help_text="Without conditions, every request or fire time starts an execution."
+    )
 
     def __init__(self, value: dict[str, Any], data: Any = None) -> None:
         super().__init__(data, prefix="start", initial={"conditions": value})

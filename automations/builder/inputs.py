@@ -157,7 +157,7 @@ class NamedValues(Pairs):
     def clean(self, value: Any) -> Any:
         names = [row["name"] for row in super().clean(value)]
         if len(set(names)) < len(names):
-            raise forms.ValidationError("Each name may stand here once.")
+            raise forms.ValidationError("Each name can be used only once.")
         return {name: as_read(typed) for name, typed in value}
 
 

@@ -101,7 +101,9 @@ def toggle(request: HttpRequest, project_uid: uuid.UUID, automation_uid: uuid.UU
     automation = own_automation(request, project_uid, automation_uid)
     if request.POST.get("active") != "on":
         automation.deactivate()
-        messages.success(request, f"“{automation.name}” is off: nothing new starts, what is under way ends.")
+        messages.success(
+            request, f"“{automation.name}” is off. No new executions start; accepted executions still finish."
+        )
         return redirect("automations:list", project_uid)
     if checks.warnings(Samples(automation, automation.definition)):
         return redirect(address("activate", automation))
@@ -121,5 +123,5 @@ def duplicate(request: HttpRequest, project_uid: uuid.UUID, automation_uid: uuid
     copy, secret = original.duplicate(signed_in(request))
     if copy.trigger:
         shown_once.keep(request, copy.trigger.uid, secret)
-    messages.success(request, f"“{copy.name}” made, inactive. Its trigger URL and secret are new.")
+    messages.success(request, f"“{copy.name}” created. The copy is inactive and has its own trigger.")
     return redirect(address("trigger", copy))

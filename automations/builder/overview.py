@@ -123,7 +123,7 @@ def cards_of(samples: Samples) -> list[Card]:
 def _summary(step: Any) -> str:
     """Return in a few words what a step is set to do."""
     if not isinstance(step, ActionStep):
-        return "A path, made outside this builder"
+        return "A path of steps from an import"
     texts = [text for value in step.input.values() if (text := _in_words(value))]
     return " · ".join(texts[:2])[:120]
 
@@ -219,7 +219,7 @@ def activate(request: HttpRequest, project_uid: uuid.UUID, automation_uid: uuid.
     except NotReady as error:
         return ask(problems=error.problems, status=422)
     done = "Changes published" if was_active else "Activated"
-    messages.success(request, f"{done}: version {version.number} is live.")
+    messages.success(request, f"{done}. Version {version.number} is live.")
     return redirect(address("builder", automation))
 
 
@@ -228,7 +228,7 @@ def activate(request: HttpRequest, project_uid: uuid.UUID, automation_uid: uuid.
 def deactivate(request: HttpRequest, project_uid: uuid.UUID, automation_uid: uuid.UUID) -> HttpResponse:
     automation = own_automation(request, project_uid, automation_uid)
     automation.deactivate()
-    messages.success(request, "Deactivated: nothing new starts, what is under way ends.")
+    messages.success(request, "Deactivated. No new executions start; accepted executions still finish.")
     return redirect(address("builder", automation))
 
 
@@ -254,7 +254,7 @@ def _back_to_live(automation: Automation, live: dict[str, Any], draft: Definitio
 def delete(request: HttpRequest, project_uid: uuid.UUID, automation_uid: uuid.UUID) -> HttpResponse:
     automation = own_automation(request, project_uid, automation_uid)
     if request.POST.get("name", "").strip() != automation.name:
-        messages.error(request, "Not deleted: the name typed is not this automation's.")
+        messages.error(request, "Not deleted. The name does not match this automation.")
         return overview(request, automation, status=422)
     automation.delete()
     messages.success(request, f"“{automation.name}” deleted. Its executions stay readable.")

@@ -141,7 +141,7 @@ def _new_trigger(request: HttpRequest, automation: Automation, draft: Definition
     connector, _, key = request.POST.get("event", "").partition(".")
     known = CONNECTORS.get(connector)
     if known is None or known.event(key) is None:
-        raise Impossible("Choose what starts the automation.")
+        raise Impossible("Choose a trigger.")
     made, secret = automation.make_trigger(connector, key)
     if (draft.trigger.connector, draft.trigger.event) != (connector, key):
         draft.trigger.config, draft.trigger.conditions = {}, Group()
@@ -166,7 +166,7 @@ def rotate(request: HttpRequest, project_uid: uuid.UUID, automation_uid: uuid.UU
 def remove_secret(request: HttpRequest, project_uid: uuid.UUID, automation_uid: uuid.UUID) -> HttpResponse:
     automation = own_automation(request, project_uid, automation_uid)
     automation.remove_secret()
-    messages.success(request, "Secret removed: whoever knows the trigger URL can start this automation.")
+    messages.success(request, "Secret removed. Anyone who knows the trigger URL can start this automation.")
     return redirect(address("trigger", automation))
 
 

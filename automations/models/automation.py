@@ -56,16 +56,18 @@ class Automation(models.Model):
     name = models.CharField(max_length=100)
     description = models.CharField(max_length=255, blank=True)
     draft = OrderedJSONField(default=dict)  # a definition; it may be unfinished
-    draft_rev = models.PositiveIntegerField(default=1, help_text="Counts saves; a save names the one it read.")
+    draft_rev = models.PositiveIntegerField(default=1, help_text="Counts saves. A save states the number that it read.")
     live_version: models.ForeignKey[Version | None] = models.ForeignKey(
         "Version", models.PROTECT, null=True, related_name="+"
     )
     is_active = models.BooleanField(default=False)
     live_rev = models.PositiveIntegerField(
-        default=1, help_text="Counts what a trigger URL must notice: activation, version, secret, deletion."
+        default=1, help_text="Counts changes that affect the trigger URL: activation, version, secret, deletion."
     )
     is_throttled = models.BooleanField(default=False)
-    time_limit_s = models.PositiveIntegerField(default=300, validators=[MinValueValidator(1)])
+    time_limit_s = models.PositiveIntegerField(
+        "allotted time in seconds", default=300, validators=[MinValueValidator(1)]
+    )
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     updated_at = models.DateTimeField(auto_now=True)
@@ -133,7 +135,7 @@ class Automation(models.Model):
         if not definition.trigger.is_configured or self.trigger is None:
             problems.append("Configure the trigger first.")
         elif self.trigger.is_timed and timing.rule_of(definition.trigger) is None:
-            problems.append("Finish the schedule first: its settings do not say when it fires.")
+            problems.append("Finish the schedule first: its settings do not define when it fires.")
         if not any(not step.disabled for step in definition.walk()):
             problems.append("Add at least one step first.")
         if problems:

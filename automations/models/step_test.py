@@ -16,7 +16,9 @@ class StepTest(models.Model):
 
     automation = models.ForeignKey(Automation, models.CASCADE, related_name="step_tests")
     step_key = models.CharField(max_length=64)
-    fingerprint = models.CharField(max_length=64, help_text="Of the step as tested; another one means untested.")
+    fingerprint = models.CharField(
+        max_length=64, help_text="Identifies the tested configuration. A different value means untested."
+    )
     is_success = models.BooleanField()
     input = models.TextField(blank=True, help_text="JSON text, secrets masked.")
     output = models.TextField(blank=True, help_text="JSON text, secrets masked.")

@@ -11,6 +11,7 @@ from yarl import URL
 
 from connectors.sdk.call import StepError
 
+# Where web servers listen: a step must not speak to the mail server, database or cache of anybody.
 OPEN_PORTS = frozenset({80, 443, *range(8000, 9000)})
 
 type Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -25,6 +26,7 @@ BLOCKED_4 = [
         "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4", "168.63.129.16/32",
     )
 ]  # fmt: skip
+# IPv6 has one block of public addresses; some within it are not, or carry an IPv4 address inside (Teredo, 6to4).
 GLOBAL_6 = ipaddress.ip_network("2000::/3")
 BLOCKED_6 = [
     ipaddress.ip_network(block)
@@ -41,6 +43,7 @@ class Allow:
     entries: tuple[tuple[Network, int | None], ...] = ()
 
     def covers(self, address: Address, port: int) -> bool:
+        """Return whether an entry opens this address for this port."""
         return any(
             address.version == network.version and address in network and only in (None, port)
             for network, only in self.entries
@@ -48,7 +51,12 @@ class Allow:
 
 
 def parse_allow(text: str) -> Allow:
-    """Return OUTBOUND_ALLOW: networks, each with an optional `:port` (an IPv6 one in brackets then)."""
+    """Return OUTBOUND_ALLOW: networks, each with an optional `:port` (an IPv6 one in brackets then).
+
+    Raise ValueError naming the entry that cannot be read.
+
+        parse_allow("10.0.0.0/8:8080, [fd00::/8]:443, 192.168.7.1")
+    """
     return Allow(tuple(_entry(part.strip()) for part in text.split(",") if part.strip()))
 
 
@@ -64,13 +72,14 @@ def _entry(text: str) -> tuple[Network, int | None]:
         return ipaddress.ip_network(network, strict=False), int(port) if port else None
     except ValueError:
         raise ValueError(
-            f"OUTBOUND_ALLOW: “{text}” is not a network with an optional port, like 10.0.0.0/8:8080."
+            f"OUTBOUND_ALLOW: “{text}” is not a network with an optional port, such as 10.0.0.0/8:8080."
         ) from None
 
 
 def is_public(address: Address) -> bool:
+    """Return whether an address is one of the public internet; an IPv4 address inside an IPv6 one counts as itself."""
     if isinstance(address, ipaddress.IPv6Address):
-        mapped = address.ipv4_mapped
+        mapped = address.ipv4_mapped  # ::ffff:10.0.0.1 dials 10.0.0.1
         if mapped is None:
             return address in GLOBAL_6 and not any(address in block for block in BLOCKED_6)
         address = mapped
@@ -83,14 +92,16 @@ def checked_url(url: str) -> URL:
         parts = urlsplit(url.strip())
         port = parts.port
     except ValueError:
-        raise StepError("The URL is not valid.", code="bad_url") from None
+        raise StepError("URL is not valid.", code="bad_url") from None
     if parts.scheme.lower() not in ("http", "https"):
-        raise StepError("Only http and https URLs can be called.", code="bad_url")
+        raise StepError("URL must start with http:// or https://.", code="bad_url")
+    # It would be shown in the log with the URL.
     if parts.username or parts.password:
-        raise StepError("A URL must not hold a user name or password: use a header.", code="bad_url")
+        raise StepError("URL must not contain a user name or password. Send them in a header.", code="bad_url")
+    # Libraries disagree on where the host ends at a backslash, so that another one than was checked could be dialled.
     if not parts.hostname or "\\" in url or port == 0:
-        raise StepError("The URL is not valid.", code="bad_url")
+        raise StepError("URL is not valid.", code="bad_url")
     try:
         return URL(url.strip())
     except (ValueError, UnicodeError):
-        raise StepError("The URL is not valid.", code="bad_url") from None
+        raise StepError("URL is not valid.", code="bad_url") from None

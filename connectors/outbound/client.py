@@ -23,13 +23,14 @@ from yarl import URL
 from connectors.outbound.addresses import OPEN_PORTS, Address, Allow, checked_url, is_public
 from connectors.sdk.call import HttpResponse, StepError
 
-SIZE_LIMIT = 10 * 1024 * 1024
+SIZE_LIMIT = 10 * 1024 * 1024  # an answer is held in memory, hundreds of them at once
 REDIRECT_LIMIT = 3
 RESOLVE_S = 3.0
-CONNECTIONS = 2000
+CONNECTIONS = 2000  # above what an engine runs at once: a full pool would let one slow service delay all
 IDLE_S = 4.0  # shorter than servers keep an idle connection, or a POST could meet one just closed
 DNS_THREADS = 16
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
+# By allow-list: any other header may be a secret that was meant for the first host only.
 SAFE_ACROSS_ORIGINS = frozenset({"accept", "accept-language", "content-type", "user-agent"})
 
 
@@ -49,6 +50,7 @@ _dns_threads = ThreadPoolExecutor(DNS_THREADS, thread_name_prefix="outbound-dns"
 
 
 async def system_resolve(host: str, port: int) -> list[str]:
+    """Return the addresses of a host as this machine's resolver says; raise OSError when it knows none."""
     return await asyncio.get_running_loop().run_in_executor(_dns_threads, _look_up, host, port)
 
 
@@ -68,11 +70,14 @@ class GuardedResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
+        """Return the checked addresses of a host; raise StepError when it has none, or one that may not be dialled."""
         try:
             async with asyncio.timeout(RESOLVE_S):
                 found = await self._found(host, port)
         except (OSError, UnicodeError, TimeoutError):
-            raise StepError(f"Could not resolve {host}.", code="cannot_resolve", outside=True, retryable=True) from None
+            text = f"AgentOS could not resolve the name {host}."
+            raise StepError(text, code="cannot_resolve", outside=True, retryable=True) from None
+        # All of them, not the one that is dialled: a name with a private address beside a public one is an attack.
         for text in found:
             self.check(ipaddress.ip_address(text.split("%")[0]), port)
         return [self._result(host, text, port) for text in found]
@@ -96,17 +101,19 @@ class GuardedResolver(AbstractResolver):
             done.exception()  # whoever asked has it, or has given up
 
     def check(self, address: Address, port: int) -> None:
+        """Raise StepError unless the operator opened this address and port, or both are public."""
         mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
         target = mapped or address
         if self.allow.covers(target, port):
             return
         if not is_public(target):
             raise StepError(
-                "This address is not allowed: it is private or reserved. The operator can open it in OUTBOUND_ALLOW.",
+                "This address is private or reserved, so calls to it are refused. The operator can allow it in "
+                "OUTBOUND_ALLOW.",
                 code="address_not_allowed",
             )
         if port not in OPEN_PORTS:
-            raise StepError(f"Port {port} is not allowed.", code="port_not_allowed")
+            raise StepError(f"Calls to port {port} are not allowed.", code="port_not_allowed")
 
     def _result(self, host: str, text: str, port: int) -> ResolveResult:
         family = socket.AF_INET6 if ":" in text else socket.AF_INET
@@ -120,6 +127,7 @@ class GuardedConnector(aiohttp.TCPConnector):
     """Sends address literals through the resolver too, which aiohttp would dial unasked."""
 
     def __init__(self, resolver: GuardedResolver) -> None:
+        # No cache: between a check and a later dial, the name could have moved to a private address.
         super().__init__(resolver=resolver, use_dns_cache=False, limit=CONNECTIONS, keepalive_timeout=IDLE_S)
         self.guard = resolver
 
@@ -167,7 +175,7 @@ class Outbound:
             async with asyncio.timeout(timeout_s):
                 return await self._follow(method, target, dict(headers or {}), body, follow_redirects)
         except TimeoutError:
-            text = f"No complete answer within {timeout_s:g} s."
+            text = f"The service did not answer completely within {timeout_s:g} s."
             raise StepError(text, code="timeout", outside=True, retryable=True, unknown=True) from None
 
     async def _follow(
@@ -181,12 +189,18 @@ class Outbound:
             following = checked_url(urljoin(str(url), location))
             if following.origin() != url.origin():
                 headers = {name: value for name, value in headers.items() if name.lower() in SAFE_ACROSS_ORIGINS}
+            # What browsers do, and the standard allows: the answer of a POST is fetched with a GET.
             if response.status == 303 or (response.status in (301, 302) and method == "POST"):
                 method, body = ("HEAD" if method == "HEAD" else "GET"), None
             url = following
-        raise StepError(f"More than {REDIRECT_LIMIT} redirects.", code="too_many_redirects", outside=True)
+        raise StepError(
+            f"The service redirected the request more than {REDIRECT_LIMIT} times.",
+            code="too_many_redirects",
+            outside=True,
+        )
 
     async def _once(self, method: str, url: URL, headers: dict[str, str], body: bytes | None) -> HttpResponse:
+        # Uncompressed: a few kilobytes could unpack to gigabytes.
         given = {"user-agent": "AgentOS", "accept": "*/*", **_joined(headers), "accept-encoding": "identity"}
         try:
             async with self._open().request(
@@ -205,22 +219,22 @@ class Outbound:
         except StepError:
             raise
         except (aiohttp.InvalidURL, UnicodeError):
-            raise StepError("The URL is not valid.", code="bad_url") from None
+            raise StepError("URL is not valid.", code="bad_url") from None
         except (aiohttp.ClientSSLError, ssl.SSLError):
-            text = f"No trustworthy TLS connection to {url.host}."
+            text = f"AgentOS could not make a trusted TLS connection to {url.host}."
             raise StepError(text, code="tls_error", outside=True) from None
         except aiohttp.ClientConnectorError:
-            text = f"Could not connect to {url.host}."
+            text = f"AgentOS could not connect to {url.host}."
             raise StepError(text, code="cannot_connect", outside=True, retryable=True) from None
         except ValueError:  # not quoted: a header that cannot be sent may hold a secret
-            raise StepError("A header or the method cannot be sent.", code="bad_request") from None
-        except (aiohttp.ClientError, OSError) as error:
-            text = f"The answer of {url.host} could not be read: {type(error).__name__}."
+            raise StepError("A header of the request cannot be sent.", code="bad_request") from None
+        except (aiohttp.ClientError, OSError):
+            text = f"The connection to {url.host} broke, or its answer is not valid HTTP."
             raise StepError(text, code="bad_response", outside=True, retryable=True, unknown=True) from None
 
     async def _read(self, answer: aiohttp.ClientResponse) -> bytes:
         if answer.headers.get("Content-Encoding", "identity").lower() not in ("", "identity"):
-            text = "The answer is compressed although that was not asked for."
+            text = "The service compressed its answer although the request did not allow that."
             raise StepError(text, code="bad_response", outside=True)
         chunks, size = [], 0
         async for chunk in answer.content.iter_any():
@@ -237,10 +251,10 @@ class Outbound:
             self._loop = loop
             self._session = aiohttp.ClientSession(
                 connector=GuardedConnector(GuardedResolver(self.allow, self.find)),
-                trust_env=False,
+                trust_env=False,  # a proxy of the environment would do the dialling, unchecked
                 auto_decompress=False,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                timeout=aiohttp.ClientTimeout(total=None),
+                cookie_jar=aiohttp.DummyCookieJar(),  # all organizations share the session
+                timeout=aiohttp.ClientTimeout(total=None),  # `request` bounds the whole
             )
         return self._session
 

@@ -82,6 +82,7 @@ def _instant(wall: datetime, zone: zoneinfo.ZoneInfo) -> datetime:
 
 
 def next_fire_time(rule: Rule, after: datetime) -> datetime | None:
+    """Return the first fire time after a moment, as UTC, or None when the rule never fires again."""
     return next(fire_times(rule, after), None)
 
 

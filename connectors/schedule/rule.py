@@ -35,12 +35,14 @@ OF_UNITS: dict[str, tuple[str, ...]] = {
     "cron": ("cron",),
 }
 TIME_OF_DAY = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
-METADATA_LIMIT = 64 * 1024
+METADATA_LIMIT = 64 * 1024  # bytes, stored again with every execution
 CATCH_UP_LIMIT = 100  # of missed fire times that are made up for
 EPOCH = date(2024, 1, 1)  # a Monday: what intervals of days, weeks and months count from without a first day
 
 
+# Fields with `validate_default` depend on the unit: they are checked when they are empty, too.
 def of(name: str, **more: Any) -> dict[str, Any]:
+    """Return the form's hints for a field that belongs to some units only."""
     return {"units": OF_UNITS[name], "widget": "text", **more}
 
 
@@ -53,13 +55,18 @@ class Rule(Input):
     interval: int | None = Field(
         None,
         title="Every",
-        description="How many of these units lie between two fire times; the smallest is one minute.",
+        description="The number of these units between two fire times.",
         validate_default=True,
         examples=["1"],
         json_schema_extra=of("interval", widget="number"),
     )
     minute: int = Field(
-        0, title="At minute", ge=0, le=59, description="Of the hour.", json_schema_extra=of("minute", widget="number")
+        0,
+        title="At minute",
+        ge=0,
+        le=59,
+        description="The minute of the hour, 0 to 59.",
+        json_schema_extra=of("minute", widget="number"),
     )
     weekdays: list[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]] = Field(
         [],
@@ -72,20 +79,20 @@ class Rule(Input):
         title="Day of the month",
         ge=1,
         le=31,
-        description="A month without this day is skipped.",
+        description="Months without this day are skipped.",
         json_schema_extra=of("day", widget="number"),
     )
     at: str = Field(
         "00:00",
         title="At",
-        description="Time of day as hh:mm, 00:00 to 23:59.",
+        description="The time of day as hh:mm, from 00:00 to 23:59.",
         examples=["09:30"],
         json_schema_extra=of("at"),
     )
     cron: str = Field(
         "",
         title="Cron expression",
-        description="Minute, hour, day of month, month, day of week.",
+        description="The fields are minute, hour, day of month, month, day of week.",
         validate_default=True,
         max_length=200,
         examples=["30 6 * * 1-5"],
@@ -99,7 +106,8 @@ class Rule(Input):
     missed: Literal["once", "all", "none"] = Field(
         "once",
         title="Missed fire times",
-        description=f"Those more than a minute ago when a cluster starts again; of all, the latest {CATCH_UP_LIMIT}.",
+        description="What to do with fire times missed by more than a minute while no cluster ran. "
+        f"“Run all” runs the latest {CATCH_UP_LIMIT}.",
         json_schema_extra={
             "widget": "select",
             "labels": {"once": "Run once", "all": "Run all", "none": "Skip"},
@@ -110,7 +118,7 @@ class Rule(Input):
         title="First day",
         ge=date(2000, 1, 1),
         le=date(2099, 12, 31),
-        description="As yyyy-mm-dd, in the time zone; longer intervals are counted from it.",
+        description="A date as yyyy-mm-dd, in the time zone above. Intervals are counted from this day.",
         json_schema_extra={"advanced": True, "widget": "text"},
     )
     last_day: date | None = Field(
@@ -118,13 +126,13 @@ class Rule(Input):
         title="Last day",
         ge=date(2000, 1, 1),
         le=date(2099, 12, 31),
-        description="As yyyy-mm-dd, in the time zone.",
+        description="A date as yyyy-mm-dd, in the time zone above.",
         json_schema_extra={"advanced": True, "widget": "text"},
     )
     metadata: dict[str, Any] = Field(
         {},
         title="Metadata",
-        description="A JSON object given to each execution; steps read it as trigger.metadata.",
+        description="A JSON object for each execution. Steps read it as trigger.metadata.",
         json_schema_extra={"widget": "json"},
     )
 
@@ -143,23 +151,23 @@ class Rule(Input):
         if unit not in LONGEST:
             return interval
         if interval is None:
-            raise ValueError(f"say after how many {unit} it repeats")
+            raise ValueError(f"Every is empty: write the number of {unit}.")
         if not 1 <= interval <= LONGEST[unit]:
-            raise ValueError(f"1 to {LONGEST[unit]} {unit}; the smallest interval is one minute")
+            raise ValueError(f"Every must be from 1 to {LONGEST[unit]} {unit}.")
         return interval
 
     @field_validator("weekdays")
     @classmethod
     def a_week_has_a_day(cls, weekdays: list[Any], info: ValidationInfo) -> list[Any]:
         if info.data.get("unit") == "weeks" and not weekdays:
-            raise ValueError("choose at least one day of the week")
+            raise ValueError("Choose at least one day of the week.")
         return weekdays
 
     @field_validator("at")
     @classmethod
     def at_is_a_time(cls, at: str) -> str:
         if not TIME_OF_DAY.fullmatch(at.strip()):
-            raise ValueError("a time of day as hh:mm, 00:00 to 23:59")
+            raise ValueError("At must be a time of day as hh:mm, from 00:00 to 23:59.")
         return at.strip()
 
     @field_validator("cron")
@@ -173,21 +181,21 @@ class Rule(Input):
     @classmethod
     def zone_is_known(cls, name: str) -> str:
         if name not in ZONES:
-            raise ValueError("choose a time zone of the list, such as Europe/Berlin")
+            raise ValueError("Choose a time zone from the list, such as Europe/Berlin.")
         return name
 
     @field_validator("metadata", mode="before")
     @classmethod
     def metadata_is_an_object(cls, metadata: Any) -> Any:
         if not isinstance(metadata, dict):
-            raise ValueError('a JSON object, such as {"region": "eu"}')
+            raise ValueError('Metadata must be a JSON object such as {"region": "eu"}.')
         return metadata
 
     @field_validator("metadata")
     @classmethod
     def metadata_is_small(cls, metadata: dict[str, Any]) -> dict[str, Any]:
         if len(orjson.dumps(metadata)) > METADATA_LIMIT:
-            raise ValueError("64 KB at most")
+            raise ValueError("Metadata can have at most 64 KB.")
         return metadata
 
     @field_validator("last_day")
@@ -195,7 +203,7 @@ class Rule(Input):
     def last_is_not_before_first(cls, last: date | None, info: ValidationInfo) -> date | None:
         first = info.data.get("first_day")
         if last and first and last < first:
-            raise ValueError("not before the first day")
+            raise ValueError("Last day must not be before the first day.")
         return last
 
     @cached_property
@@ -237,6 +245,7 @@ class Rule(Input):
 
     @property
     def in_words(self) -> str:
+        """Return the rule as a person would say it: “Every 2 weeks on Monday at 09:30”."""
         interval = self.interval or 1
         every = f"Every {interval} {self.unit}" if interval > 1 else f"Every {self.unit.removesuffix('s')}"
         match self.unit:
@@ -263,12 +272,12 @@ CONNECTOR = Connector(
     key="schedule",
     title="Scheduler",
     icon="clock",
-    summary="Start by the clock: every few minutes, at a time of day, or by cron.",
+    summary="Start by the clock: every few minutes, at a time of day, or by a cron expression.",
     events=(
         Event(
             key="fires",
             title="Schedule fires",
-            summary="Starts every few minutes, hours, days, weeks or months, or as a cron expression says.",
+            summary="Starts every few minutes, hours, days, weeks or months, or by a cron expression.",
             config=Rule,
             is_timed=True,
             sample={

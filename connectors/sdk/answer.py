@@ -10,11 +10,18 @@ from connectors.sdk import exact_json
 from connectors.sdk.call import JSON, HttpResponse
 from connectors.sdk.exact_json import REPLACEMENT
 
+# Types of `application/…` that are text all the same.
 TEXT_ENDINGS = ("json", "xml", "javascript", "yaml", "x-www-form-urlencoded", "graphql", "x-ndjson")
 
 
 def parsed_body(response: HttpResponse) -> JSON:
-    """Return JSON as its value, other text as text, and of anything else only what it was."""
+    """Return JSON as its value, other text as text, and of anything else its size and type in words.
+
+    The declared content type decides, not the look of the body; an empty body is null. Text that is not in its charset
+    keeps a replacement character for each byte that cannot be read.
+
+        parsed_body(response)  # {"id": 7}, or "<html>…", or "(2048 bytes of image/png, not stored)"
+    """
     if not response.body:
         return None
     headers = Headers()
@@ -35,6 +42,7 @@ def _text(body: bytes, charset: str, kind: str) -> str | None:
         if kind and not kind.startswith("text/") and not kind.endswith(TEXT_ENDINGS):
             return None
         text = body.decode("utf-8", errors="replace")
+    # No text has a NUL: what decodes and has one is binary, such as UTF-16 or an archive.
     if "\0" in text and not kind.startswith("text/") and not kind.endswith(TEXT_ENDINGS):
         return None
     return text.removeprefix("\ufeff").replace("\0", REPLACEMENT)
@@ -44,6 +52,7 @@ def _value(text: str) -> JSON:
     """Return the value of JSON text, or the text itself where it is none or could not be stored."""
     try:
         value = exact_json.loads(text)
+        # What could not be written back could not be stored: infinity, lone surrogates, too many levels.
         json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         return text

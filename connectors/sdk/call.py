@@ -1,4 +1,9 @@
-"""The port between a connector's action and the world above it."""
+"""What a connector is declared with, and what its actions get, return and raise.
+
+A connector is one `Connector` with its `Action`s and `Event`s. An action's `run` gets a `Call` and returns its output
+as plain JSON; whatever it needs of the world is a port of the call, so that a connector imports no network client and
+nothing of the product above it.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +18,14 @@ type JSON = None | bool | int | float | str | list[JSON] | dict[str, JSON]
 
 
 class StepError(Exception):
-    """A step failed for a reason that its builder can read.
+    """Raise it to fail a step, with a sentence that tells the builder what to repair.
 
-    `code` is a stable machine word; `output` is shown as the step's output (for HTTP the status and body);
-    `retryable` lets the step's retry policy try again; `outside` says that the cause is not the builder's to repair;
-    `unknown` that it may have acted all the same, so that a step which must never be repeated is not tried again.
+    `code` is a stable machine word, declared in the action's `errors`; `output` is shown as the step's output (for HTTP
+    the status and body). `retryable` lets the step's retry policy try again, not sooner than `retry_after_s` seconds.
+    `outside` says that the cause is not the builder's to repair; `unknown` that it may have acted all the same, so that
+    a step which must never be repeated is not tried again.
+
+        raise StepError("The invoice is closed.", code="invoice_closed")
     """
 
     def __init__(
@@ -42,7 +50,7 @@ class StepError(Exception):
 
 
 class EndExecution(Exception):
-    """The step ends the execution here, as a Success."""
+    """The execution ends with this step, as a Success with a reason; `Call.end` raises it."""
 
     def __init__(self, reason: str, *, output: JSON = None) -> None:
         super().__init__(reason)
@@ -51,7 +59,10 @@ class EndExecution(Exception):
 
 
 class StopPartially(Exception):
-    """A quota stopped the execution here: earlier steps stand, it ends Partially Executed."""
+    """A quota of the organization stopped the execution: earlier steps stand, and it ends Partially Executed.
+
+    Ports raise it, as mail does when the month's e-mails are used up; a connector lets it pass.
+    """
 
     def __init__(self, reason: str, *, code: str) -> None:
         super().__init__(reason)
@@ -60,7 +71,10 @@ class StopPartially(Exception):
 
 
 class Pause(Exception):
-    """The step waits until `until` without holding a worker; it runs again then, with `Call.paused_until` set."""
+    """The step waits until `until` without holding a worker; `Call.pause` raises it.
+
+    The action then runs again from its start, with `Call.paused_until` set.
+    """
 
     def __init__(self, until: datetime) -> None:
         super().__init__(f"until {until.isoformat()}")
@@ -69,7 +83,7 @@ class Pause(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """What the caller of a trigger URL gets from a Response step."""
+    """What the caller of a trigger URL gets from a Response step: a body that is text is sent as it is."""
 
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -78,6 +92,12 @@ class Reply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpResponse:
+    """The answer to one request, after redirects.
+
+    Header names are lower-case, several of one name are joined by a comma; `body` is what was sent, never decompressed;
+    `url` is the last one asked.
+    """
+
     status: int
     headers: dict[str, str]
     body: bytes
@@ -85,7 +105,7 @@ class HttpResponse:
 
 
 class Http(Protocol):
-    """Outbound HTTP; the only implementation dials through the guard of `connectors.outbound.client`."""
+    """Outbound HTTP. The only implementation dials through the guard of `connectors.outbound.client`."""
 
     async def request(
         self,
@@ -98,11 +118,19 @@ class Http(Protocol):
         timeout_s: float = 30.0,
         follow_redirects: bool = True,
     ) -> HttpResponse:
-        """Return the answer, whatever its status; raise StepError when there is none or it may not be asked for."""
+        """Return the answer, whatever its status; raise StepError when there is none or the URL may not be called.
+
+        `timeout_s` are the seconds for everything: name, connection, redirects and body. At most 10 MB are read, and at
+        most 3 redirects followed. The StepErrors are those of `connectors.sdk.failures.HTTP_FAILURES`.
+
+            response = await call.http.request("GET", "https://api.example.com/orders/7", timeout_s=10)
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
+    """One e-mail: checked addresses, a subject of one line, a text and perhaps HTML beside it."""
+
     to: list[str]
     cc: list[str]
     bcc: list[str]
@@ -112,13 +140,28 @@ class Message:
 
 
 class Mail(Protocol):
+    """Outbound e-mail through the mail server of the installation."""
+
     async def send(self, message: Message, *, key: str) -> str:
-        """Send one e-mail and return its Message-ID; raise StopPartially when the month's e-mails are used up."""
+        """Send one e-mail and return its Message-ID; `key` is the call's idempotency key.
+
+        Raise StopPartially when the month's e-mails are used up, and StepError when the mail server refuses.
+        """
 
 
 @dataclass(slots=True, kw_only=True)
 class Call[I: BaseModel]:
-    """One call of an action: its checked input, and what it may ask of the world."""
+    """One call of an action: its checked input, and what it may ask of the world.
+
+    `input` has its templates rendered and its fields checked. `idempotency_key` stays the same when the step is
+    repeated after a crash or by its retry policy, and is empty for an action that does not act. `scope` is what
+    templates read: the trigger's output as `trigger`, each step's under its key, `vars`. `paused_until` is set when the
+    action runs again after its pause; `is_test` when a builder tries the step out.
+
+        async def run(call: Call[OrderInput]) -> JSON:
+            response = await call.http.request("GET", f"https://api.example.com/orders/{call.input.id}")
+            return {"order": parsed_body(response)}
+    """
 
     input: I
     idempotency_key: str
@@ -129,13 +172,28 @@ class Call[I: BaseModel]:
     is_test: bool = False
 
     async def pause(self, wait: timedelta) -> datetime:
-        """Give the worker back and return after `wait`: the time until which the step was paused."""
+        """Give the worker back, and return once `wait` is over: the moment until which the step was paused.
+
+        Call it before anything that acts: the action runs again from its start after the pause.
+        """
         if self.paused_until is not None:
             return self.paused_until
         raise Pause(datetime.now().astimezone() + wait)
 
     def end(self, reason: str, *, output: JSON = None) -> NoReturn:
+        """End the execution here as a Success; `reason` is a sentence for the log, `output` this step's output."""
         raise EndExecution(reason, output=output)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One way in which an action can fail: the `code` of its StepError, and the cause in a builder's words.
+
+    A code with a part that varies names that part: `http_<status>`.
+    """
+
+    code: str
+    cause: str
 
 
 type IfInterrupted = Literal["repeat", "never_repeat"]
@@ -145,8 +203,14 @@ type IfInterrupted = Literal["repeat", "never_repeat"]
 class Action[I: BaseModel]:
     """One thing a step can do. The declaration gives the builder's form, the run-time check and the documentation.
 
-    `acts` says that it reaches outside (so everything before it must be durable first); `if_interrupted` is the
-    default for what happens when a worker dies in the middle of it; `replies` marks the Response step.
+    `key` is stored in every version and never changes; `title` and `summary` are the builder's words. `input` is a
+    model made of `connectors.sdk.fields.Input`; `run` returns the output as plain JSON. `sample` is an output as the
+    data picker shows it before the step has ever run. `errors` lists what it raises. `acts` says that it changes
+    something outside, so that everything before it is made durable first; `if_interrupted` is the default for what
+    happens when a worker dies in the middle of it. `replies` marks the Response step.
+
+        Action(key="request", title="HTTP request", summary="Send a request and use the answer in later steps.",
+               input=RequestInput, run=request, sample={"status": 200, "headers": {}, "body": {"id": 1}}, acts=True)
     """
 
     key: str
@@ -155,6 +219,7 @@ class Action[I: BaseModel]:
     input: type[I]
     run: Callable[[Call[I]], Awaitable[JSON]]
     sample: JSON = None
+    errors: tuple[Failure, ...] = ()
     acts: bool = False
     replies: bool = False
     if_interrupted: IfInterrupted = "repeat"
@@ -162,7 +227,11 @@ class Action[I: BaseModel]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One kind of trigger that a connector offers; `is_timed` says that the clock fires it, so that it has no URL."""
+    """One kind of trigger that a connector offers.
+
+    `config` is the model of its settings, in which nothing is a template; `sample` is what steps read as `trigger`.
+    `is_timed` says that the clock fires it, so that it has no trigger URL.
+    """
 
     key: str
     title: str
@@ -174,6 +243,11 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connector:
+    """A kind of service: its name, its icon in static/icons.svg, its actions and its triggers.
+
+    `key` is stored in every version and never changes. A module of `connectors/` holds one, named CONNECTOR.
+    """
+
     key: str
     title: str
     icon: str
@@ -182,7 +256,9 @@ class Connector:
     events: tuple[Event, ...] = ()
 
     def action(self, key: str) -> Action[Any] | None:
+        """Return the action with this key, or None: a definition may name one that this release does not have."""
         return next((action for action in self.actions if action.key == key), None)
 
     def event(self, key: str) -> Event | None:
+        """Return the trigger with this key, or None."""
         return next((event for event in self.events if event.key == key), None)

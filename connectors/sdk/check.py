@@ -3,49 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
 
 from connectors.sdk import mapping
 from connectors.sdk.call import JSON, Action, Event
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """What is wrong, and where: `loc` leads to the field, as in pydantic."""
-
-    loc: tuple[str | int, ...]
-    message: str
-
-    @property
-    def field(self) -> str:
-        return str(self.loc[0]) if self.loc else ""
+from connectors.sdk.problems import Problem, input_problems, label_of
 
 
 def check_input(action: Action[Any], raw: dict[str, JSON]) -> list[Problem]:
+    """Return what is wrong with a step's input as the builder typed it, templates and all; empty when nothing is.
+
+    A field that holds a template is checked for its syntax only: its value is not known before the step runs.
+    """
     found = [
-        Problem(loc, wrong)
+        Problem(loc, wrong, label_of(action.input, loc))
         for loc, text in _texts(raw, ())
         if _is_template(text) and (wrong := mapping.problems(text)) is not None
     ]
     try:
         action.input.model_validate(raw)
     except ValidationError as error:
-        for detail in error.errors(include_url=False, include_input=False):
-            if not _leads_to_template(raw, detail["loc"]):
-                found.append(Problem(detail["loc"], detail["msg"].removeprefix("Value error, ")))
+        problems = input_problems(error, action.input)
+        found += [problem for problem in problems if not _leads_to_template(raw, problem.loc)]
     return found
 
 
 def check_config(event: Event, raw: dict[str, JSON]) -> list[Problem]:
-    """Check a trigger's settings, in which nothing is a template."""
+    """Return what is wrong with a trigger's settings, in which nothing is a template."""
     try:
         event.config.model_validate(raw)
     except ValidationError as error:
-        found = error.errors(include_url=False, include_input=False)
-        return [Problem(detail["loc"], detail["msg"].removeprefix("Value error, ")) for detail in found]
+        return list(input_problems(error, event.config))
     return []
 
 
@@ -75,4 +65,5 @@ def _leads_to_template(raw: JSON, loc: tuple[str | int, ...]) -> bool:
             value = value[part]
         except (KeyError, IndexError, TypeError):
             return False
+    # The complaint is about the whole, such as a list that is too short: a template in it may become anything.
     return any(_is_template(text) for _, text in _texts(value, ()))

@@ -6,20 +6,25 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
 from connectors.sdk import mapping
 from connectors.sdk.call import JSON
+from connectors.sdk.problems import quoted
 
-DEPTH_LIMIT = 5
+DEPTH_LIMIT = 5  # each level is a recursion, in the form and at run time
+# Not float() and int() alone: they also take “nan”, “infinity”, “1_000” and the digits of other scripts.
 NUMERIC = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
 
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """`holds` gets the value found and the value to compare with."""
+    """One comparison as the builder may choose it, under the heading `family`.
+
+    `holds` gets the value found at the path, null where that is missing, and the value to compare with.
+    """
 
     key: str
     label: str
@@ -33,6 +38,7 @@ def _text(value: Any) -> str:
 
 
 def _number(value: Any) -> float | int | None:
+    # To Python, true is the number 1; to a builder it is no number.
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     if not isinstance(value, str):
@@ -57,7 +63,10 @@ def _moment(value: Any) -> datetime | None:
 
 
 def _compared(read: Callable[[Any], Any], holds: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:
-    """Return a comparison that does not hold where either side cannot be read as what it compares."""
+    """Return a comparison that does not hold where either side cannot be read as what it compares.
+
+    So “is greater than 5” and “is at most 5” are both untrue of “n/a”: a condition never guesses.
+    """
 
     def compare(found: Any, value: Any) -> bool:
         left, right = read(found), read(value)
@@ -68,6 +77,7 @@ def _compared(read: Callable[[Any], Any], holds: Callable[[Any, Any], bool]) -> 
 
 def _equal(found: Any, value: Any) -> bool:
     """Return whether both are the same, the builder's text standing for a number or truth value too."""
+    # An empty field of the form is a text: it must not match what is missing.
     if isinstance(found, str) or found is None or isinstance(found, dict | list):
         return found == value if not isinstance(found, str) else found == _text(value)
     return _text(found) == _text(value)
@@ -188,6 +198,8 @@ OPERATORS: dict[str, Operator] = {
 
 
 class Comparison(BaseModel):
+    """A path, a key of OPERATORS and a value: `{"path": "trigger.body.total", "op": "greater_than", "value": 9}`."""
+
     model_config = ConfigDict(extra="forbid")
 
     path: str = Field(min_length=1, max_length=500)
@@ -198,7 +210,7 @@ class Comparison(BaseModel):
     @classmethod
     def op_is_known(cls, op: str) -> str:
         if op not in OPERATORS:
-            raise ValueError(f"unknown operator '{op}'")
+            raise ValueError(f"{quoted(op)} is not a known operator.")
         return op
 
     @field_validator("path")
@@ -206,7 +218,7 @@ class Comparison(BaseModel):
     def path_is_readable(cls, path: str) -> str:
         bare = path.strip().removeprefix("{{").removesuffix("}}").strip()
         if not mapping.PATH.fullmatch(bare):
-            raise ValueError("must be a path like trigger.body.type")
+            raise ValueError(f"{quoted(bare)} is not a path. Write one such as trigger.body.type.")
         return bare
 
     def holds(self, scope: Mapping[str, JSON]) -> bool:
@@ -218,20 +230,30 @@ class Comparison(BaseModel):
         return f"{self.path} {operator.label}" + (f" “{_text(self.value)[:100]}”" if operator.needs_value else "")
 
 
+def _kind(member: Any) -> str:
+    is_comparison = isinstance(member, Comparison) or (
+        isinstance(member, dict) and ("path" in member or "op" in member)
+    )
+    return "comparison" if is_comparison else "group"
+
+
+type Member = Annotated[Annotated[Comparison, Tag("comparison")] | Annotated[Group, Tag("group")], Discriminator(_kind)]
+
+
 class Group(BaseModel):
-    """`{"all": [...]}` or `{"any": [...]}`; an empty group holds."""
+    """Comparisons and groups of them: `{"all": [...]}` or `{"any": [...]}`; an empty group holds."""
 
     model_config = ConfigDict(extra="forbid")
 
-    all: list[Comparison | Group] | None = None
-    any: list[Comparison | Group] | None = None
+    all: list[Member] | None = None
+    any: list[Member] | None = None
 
     @model_validator(mode="after")
     def shape_is_bounded(self) -> Group:
         if self.all is not None and self.any is not None:
-            raise ValueError("a group is either all or any")
+            raise ValueError("A group of conditions has either “all” or “any”, not both.")
         if self.depth > DEPTH_LIMIT:
-            raise ValueError(f"groups may be nested {DEPTH_LIMIT} deep")
+            raise ValueError(f"Groups of conditions can be nested at most {DEPTH_LIMIT} deep.")
         return self
 
     @property
@@ -250,6 +272,7 @@ class Group(BaseModel):
         results = (member.holds(scope) for member in self.members)
         if not self.members:
             return True
+        # These are Python's own any and all: inside a method the fields are reached by self only.
         return any(results) if self.mode == "any" else all(results)
 
     def in_words(self) -> str:
@@ -260,12 +283,16 @@ class Group(BaseModel):
 
 
 def holds(group: Group, scope: Mapping[str, JSON]) -> bool:
+    """Return whether the conditions hold over what templates read; a path that is missing counts as null.
+
+    holds(Group.model_validate({"any": [{"path": "vars.MODE", "op": "equals", "value": "on"}]}), call.scope)
+    """
     return group.holds(scope)
 
 
 def explain(group: Group, scope: Mapping[str, JSON]) -> str:
-    """Return in words what did not hold; values found are not quoted."""
+    """Return in a sentence what did not hold; the values found are not quoted, because they may be secret."""
     if group.mode == "any":
-        return f"None of these holds: {group.in_words()}."
+        return f"None of these conditions holds: {group.in_words()}."
     failed = next((member for member in group.members if not member.holds(scope)), None)
-    return f"This does not hold: {failed.in_words()}." if failed else "All conditions hold."
+    return f"This condition does not hold: {failed.in_words()}." if failed else "All conditions hold."

@@ -20,7 +20,10 @@ def has_long_number(raw: bytes) -> bool:
 
 
 def loads(text: str | bytes) -> JSON:
-    """Return the value of JSON text; raise ValueError when it is none."""
+    """Return the value of JSON text, integers with all their digits; raise ValueError when it is none.
+
+    loads(b'{"id": 12345678901234567890}')["id"]  # 12345678901234567890, not 1.2345678901234567e19
+    """
     raw = text.encode() if isinstance(text, str) else text
     if has_long_number(raw):
         return cast(JSON, json.loads(raw))
@@ -28,7 +31,7 @@ def loads(text: str | bytes) -> JSON:
 
 
 def dumps(value: JSON) -> bytes:
-    """Return the value as JSON text, with half characters replaced: some answers have them, and no text may."""
+    """Return the value as JSON text in UTF-8, with lone surrogates replaced: some answers have them, no text may."""
     try:
         return orjson.dumps(value)
     except TypeError:  # integers past 64 bits, lone surrogates
@@ -37,4 +40,5 @@ def dumps(value: JSON) -> bytes:
 
 def storable(text: str) -> str:
     """Return the text with what neither UTF-8 nor PostgreSQL can hold replaced."""
+    # UTF-16 joins the halves that belong together, which UTF-8 would refuse one by one.
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\0", REPLACEMENT)

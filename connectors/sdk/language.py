@@ -15,10 +15,13 @@ from typing import Any, TextIO, cast
 
 from liquid import Environment, RenderContext, StrictDefaultUndefined
 from liquid.builtin.output import Output, OutputNode
+from liquid.exceptions import LiquidError, UndefinedError
 from liquid.undefined import Undefined, is_undefined
 
 from connectors.sdk.call import JSON
+from connectors.sdk.sentences import filter_sentence
 
+# By allow-list: a release of python-liquid that brings new filters must not open them unread.
 FILTERS = (
     "abs", "append", "at_least", "at_most", "base64_decode", "base64_encode", "base64_url_safe_decode",
     "base64_url_safe_encode", "capitalize", "ceil", "compact", "concat", "date", "default", "divided_by", "downcase",
@@ -28,20 +31,23 @@ FILTERS = (
     "squish", "strip", "strip_html", "strip_newlines", "sum", "times", "truncate", "truncatewords", "uniq", "upcase",
     "url_decode", "url_encode", "where",
 )  # fmt: skip
+# They read other templates, keep a state, write HTML, or only say in another way what the others can.
 FORBIDDEN_TAGS = frozenset(
     {"include", "render", "echo", "liquid", "increment", "decrement", "tablerow", "cycle", "ifchanged", "doc"}
 )
 VALUE_LIMIT = 1_000_000  # characters of one rendered text, and of any text on the way there
 ITEMS_LIMIT = 10_000  # of a range; a list may be longer, it exists already
 UNIQUE_LIMIT = 2_000  # items that `uniq` compares each with each
-NUMBER_LIMIT = 1e300
+NUMBER_LIMIT = 1e300  # beyond it a multiplication ends as infinity, which JSON does not have
 NUMBERS = (int, float)
 PLAIN = (str, int, bool, type(None))
-TIME_LIMIT_S = 0.25
+TIME_LIMIT_S = 0.25  # meanwhile no other execution of the engine moves
+# What a filter raises over a value or arguments that it cannot use.
+UNUSABLE = (LiquidError, TypeError, ValueError, ArithmeticError, AttributeError, LookupError)
 
 
 class MappingError(Exception):
-    """A template cannot be rendered; `path` names what is missing, when something is."""
+    """A template cannot be read or rendered; `path` names what is missing, when something is."""
 
     def __init__(self, message: str, path: str = "") -> None:
         super().__init__(message)
@@ -71,7 +77,7 @@ _deadline: ContextVar[float] = ContextVar("deadline", default=math.inf)
 
 def _check_time() -> None:
     if perf_counter() > _deadline.get():
-        raise MappingError(f"The template took longer than {TIME_LIMIT_S:g} s.")
+        raise MappingError(f"The template takes longer than {TIME_LIMIT_S:g} s.")
 
 
 class TimeLimit:
@@ -87,31 +93,36 @@ class TimeLimit:
 
 
 def bounded(value: Any) -> Any:
-    """Return a value unless it is one that could eat memory or time."""
+    """Return a value as it is; raise MappingError for one that is large enough to eat memory or time."""
     kind = type(value)
     if len(value) <= VALUE_LIMIT if kind is str else kind in NUMBERS and abs(value) <= NUMBER_LIMIT:  # the usual cases
         return value
     if issubclass(kind, Undefined):  # isinstance() would raise its error, which `default` is there to prevent
         return value
     if isinstance(value, range) and value.stop - value.start > ITEMS_LIMIT:
-        raise MappingError(f"The range has more than {ITEMS_LIMIT} items.")
+        raise MappingError(f"The range has more than {ITEMS_LIMIT:,} items.")
     if isinstance(value, str | list) and len(value) > VALUE_LIMIT:
-        raise MappingError(f"The value is larger than {VALUE_LIMIT} characters or items.")
+        raise MappingError(f"The value has more than {VALUE_LIMIT:,} characters or items.")
     if isinstance(value, int | float | Decimal) and not abs(cast(float, value)) <= NUMBER_LIMIT:
         raise MappingError("The number is too large.")
     return value
 
 
 def _capped(name: str, filter_: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a filter that refuses what is too large, before and after."""
+    """Return a filter that refuses what is too large, before and after, and says in our words what it cannot use."""
 
     def capped(*arguments: Any, **keywords: Any) -> Any:
         _check_time()
         for argument in arguments:
             bounded(argument)
         if name == "uniq" and isinstance(arguments[0], list) and len(arguments[0]) > UNIQUE_LIMIT:
-            raise MappingError(f"uniq takes at most {UNIQUE_LIMIT} items.")
-        return bounded(filter_(*arguments, **keywords))
+            raise MappingError(f"The filter “uniq” takes at most {UNIQUE_LIMIT:,} items.")
+        try:
+            return bounded(filter_(*arguments, **keywords))
+        except UndefinedError:
+            raise
+        except UNUSABLE:
+            raise MappingError(filter_sentence(name)) from None
 
     for attribute in ("with_context", "with_environment"):
         if hasattr(filter_, attribute):
@@ -141,13 +152,17 @@ def _environment() -> Environment:
     for kind in environment.tags.values():
         if node_class := getattr(kind, "node_class", None):
             vars(kind)["node_class"] = _timed(node_class)
+    # Every filter is wrapped: the sizes in between are what a chain of filters can multiply.
     environment.filters = {name: _capped(name, environment.filters[name]) for name in FILTERS}
     environment.add_filter("json", _capped("json", _to_json))
     return environment
 
 
 def as_text(value: JSON) -> str:
-    """Return a value as it stands in a text: objects as JSON, whole numbers without a fraction."""
+    """Return a value as it stands in a text: objects and lists as JSON, whole numbers without a fraction, null empty.
+
+    as_text(2.0), as_text(True), as_text({"a": None})  # "2", "true", '{"a":null}'
+    """
     match value:
         case str():
             return value
@@ -164,15 +179,16 @@ def as_text(value: JSON) -> str:
 
 
 def plain(value: object) -> JSON:
-    """Return what Liquid computed as plain JSON."""
+    """Return what Liquid computed as plain JSON: ranges and tuples as lists, decimals as numbers, else as text."""
     if type(value) in PLAIN:
         return cast(JSON, value)
     if is_undefined(value):
-        str(value)
+        str(value)  # raises what names the missing path
     match value:
         case None | bool() | int() | str():
             return value if not isinstance(value, str) else str(value)
         case float():
+            # Below 2**53 the whole number is exact; above it, digits would be made up.
             return int(value) if value.is_integer() and abs(value) < 2**53 else value
         case dict():
             return {str(key): plain(item) for key, item in value.items()}

@@ -20,12 +20,14 @@ from liquid.undefined import is_undefined
 
 from connectors.sdk.call import JSON
 from connectors.sdk.language import ENVIRONMENT, MappingError, TimeLimit, as_text, bounded, plain
+from connectors.sdk.problems import quoted
+from connectors.sdk.sentences import template_sentence
 
 __all__ = [
     "MISSING", "PART", "PATH", "MappingError", "Missing", "as_text", "mentions", "problems", "render", "resolve",
 ]  # fmt: skip
 
-SOURCE_LIMIT = 10_000  # characters of one template
+SOURCE_LIMIT = 10_000  # characters of one template: reading it is paid by whoever runs beside it
 
 SEGMENT = r"""(?:\.[A-Za-z_][\w-]*|\[\d+\]|\["[^"\]]*"\]|\['[^'\]]*'\])"""
 LONE_PATH = re.compile(rf"\{{\{{\s*([A-Za-z_][\w-]*{SEGMENT}*)\s*\}}\}}")
@@ -33,7 +35,10 @@ PATH = re.compile(rf"[A-Za-z_][\w-]*{SEGMENT}*")
 PART = re.compile(r"""\.?([A-Za-z_][\w-]*)|\[(\d+)\]|\["([^"\]]*)"\]|\['([^'\]]*)'\]""")
 
 
+# Not None: null is a value that a path may well lead to.
 class Missing:
+    """The value of a path that leads nowhere; its only instance is MISSING, and it is false."""
+
     def __bool__(self) -> bool:
         return False
 
@@ -41,14 +46,15 @@ class Missing:
 MISSING = Missing()
 
 
+# A live version renders the same templates at every execution; the caches are bounded, because builders edit.
 @lru_cache(maxsize=4096)
 def _compiled(text: str) -> BoundTemplate:
     if len(text) > SOURCE_LIMIT:
-        raise MappingError(f"The template is longer than {SOURCE_LIMIT} characters.")
+        raise MappingError(f"The template is longer than {SOURCE_LIMIT:,} characters.")
     try:
         return ENVIRONMENT.from_string(text)
     except LiquidError as error:
-        raise MappingError(_first_line(error) + _position(error)) from None
+        raise MappingError(template_sentence(error)) from None
     except RecursionError:
         raise MappingError("The template is nested too deeply.") from None
 
@@ -56,24 +62,30 @@ def _compiled(text: str) -> BoundTemplate:
 @lru_cache(maxsize=4096)
 def _parts(path: str) -> tuple[str | int, ...]:
     if not PATH.fullmatch(path):
-        raise MappingError(f"“{path}” is not a path.", path)
+        raise MappingError(f"{quoted(path)} is not a path.", path)
     return tuple(
         int(index) if index else name or double or single for name, index, double, single in PART.findall(path)
     )
 
 
 def problems(text: str) -> str | None:
-    """Return what is wrong with a template's syntax, or None."""
+    """Return what is wrong with a template's syntax, in a sentence, or None; whether its paths exist is not asked."""
     try:
         used = _compiled(text).analyze().filters
     except MappingError as error:
         return str(error)
     unknown = next((name for name in used if name not in ENVIRONMENT.filters), None)
-    return f"unknown filter '{unknown}'" if unknown else None
+    return f"“{unknown}” is not a known filter." if unknown else None
 
 
 def render(value: JSON, scope: Mapping[str, JSON]) -> JSON:
-    """Return the value with every template in its texts rendered; raise MappingError naming a missing path."""
+    """Return the value with every template in its texts rendered; raise MappingError naming a missing path.
+
+    A text that is one expression becomes the expression's value, with its type; keys of objects are left as they are.
+
+        render({"id": "{{ trigger.body.id }}", "note": "No. {{ trigger.body.id }}"}, {"trigger": {"body": {"id": 7}}})
+        # {"id": 7, "note": "No. 7"}
+    """
     if isinstance(value, str):
         return _render_text(value, scope) if "{{" in value or "{%" in value else value
     if isinstance(value, dict):
@@ -84,12 +96,15 @@ def render(value: JSON, scope: Mapping[str, JSON]) -> JSON:
 
 
 def resolve(path: str, scope: Mapping[str, JSON]) -> JSON | Missing:
-    """Return the value at a dotted path like `trigger.body.items[0]["a key"]`, or MISSING."""
+    """Return the value at a path like `trigger.body.items[0]["a key"]`, or MISSING; raise MappingError for no path.
+
+    resolve("trigger.body.id", {"trigger": {"body": {"id": 7}}})  # 7
+    """
     return _walk(_parts(path.strip()), scope)
 
 
 def mentions(value: JSON, root: str) -> bool:
-    """Return whether any template in the value may read from `root`."""
+    """Return whether any template in the value may read from `root`, as far as its text shows."""
     match value:
         case str():
             return ("{{" in value or "{%" in value) and root in value
@@ -115,12 +130,14 @@ def _render_text(text: str, scope: Mapping[str, JSON]) -> JSON:
             return template.render(scope)
     except UndefinedError as error:
         lone = LONE_PATH.fullmatch(text)
-        path = lone[1] if lone else _first_line(error).removesuffix(" is undefined").strip("'")
+        path = lone[1] if lone else str(error.args[0]).removesuffix(" is undefined").strip("'")
         raise MappingError(f"“{path}” is missing.", path) from None
     except LiquidError as error:
-        raise MappingError(_first_line(error)) from None
-    except (RecursionError, OverflowError, ValueError, ArithmeticError) as error:
-        raise MappingError(f"The template cannot be rendered: {type(error).__name__}.") from None
+        raise MappingError(template_sentence(error)) from None
+    except RecursionError:
+        raise MappingError("The template is nested too deeply.") from None
+    except (ValueError, ArithmeticError):
+        raise MappingError("The template computes with a value that it cannot use.") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,18 +210,10 @@ def _walk(parts: tuple[Any, ...], scope: Mapping[str, JSON]) -> JSON | Missing:
     value: Any = scope
     try:
         for part in parts:
+            # type() and not isinstance(): values are plain JSON, and this runs for every field of every step.
             if type(value) is not (list if type(part) is int else dict):
                 return MISSING
             value = value[part]
     except (KeyError, IndexError):
         return MISSING
     return cast(JSON, value)
-
-
-def _first_line(error: LiquidError) -> str:
-    return str(error.args[0] if error.args else error).splitlines()[0]
-
-
-def _position(error: LiquidError) -> str:
-    found = error.context()
-    return f" (line {found[0]}, column {found[1] + 1})" if found else ""

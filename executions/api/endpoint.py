@@ -64,34 +64,31 @@ def unknown(request: HttpRequest) -> HttpResponse:
     return answers.error(request, NOT_FOUND)
 
 
-NOT_FOUND = ApiError(404, "not_found", "There is no such thing, or it is not yours.")
+CHALLENGE = {"WWW_Authenticate": "authtoken"}  # HTTP wants one beside every 401
+NOT_FOUND = ApiError(404, "not_found", "Nothing with this id exists, or you have no access to it.")
 
 
 def _check_method(request: HttpRequest, methods: tuple[str, ...]) -> None:
     if request.method not in methods:
         allowed = ", ".join(methods)
-        raise ApiError(405, "method_not_allowed", f"This address takes {allowed}.", Allow=allowed)
+        raise ApiError(405, "method_not_allowed", f"This address accepts only {allowed}.", Allow=allowed)
 
 
 def _caller(request: HttpRequest) -> Caller:
     text = request.headers.get("authtoken", "").strip()
     if not text:
-        raise _unknown_caller("token_missing", "Send an API token in the header authtoken.")
+        raise ApiError(401, "token_missing", "Send an API token in the header authtoken.", **CHALLENGE)
     token = ApiToken.objects.find(text)
     if token is None:
-        raise _unknown_caller("token_invalid", "The API token is unknown or revoked.")
+        raise ApiError(401, "token_invalid", "The API token is unknown or has been revoked.", **CHALLENGE)
     return Caller(token.user, _organization_uid(request, token.user))
-
-
-def _unknown_caller(code: str, message: str) -> ApiError:
-    return ApiError(401, code, message, WWW_Authenticate="authtoken")
 
 
 def _organization_uid(request: HttpRequest, user: User) -> uuid.UUID:
     text = request.headers.get("organization_uid", "").strip()
     if not text:
         raise ApiError(400, "organization_missing", "Send the organization's uid in the header organization_uid.")
-    forbidden = ApiError(403, "organization_forbidden", "The token's owner is not in this organization.")
+    forbidden = ApiError(403, "organization_forbidden", "The token's owner is not a member of this organization.")
     try:
         uid = uuid.UUID(text)
     except ValueError:
@@ -111,7 +108,7 @@ def _refusal(request: HttpRequest, problem: Exception) -> ApiError:
             return ApiError(400, "bad_request", "The request cannot be read.")
         case OperationalError() | InterfaceError():
             logger.warning("API, request %s: %s", getattr(request, "request_id", ""), problem)
-            return ApiError(503, "unavailable", "The database is away; try again.", Retry_After="5")
+            return ApiError(503, "unavailable", "The database is unreachable. Try again.", Retry_After="5")
         case _:
             logger.error("API, request %s", getattr(request, "request_id", ""), exc_info=problem)
-            return ApiError(500, "internal_error", "An error inside AgentOS.")
+            return ApiError(500, "internal_error", "AgentOS failed with an unexpected error.")

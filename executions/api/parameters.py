@@ -30,17 +30,18 @@ class Window:
 
 
 def bad(name: str, message: str) -> ApiError:
-    return ApiError(422, "invalid_parameter", f"{name}: {message}")
+    """Return the refusal of a parameter; the message begins with its name, as the documentation promises."""
+    return ApiError(422, "invalid_parameter", f"{name} {message}")
 
 
 def window(request: HttpRequest, *, sorts: tuple[str, ...]) -> Window:
     """Return the part that `limit`, `skip`, `asc`, `desc` and `include_count` ask for; the first sort is usual."""
     ascending, descending = text(request, "asc"), text(request, "desc")
     if ascending and descending:
-        raise bad("desc", "give either asc or desc.")
+        raise bad("desc", "cannot be sent together with asc.")
     for name, value in (("asc", ascending), ("desc", descending)):
         if value and value not in sorts:
-            raise bad(name, f"this list is sorted by {' or '.join(sorts)}.")
+            raise bad(name, f"can only be {' or '.join(sorts)}.")
     return Window(
         limit=number(request, "limit", most=PAGE_LIMIT, default=PAGE_LIMIT),
         skip=number(request, "skip", most=SKIP_LIMIT, default=0),
@@ -59,14 +60,14 @@ def number(request: HttpRequest, name: str, *, most: int, default: int, least: i
     if not value:
         return default
     if not re.fullmatch(r"[0-9]{1,9}", value) or not least <= int(value) <= most:
-        raise bad(name, f"give a whole number from {least} to {most}.")
+        raise bad(name, f"must be a whole number from {least} to {most}.")
     return int(value)
 
 
 def flag(request: HttpRequest, name: str) -> bool:
     value = text(request, name).lower()
     if value not in YES_OR_NO:
-        raise bad(name, "give true or false.")
+        raise bad(name, "must be true or false.")
     return YES_OR_NO[value]
 
 
@@ -75,7 +76,7 @@ def active(request: HttpRequest) -> bool | None:
     value = text(request, "query")
     found = ACTIVE.fullmatch(value)
     if value and not found:
-        raise bad("query", "give {'active':'true'} or {'active':'false'}.")
+        raise bad("query", "must be {'active':'true'} or {'active':'false'}.")
     return found[1] == "true" if found else None
 
 
@@ -84,7 +85,7 @@ def uid(request: HttpRequest, name: str) -> uuid.UUID | None:
     try:
         return uuid.UUID(value) if value else None
     except ValueError:
-        raise bad(name, "this is not an id.") from None
+        raise bad(name, "is not an id.") from None
 
 
 def moment(request: HttpRequest, name: str) -> datetime | None:
@@ -93,7 +94,7 @@ def moment(request: HttpRequest, name: str) -> datetime | None:
     try:
         found = datetime.fromisoformat(value) if value else None
     except ValueError:
-        raise bad(name, "give a time in ISO 8601, such as 2026-01-31T09:00:00Z (a + is written %2B).") from None
+        raise bad(name, "must be a time in ISO 8601, such as 2026-01-31T09:00:00Z (write a + as %2B).") from None
     return found.replace(tzinfo=UTC) if found and found.tzinfo is None else found
 
 
@@ -101,7 +102,7 @@ def span(request: HttpRequest) -> tuple[datetime | None, datetime | None]:
     """Return the time range from `from` until before `to`; None is an open end."""
     start, end = moment(request, "from"), moment(request, "to")
     if start and end and start >= end:
-        raise bad("to", "the end must be after the start.")
+        raise bad("to", "must be after from.")
     return start, end
 
 
@@ -110,5 +111,5 @@ def statuses(request: HttpRequest) -> list[Status]:
     codes = [code.strip() for part in request.GET.getlist("status") for code in part.split(",")]
     found = {code: Status.from_code(code) for code in codes if code}
     if None in found.values():
-        raise bad("status", f"give some of {', '.join(status.code for status in Status)}.")
+        raise bad("status", f"must be one or more of {', '.join(status.code for status in Status)}.")
     return [status for status in found.values() if status is not None]

@@ -31,7 +31,7 @@ def receipts(request: HttpRequest, caller: Caller, project_uid: uuid.UUID, autom
 def _outcome(request: HttpRequest) -> Outcome | None:
     value = parameters.text(request, "outcome")
     if value and value not in Outcome.values:
-        raise parameters.bad("outcome", f"give one of {', '.join(Outcome.values)}.")
+        raise parameters.bad("outcome", f"must be one of {', '.join(Outcome.values)}.")
     return Outcome(value) if value else None
 
 

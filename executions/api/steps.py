@@ -30,7 +30,7 @@ def steps(request: HttpRequest, caller: Caller, project_uid: uuid.UUID, executio
 
 def _known(key: str) -> str:
     if not key.isascii() or not key.isprintable():
-        raise parameters.bad("key", "this is not the key of a step.")
+        raise parameters.bad("key", "is not the key of a step.")
     return key
 
 

@@ -110,7 +110,7 @@ def _matching(request: HttpRequest, project: Project) -> ExecutionQuerySet:
         rows = rows.with_status(*statuses)
     if uid := parameters.uid(request, "automation"):
         if not Automation.objects.filter(project=project, pk=uid).exists():
-            raise parameters.bad("automation", "this project has no such automation.")
+            raise parameters.bad("automation", "is not an automation of this project.")
         rows = rows.filter(automation=uid)
     return rows
 
@@ -118,7 +118,7 @@ def _matching(request: HttpRequest, project: Project) -> ExecutionQuerySet:
 def _cursor(request: HttpRequest, window: Window) -> uuid.UUID | None:
     cursor = parameters.uid(request, "cursor")
     if cursor and window.skip:
-        raise parameters.bad("skip", "give either skip or cursor.")
+        raise parameters.bad("skip", "cannot be sent together with cursor.")
     return cursor
 
 

@@ -29,7 +29,7 @@ def deliver(key: str, title: str, source: str) -> dict[str, Any]:
 DEFINITIONS: dict[str, tuple[str, Steps]] = {
     "transform": ("Upper-cases the customer and adds tax to the total.", [totals("order")]),
     "respond": (
-        "The same, answered to the caller.",
+        "Does the same and answers the caller.",
         [
             totals("order"),
             {
@@ -42,11 +42,11 @@ DEFINITIONS: dict[str, tuple[str, Steps]] = {
         ],
     ),
     "call-api": (
-        "Gets the URL in the payload; a 4xx or 5xx fails it.",
+        "Calls the URL in the payload; a status of 4xx or 5xx fails the step.",
         [request("call", "Call the API", method="GET")],
     ),
     "chain": (
-        "Shapes an order, delivers it, shapes the answer, delivers that.",
+        "Shapes an order, delivers it, shapes the answer and reports it.",
         [
             totals("order"),
             deliver("deliver", "Deliver the order", "order"),
@@ -61,7 +61,7 @@ DEFINITIONS: dict[str, tuple[str, Steps]] = {
         ],
     ),
     "wait": (
-        "Pauses for a second without holding a worker.",
+        "Pauses for a second without occupying a worker.",
         [
             {
                 "key": "pause",
@@ -92,7 +92,7 @@ DEFINITIONS: dict[str, tuple[str, Steps]] = {
         ],
     ),
     "broken": (
-        "An HTTP step that nobody configured, activated anyway: repair it, then retry.",
+        "Has an HTTP step without a URL, activated anyway: repair the step, then retry.",
         [{"key": "call", "title": "Not configured", "connector": "http", "action": "request", "input": {}}],
     ),
     "entry-to-slack": (

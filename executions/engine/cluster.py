@@ -96,7 +96,7 @@ class Cluster(django_q.cluster.Cluster):  # type: ignore[misc]
         logger.info("cluster %s stops", self.name)
         threading.Thread(target=self.stop_event.set, name="stop", daemon=True).start()
         if not multiprocessing.connection.wait([self.sentinel.sentinel], STOP_S):
-            end_the_cluster("the cluster did not stop in time")
+            end_the_cluster("the cluster did not stop in time and is killed")
         self.sentinel.join()
         self.start_event: Any = None  # so django-q2's start() sees that it is over
         self.stop_event: Any = None

@@ -95,7 +95,7 @@ class DatabaseThread(threading.Thread):
             while (batch := self._take()) is not None:
                 self._commit_somehow(batch)
         except BaseException:
-            logger.exception("the engine's database thread failed: this worker ends")
+            logger.exception("the database thread of the engine failed: this worker ends")
             os._exit(1)  # without this thread nothing that runs here could ever end; peers recover it
         connection.close()
 
@@ -167,7 +167,7 @@ class DatabaseThread(threading.Thread):
         if len(parts) == 1:
             self._give_up(batch, error)
             return
-        logger.error("a batch cannot be stored, storing its results one by one: %s", error)
+        logger.error("results cannot be stored together, storing them one by one: %s", error)
         for part in parts:
             self._commit_somehow(part)
 
@@ -177,13 +177,13 @@ class DatabaseThread(threading.Thread):
             if any(move.reason_code == NOT_STORABLE for move in part.moves):
                 raise error  # nothing could be plainer
             logger.error("a result of execution %s cannot be stored: %s", execution.id, error)
-            reason = "A step's result could not be stored."
+            reason = "AgentOS could not store the result of a step."
             move = Move(execution=execution, target=Status.FAILED, reason_code=NOT_STORABLE, reason=reason)
             self._commit_somehow(Batch(moves=[move]))
         for when_durable in part.waiting:
             when_durable(False)
         if rest := replace(part, records=[], waiting=[], moves=[]):
-            logger.error("nothing can be claimed", exc_info=error)
+            logger.error("the engine cannot claim executions", exc_info=error)
             self._after(rest, [], set())
 
     def _reconcile(self) -> None:

@@ -178,7 +178,7 @@ class Engine:
         except TimeoutError:
             return runner.reject() if limit.expired() else self._crashed(work.execution)
         except Fenced:
-            logger.info("execution %s is no longer this engine's", work.execution.id)
+            logger.info("execution %s no longer belongs to this engine", work.execution.id)
             return None
         except asyncio.CancelledError:
             if self.is_stopping:
@@ -189,7 +189,9 @@ class Engine:
 
     def _crashed(self, execution: Claimed) -> Move:
         logger.exception("execution %s failed inside the engine", execution.id)
-        return _failed(execution, "internal_error", "An error inside AgentOS; its log has the details.")
+        return _failed(
+            execution, "internal_error", "An unexpected error stopped the execution. The server's log has the details."
+        )
 
     async def durable(self, execution: Claimed, records: list[StepRecord]) -> None:
         """Be the runner's journal."""
@@ -231,7 +233,9 @@ class Engine:
             await asyncio.sleep(BEAT_S)
             self.claimer.ask()
             if self.mail.abandoned >= ABANDONED_LIMIT:
-                logger.error("%s threads hang in a mail server: this worker starts anew", self.mail.abandoned)
+                logger.error(
+                    "%s threads wait for a mail server that does not answer: this worker restarts", self.mail.abandoned
+                )
                 self.must_restart = True
                 self._stop_claiming()
 
@@ -247,7 +251,7 @@ class Engine:
             rss_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             after_s = store().beat(self.id, running=len(self.slots), rss_kb=rss_kb, is_stopping=self.is_stopping)
             if after_s is None:
-                logger.error("engine %s lost its lease: this worker ends", self.id)
+                logger.error("engine %s has lost its lease: this worker ends", self.id)
                 os._exit(1)
             peers = store().peers(self.id)
             self.claimer.rank = rank_of(self.id, boot_id(), peers)
@@ -269,12 +273,14 @@ def _unread(work: Work) -> Move:
     """Leave to a newer release what only that can read, as while both run during a deployment."""
     execution = work.execution
     if work.definition is Unreadable.BROKEN or execution.is_suspect or work.verdict[0]:  # a suspect never waits
-        return _failed(execution, "unreadable_version", "Its version cannot be read by this release.")
+        return _failed(
+            execution, "unreadable_version", "This release of AgentOS cannot read the version of the automation."
+        )
     return Move(
         execution=execution,
         target=Status.PAUSED,
         reason_code="newer_release",
-        reason="Waits for a newer release of AgentOS.",
+        reason="The execution waits for a newer release of AgentOS.",
         ran_ms=execution.ran_ms,
         resume_at=datetime.now(UTC) + timedelta(seconds=NEWER_AFTER_S),
     )

@@ -70,10 +70,10 @@ def bury(dead_id: uuid.UUID, engine_id: uuid.UUID, evidence: Evidence) -> list[t
     elif verdict.accused:
         store().accuse(verdict.accused, dead_id, counts=verdict.counts)
     given = store().inherit(dead_id, all_suspected=verdict.accused is None)
-    blamed = f"; {verdict.accused} is accused, in step {evidence.step or '?'}" if verdict.accused else ""
-    logger.warning("engine %s is dead, %s executions go on elsewhere%s", dead_id, given, blamed)
+    blamed = f"; the suspected cause is {verdict.accused}, in step {evidence.step or '?'}" if verdict.accused else ""
+    logger.warning("engine %s is dead, other engines continue its %s executions%s", dead_id, given, blamed)
     if evidence.has_stalled:
-        logger.warning("it had stalled:\n%s", black_box.traces_of(dead_id))
+        logger.warning("the engine had stalled here:\n%s", black_box.traces_of(dead_id))
     transaction.on_commit(partial(black_box.remove, dead_id))
     return condemned
 
@@ -81,6 +81,6 @@ def bury(dead_id: uuid.UUID, engine_id: uuid.UUID, evidence: Evidence) -> list[t
 def end(peer: Peer) -> None:
     """Kill a dead engine's process if it still hangs, so that its sentinel starts a new worker in its place."""
     if black_box.is_of(peer.id, peer.pid):
-        logger.warning("engine %s hangs: its process %s is killed", peer.id, peer.pid)
+        logger.warning("engine %s hangs: killing its process %s", peer.id, peer.pid)
         with suppress(ProcessLookupError):
             os.kill(peer.pid, signal.SIGKILL)

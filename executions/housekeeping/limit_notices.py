@@ -28,18 +28,18 @@ LOOK_ENDS_IN = timedelta(minutes=2)  # at the latest, as django-q2 ends a task a
 Limit = LimitNotice.Limit
 COLUMNS = {Limit.SOFT: "soft_limit", Limit.HARD: "hard_limit", Limit.EMAIL: "email_limit"}
 EFFECTS = {
-    Limit.SOFT: "a banner says so; executions go on",
-    Limit.HARD: "new requests at trigger URLs are refused with 429; what is under way ends as usual",
-    Limit.EMAIL: "an execution that comes to an e-mail step ends Partially Executed",
+    Limit.SOFT: "a banner appears, and executions continue",
+    Limit.HARD: "new requests to trigger URLs are refused with 429, and accepted executions still finish",
+    Limit.EMAIL: "an execution that reaches an e-mail step ends Partially Executed",
 }
 TEXT = """\
 {organization} has used {used:,} of {most:,} {what} in {month:%B %Y}: {share} % of its {limit}.
 
 {since}, until {until:%-d %B %Y}, 00:00 UTC: {effect}.
 
-Where it stands now: {url}
+See the current usage: {url}
 
-You get this as an owner of {organization}, once a month for each limit when it is near and when it is reached.
+AgentOS sends this e-mail to the owners of {organization} when a limit is near, and again when it is reached.
 """
 
 
@@ -99,7 +99,9 @@ class Notice:
             try:
                 deliver(Message(to=[address], cc=[], bcc=[], subject=self.subject, text=self.text))
             except StepError as error:
-                logger.error("an owner of organization %s is not told of a limit: %s", self.organization.pk, error.code)
+                logger.error(
+                    "an owner of organization %s could not be told about a limit: %s", self.organization.pk, error.code
+                )
                 if error.code == "mail_server":
                     return False
                 continue

@@ -29,8 +29,10 @@ from projects.ids import made_at, new_id
 logger = logging.getLogger(__name__)
 
 SHARDS = 16  # rows of each receipt counter, so that web processes do not wait for each other's row
-LIMIT_REACHED = "The organization's executions of this month are used up; the count starts again on the 1st."
-KEY_REUSED = "This Idempotency-Key came with another request before."
+LIMIT_REACHED = (
+    "The organization has reached its hard limit of executions for this month. The count restarts on the 1st (UTC)."
+)
+KEY_REUSED = "Another request has already used this Idempotency-Key."
 LONGEST_DOUBT_S = 30.0  # seconds of asking a database that is away whether a commit took place
 WRITTEN_A_MINUTE = 300  # refusals of one trigger that a process stores each minute; further ones are only counted
 
@@ -226,7 +228,8 @@ def write(
     except AWAY as error:
         if connection.in_atomic_block or connection.is_usable():
             raise
-        logger.warning("accepting on a new connection: %s", error)  # the old one may have died long before this batch
+        # The connection may have died long before this batch: a new one usually succeeds.
+        logger.warning("accepting requests on a new database connection: %s", error)
         if not acceptance.is_stored():
             acceptance = Acceptance(acceptance.items)
             acceptance.commit(tuple)

@@ -51,15 +51,17 @@ def parse(raw: bytes, content_type: str) -> JSON:
     if not kind and not raw:
         return None
     if charset not in CHARSETS:
-        raise Refused(415, "unsupported_charset", f"The charset “{charset[:40]}” is not read: send UTF-8.")
+        raise Refused(415, "unsupported_charset", f"AgentOS does not read the charset “{charset[:40]}”. Send UTF-8.")
     if kind == "application/json" or kind.endswith("+json"):
         return _json(raw)
     if kind == FORM:
         return fields(raw, "body")
     if kind.startswith("text/") and kind != "text/xml":
         return _text(raw)
-    named = f"“{kind[:80]}” is" if kind else "A body without Content-Type is"
-    raise Refused(415, "unsupported_media_type", f"{named} not read: send JSON, a URL-encoded form or text.")
+    named = f"“{kind[:80]}”" if kind else "a body without Content-Type"
+    raise Refused(
+        415, "unsupported_media_type", f"AgentOS does not read {named}. Send JSON, a URL-encoded form or text."
+    )
 
 
 def fields(raw: bytes, where: str) -> dict[str, JSON]:
@@ -72,7 +74,7 @@ def fields(raw: bytes, where: str) -> dict[str, JSON]:
     try:
         pairs = parse_qsl(text, keep_blank_values=True, errors="strict")
     except UnicodeDecodeError:
-        raise Refused(400, "invalid_encoding", f"A field of the {where} is not UTF-8.") from None
+        raise Refused(400, "invalid_encoding", f"A field of the {where} is not valid UTF-8.") from None
     found: dict[str, Any] = {}
     for name, value in pairs:
         if name not in found:
@@ -100,13 +102,13 @@ def _decoded(raw: bytes) -> str:
     try:
         return raw.decode()
     except UnicodeDecodeError as error:
-        raise Refused(400, "invalid_encoding", f"Byte {error.start} is not UTF-8.") from None
+        raise Refused(400, "invalid_encoding", f"Byte {error.start} is not valid UTF-8.") from None
 
 
 def _text(raw: bytes) -> str:
     text = _decoded(raw)
     if "\0" in text:
-        raise Refused(400, "nul_character", f"body has a NUL character at position {text.index(chr(0))}.")
+        raise Refused(400, "nul_character", f"The body has a NUL character at position {text.index(chr(0))}.")
     return text
 
 
@@ -139,16 +141,18 @@ def _exact(raw: bytes) -> JSON:
 
 def _json_refusal(raw: bytes, error: orjson.JSONDecodeError) -> Refused:
     if raw.startswith(BYTE_ORDER_MARKS):
-        return Refused(400, "invalid_encoding", "The body has a byte order mark: send plain UTF-8.")
+        return Refused(400, "invalid_encoding", "The body starts with a byte order mark. Send UTF-8 without one.")
     _decoded(raw)
     said = str(error).lower()
     if "surrogate" in said:
-        return Refused(400, "invalid_unicode", f"Half a character: {error}.")
+        return Refused(
+            400, "invalid_unicode", f"The body has half a character in line {error.lineno}, column {error.colno}."
+        )
     if "depth limit" in said:
         return _too_deep()
     if "infinity" in said:
         return _out_of_range()
-    return Refused(400, "invalid_json", f"{error}.")
+    return Refused(400, "invalid_json", f"The body is not JSON: see line {error.lineno}, column {error.colno}.")
 
 
 def _too_deep() -> Refused:
@@ -156,7 +160,7 @@ def _too_deep() -> Refused:
 
 
 def _out_of_range() -> Refused:
-    return Refused(400, "number_out_of_range", "The body has a number that is out of range.")
+    return Refused(400, "number_out_of_range", "A number in the body is out of range.")
 
 
 def _check_size(value: Any) -> None:

@@ -23,9 +23,9 @@ SCHEDULES_A_ROUND = 50
 EXECUTIONS_A_ROUND = 1000  # take a quarter of a second, in which the engine cannot renew its lease
 AFTER_AN_ERROR_S = 60.0  # seconds for which an engine leaves a schedule that it cannot start to the others
 LATE = {
-    "once": "one execution made up for all of them",
-    "all": f"each was made up for, the latest {CATCH_UP_LIMIT} at most",
-    "none": "they were skipped",
+    "once": "One execution replaced them all",
+    "all": f"Each was started later, at most the latest {CATCH_UP_LIMIT}",
+    "none": "They were skipped",
 }
 
 
@@ -86,7 +86,7 @@ class DueSchedules:
     def _failed(self, taken: list[tuple[str, datetime]]) -> None:
         uid = taken[0][0]
         if len(taken) == 1:
-            logger.exception("schedule %s cannot be started here: looking again in %.0f s", uid, AFTER_AN_ERROR_S)
+            logger.exception("schedule %s cannot be started here: trying again in %.0f s", uid, AFTER_AN_ERROR_S)
             self.left_alone[uid] = time.monotonic() + AFTER_AN_ERROR_S
         else:
             logger.warning("%s schedules cannot be started together: trying them one by one", len(taken))
@@ -146,5 +146,5 @@ def _add_missed(fired: Fired, live: LiveTrigger, rule: Rule, first: datetime, no
     if now - first <= ON_TIME:
         return
     since = f"{first.astimezone(rule.zone):%Y-%m-%d %H:%M:%S} ({rule.time_zone})"
-    reason = f"No cluster ran at the fire times from {since} until now: {LATE[rule.missed]}."
+    reason = f"No cluster was running at the fire times since {since}. {LATE[rule.missed]}."
     fired.receipts.append(receipt_for(live, Outcome.REFUSED, 200, "missed", reason=reason))

@@ -100,7 +100,7 @@ class GroupCommit[Item, Result]:
         try:
             results = self.write([submission.item for submission in batch], join)
         except AWAY as error:
-            logger.warning("nothing can be accepted: %s", error)
+            logger.warning("no request can be accepted: %s", error)
             forget_connection()
             results = [Unavailable()] * len(batch)
         except Exception as error:

@@ -65,7 +65,7 @@ def find_trigger(uid: str, *, is_fresh: bool = True) -> LiveTrigger | None:
     except TimeoutError:
         raise Unavailable from None
     except ValidationError as error:  # a newer release beside this one may have written it, and can read it
-        logger.error("what is live at trigger %s cannot be read: %s", uid, error)
+        logger.error("the live version of trigger %s cannot be read: %s", uid, error)
         raise Unavailable from None
     if live is None or live.is_timed:
         _triggers.pop(uid, None)

@@ -98,7 +98,7 @@ class Request:
             key = self.environ.get(environ_key(name))
             if key is not None:
                 if not DELIVERY_KEY.fullmatch(key):
-                    text = f"{name} must be 1 to 255 visible ASCII characters without a comma, once."
+                    text = f"The header {name} must come once, with 1 to 255 visible ASCII characters and no comma."
                     raise Refused(400, "invalid_idempotency_key", text)
                 return _delivery(f"{name}:{key}", payload, must_match=name == IDEMPOTENCY_KEY)
         event = payload["body"]
@@ -136,7 +136,7 @@ def _read(environ: dict[str, Any]) -> bytes:
     """Return the whole body; raise Refused for one that ends early or whose end cannot be checked."""
     if environ.get("HTTP_TRANSFER_ENCODING"):
         # The server ends a broken chunked body as if it were complete: only a stated length can be checked.
-        raise Refused(411, "length_required", "Send the body with Content-Length, not in chunks.")
+        raise Refused(411, "length_required", "Send the body with a Content-Length, not in chunks.")
     if environ.get("HTTP_CONTENT_ENCODING", "identity").strip().lower() not in ("", "identity"):
         raise Refused(415, "unsupported_content_encoding", "Send the body without Content-Encoding.")
     length = _length(environ.get("CONTENT_LENGTH") or "0")

@@ -69,7 +69,9 @@ def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> 
         answer = refusal(UNAVAILABLE, request_id)
     except Exception:
         logger.exception("trigger URL, request %s", request_id)
-        answer = refusal(Refused(500, "internal_error", "An error inside AgentOS; nothing was stored."), request_id)
+        answer = refusal(
+            Refused(500, "internal_error", "AgentOS failed with an unexpected error. Nothing was stored."), request_id
+        )
     start_response(
         STATUS_LINES.get(answer.status, f"{answer.status} Status"),
         [
@@ -85,7 +87,10 @@ def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> 
 
 
 UNAVAILABLE = Refused(
-    503, "unavailable", "The database is away; nothing was stored, send it again.", headers=[("Retry-After", "5")]
+    503,
+    "unavailable",
+    "The database is unreachable. Nothing was stored: send the request again.",
+    headers=[("Retry-After", "5")],
 )
 NOT_FOUND = Refused(404, "not_found", "No trigger has this address.")
 LIMIT_REACHED = Refused(429, "hard_limit", acceptance.LIMIT_REACHED)
@@ -138,13 +143,14 @@ def admitted(live: LiveTrigger, request: Request) -> dict[str, JSON]:
 
 def check_secret(live: LiveTrigger, given: str) -> None:
     if live.secret and not hmac.compare_digest(given.encode("utf-8", "surrogatepass"), live.secret.encode()):
-        code, which = ("secret_invalid", "is wrong") if given else ("secret_missing", "is missing")
-        raise Refused(401, code, f"The secret {which}: send it as header or query parameter ah-http-key.")
+        which = "wrong" if given else "missing"
+        message = f"The secret is {which}. Send it as header or query parameter ah-http-key."
+        raise Refused(401, "secret_invalid" if given else "secret_missing", message)
 
 
 def check_active(live: LiveTrigger) -> None:
     if not live.is_active or live.definition is None:
-        message = "The automation of this trigger is not activated."
+        message = "The automation of this trigger is not active."
         raise Refused(409, "not_activated", message, extra={"result": message, "trigger_id": live.trigger_uid})
 
 
@@ -199,10 +205,10 @@ def status_url(live: LiveTrigger, execution_id: str) -> str:
 def reply_answer(live: LiveTrigger, execution_id: str, reply: ReplyRow | None) -> Answer:
     about: dict[str, JSON] = {"execution_id": execution_id, "status_url": status_url(live, execution_id)}
     if reply is None:
-        message = f"No reply within {settings.REPLY_LIMIT_S:g} s; the execution goes on."
+        message = f"The execution gave no reply within {settings.REPLY_LIMIT_S:g} s. It continues."
         raise Refused(504, "reply_timeout", message, extra=about)
     if not isinstance(reply.output, dict):
-        message = f"The execution ended as {reply.status.label} before its Response step."
+        message = f"The execution ended as {reply.status.label} before it reached a Response step."
         raise Refused(502, "no_reply", message, extra=about)
     return _reply(reply.output, execution_id)
 

@@ -65,7 +65,7 @@ def retry(request: HtmxRequest, project_uid: uuid.UUID, execution_id: uuid.UUID)
 def _try_to_retry(request: HtmxRequest, execution: Execution) -> str:
     """Retry the attempt that the person saw; return the reason against it, or an empty text."""
     if request.POST.get("attempt", str(execution.attempt)) != str(execution.attempt):
-        return "This attempt has been retried already; below is the latest."
+        return "This attempt has already been retried. The latest attempt is shown below."
     try:
         execution.retry(signed_in(request))
     except RetryRefused as refused:

@@ -98,7 +98,7 @@ def _coloured(text: str) -> SafeString:
 def _download(run: StepRun, side: str) -> HttpResponse:
     text = run.shown(side)
     if text is None:
-        raise Http404("Removed by retention." if run.is_removed(side) else "Nothing is stored here.")
+        raise Http404("Removed by retention." if run.is_removed(side) else "This step has no stored payload here.")
     return HttpResponse(
         text,
         content_type="application/json",

@@ -80,10 +80,10 @@ def _paced_at(organization: Organization) -> datetime:
 
 def _throttled(organization: Organization, next_at: datetime, before: int, limit: int) -> Waiting:
     rate = organization.throttle_rate
-    seconds = f"{rate:g} start a second" if rate == 1 else f"{rate:g} starts a second"
+    seconds = f"{rate:g} start per second" if rate == 1 else f"{rate:g} starts per second"
     return Waiting(
         short="Throttled",
-        sentence=f"Throttled: {seconds} for all throttled automations of {organization.name}.",
+        sentence=f"Throttled: all throttled automations of {organization.name} share {seconds}.",
         place=min(before + 1, limit),
         is_beyond=before >= limit,
         expected_start=next_at + timedelta(seconds=before / rate),
@@ -93,7 +93,7 @@ def _throttled(organization: Organization, next_at: datetime, before: int, limit
 def _not_throttled(execution: Execution) -> Waiting | None:
     if execution.suspicion >= SUSPECT:
         return Waiting(
-            "Waits for a worker of its own", "Waits for a worker of its own: its worker died twice while it ran."
+            "Waits for a separate worker", "This execution waits for a separate worker, because its worker died twice."
         )
     if execution.lane == Lane.DIRECT and execution.reason_code == "direct_limit" and execution.run_at > timezone.now():
         return Waiting("Direct starts used up", execution.reason, expected_start=execution.run_at)

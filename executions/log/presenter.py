@@ -153,8 +153,8 @@ class ExecutionPage:
         """Return the warning that people confirm before Retry Execution."""
         version = self.execution.automation.live_version
         return (
-            f"All steps run again from the first one, with the stored trigger payload and the live version"
-            f"{f' ({version.number})' if version else ''}. What earlier steps did in other systems may be done twice."
+            "All steps run again, with the stored trigger payload and the live version"
+            f"{f' ({version.number})' if version else ''}. Actions in other systems may happen twice."
         )
 
     @property
@@ -190,21 +190,23 @@ class ExecutionPage:
 def _next_action(page: ExecutionPage) -> str:
     match page.execution.state:
         case Status.PENDING if not page.has_engine:
-            return "No worker is running: start the cluster, and this execution starts by itself."
+            return "No worker is running. Start the cluster; the execution then starts by itself."
         case Status.PENDING if page.waiting:
-            return "Its turn comes by itself; there is nothing to do."
+            return "The execution starts by itself. You do not need to do anything."
         case Status.PENDING:
-            return "Waits for a free worker; there is nothing to do."
+            return "The execution waits for a free worker. You do not need to do anything."
         case Status.PAUSED:
-            return "It goes on by itself then and holds no worker meanwhile; there is nothing to do."
+            return (
+                "The execution continues by itself and occupies no worker until then. You do not need to do anything."
+            )
         case Status.FAILED:
             return _after_failure(page)
         case Status.REJECTED:
             return _after_rejection(page.execution.reason_code)
         case Status.PARTIALLY_EXECUTED:
             return (
-                "The steps before stand, the rest was not run. The count starts afresh on the 1st of the month (UTC); "
-                "an administrator can raise the maximum."
+                "The earlier steps keep their results; the later steps did not run. The count restarts on the 1st "
+                "of the month (UTC). An administrator can raise the maximum."
             )
         case _:
             return ""
@@ -213,16 +215,16 @@ def _next_action(page: ExecutionPage) -> str:
 def _after_failure(page: ExecutionPage) -> str:
     again = "retry" if page.refusal is None else "start a new execution"
     if page.execution.reason_code == "interrupted":
-        return f"Look at the other side whether the step took effect, then {again}."
+        return f"Check in the other system whether the step took effect, then {again}."
     if page.is_external:
-        return f"The cause lies outside AgentOS. When the other side is well again, {again}."
+        return f"The cause is outside AgentOS. Once the other service has recovered, {again}."
     return f"Repair the step in the builder, publish the change, then {again}."
 
 
 def _after_rejection(code: str) -> str:
     if code == "time_limit":
         return (
-            "Give the automation a longer allotted time in its settings, or make this step faster; "
-            "then start a new execution. A Rejected one cannot be retried."
+            "Set a longer allotted time in the settings of the automation, or make the step faster. "
+            "Then start a new execution. A Rejected execution cannot be retried."
         )
-    return "Start a new execution. A Rejected one cannot be retried."
+    return "Start a new execution. A Rejected execution cannot be retried."

@@ -40,7 +40,7 @@ class RequestLine:
 
     @property
     def words(self) -> str:
-        return self.reason or ("This delivery has come before." if self.outcome is Outcome.DUPLICATE else "")
+        return self.reason or ("This delivery has been received before." if self.outcome is Outcome.DUPLICATE else "")
 
     @property
     def rev(self) -> int:

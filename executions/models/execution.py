@@ -156,7 +156,7 @@ class Execution(models.Model):
                 **self._waiting_columns(automation),
             )  # fmt: skip
             if not changed:
-                raise RetryRefused("not_retryable", "Somebody else has retried this execution already.")
+                raise RetryRefused("not_retryable", "Somebody else has already retried this execution.")
             current._as_attempt(user).save(force_insert=True)
             store().notify_work()
         self.refresh_from_db()

@@ -53,11 +53,13 @@ def refusal_of(execution: Retryable, automation: Automation) -> RetryRefused | N
 
 def _of_status(execution: Retryable) -> RetryRefused | None:
     if execution.state is not Status.FAILED or execution.kind != Kind.AUTOMATION:
-        what = f"this one is {execution.state.label}" if execution.state is not Status.FAILED else "this is an agent's"
-        return RetryRefused("not_retryable", f"Only a Failed execution of an automation can be retried; {what}.")
+        what = f"is {execution.state.label}" if execution.state is not Status.FAILED else "belongs to an agent"
+        return RetryRefused(
+            "not_retryable", f"Only a Failed execution of an automation can be retried. This execution {what}."
+        )
     if not execution.retries_left:
         return RetryRefused(
-            "retry_limit_reached", "Both retries of this execution are used up; start a new execution to try again."
+            "retry_limit_reached", "Both retries of this execution are used up. Start a new execution to try again."
         )
     return None
 
@@ -68,12 +70,12 @@ def _of_versions(execution: Retryable, automation: Automation) -> RetryRefused |
         replies = [Definition.model_validate(version.definition).replies for version in versions]
     except ValidationError:
         return RetryRefused(
-            "unreadable_version", "The version that ran, or the live one, cannot be read by this release of AgentOS."
+            "unreadable_version", "This release of AgentOS cannot read the version that ran, or the live version."
         )
     if any(replies):
         return RetryRefused(
             "has_response_step",
-            "An automation with a Response step cannot be retried: its caller has been answered already. "
+            "An automation with a Response step cannot be retried: its caller has already been answered. "
             "Start a new execution instead.",
         )
     return None
@@ -84,8 +86,8 @@ def _of_payload(execution: Retryable) -> RetryRefused | None:
         return None
     return RetryRefused(
         "payload_removed",
-        f"Its payload was removed by retention on {execution.payloads_removed_at:%-d %B %Y}, so nothing can run again "
-        "with it; start a new execution instead.",
+        f"Retention removed the payload of this execution on {execution.payloads_removed_at:%-d %B %Y}. "
+        "Start a new execution instead.",
     )
 
 
@@ -100,7 +102,7 @@ def _of_trigger(execution: Retryable) -> RetryRefused | None:
 
 def _of_automation(automation: Automation) -> RetryRefused | None:
     if automation.deleted_at:
-        return RetryRefused("automation_inactive", "The automation has been deleted, so nothing can run again.")
+        return RetryRefused("automation_inactive", "The automation has been deleted.")
     if not automation.is_active:
-        return RetryRefused("automation_inactive", "The automation is not active: activate it, then retry.")
+        return RetryRefused("automation_inactive", "The automation is not active. Activate it, then retry.")
     return None

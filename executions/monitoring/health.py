@@ -34,4 +34,4 @@ def why_not_ready() -> str:
     except DatabaseError:
         connection.close()
         return "The database does not answer."
-    return "" if is_running else "No engine is running: start the cluster (manage.py qcluster)."
+    return "" if is_running else "No engine is running. Start the cluster: manage.py qcluster."

@@ -23,8 +23,8 @@ type Sample = tuple[dict[str, str], float]
 
 def text() -> str:
     lines = [*_executions(), *_requests(), *_queue(), *_engines()]
-    lines += _histogram(histograms.STEPS.name, "Time of an ended step, all its tries together.", "connector")
-    lines += _histogram(histograms.ACCEPTS.name, "Time until an accepted request was durable.")
+    lines += _histogram(histograms.STEPS.name, "Time of a finished step, all tries together.", "connector")
+    lines += _histogram(histograms.ACCEPTS.name, "Time until an accepted request was stored durably.")
     return "\n".join([*lines, ""])
 
 
@@ -55,7 +55,7 @@ def _executions() -> Iterator[str]:
 def _requests() -> Iterator[str]:
     summed = dict(ReceiptDay.objects.values_list("outcome").annotate(total=Sum("count")).order_by())
     samples = [({"outcome": outcome.value}, summed.get(outcome.value, 0)) for outcome in Outcome]
-    return _family("requests_total", "counter", "Requests at trigger URLs, by what became of them.", samples)
+    return _family("requests_total", "counter", "Requests to trigger URLs, by outcome.", samples)
 
 
 def _queue() -> Iterator[str]:
@@ -64,7 +64,7 @@ def _queue() -> Iterator[str]:
     ages = [({"lane": lane}, round(age, 3)) for lane, (_, age) in lanes.items()]
     most = f"counted up to {measures.COUNTED}."
     yield from _family("queue_depth", "gauge", f"Executions that are due, {most}", depths)
-    yield from _family("queue_oldest_age_seconds", "gauge", "How long the first has been due.", ages)
+    yield from _family("queue_oldest_age_seconds", "gauge", "Time since the first of them became due.", ages)
     yield from _family("paused", "gauge", f"Paused executions, {most}", [({}, measures.paused())])
 
 
@@ -77,9 +77,17 @@ def _engines() -> Iterator[str]:
     ages = {name: max(0.0, age.total_seconds()) for name, (age, _, _) in engines.items()}
     families: list[tuple[str, str, dict[str, float]]] = [
         ("up", "1 while the engine renews its lease.", {name: int(ages[name] <= STALE_AFTER_S) for name in engines}),
-        ("beat_age_seconds", "Time since it last did.", {name: round(age, 3) for name, age in ages.items()}),
-        ("running", "Executions that it runs.", {name: running for name, (_, running, _) in engines.items()}),
-        ("rss_bytes", "Most memory that its process has had.", {name: kb * 1024 for name, (*_, kb) in engines.items()}),
+        (
+            "beat_age_seconds",
+            "Time since the engine last renewed its lease.",
+            {name: round(age, 3) for name, age in ages.items()},
+        ),
+        ("running", "Executions that the engine runs.", {name: running for name, (_, running, _) in engines.items()}),
+        (
+            "rss_bytes",
+            "Highest memory use of the process of the engine.",
+            {name: kb * 1024 for name, (*_, kb) in engines.items()},
+        ),
     ]
     for name, about, values in families:
         samples = [({"engine": engine}, value) for engine, value in values.items()]

@@ -74,7 +74,7 @@ class OrganizationMail:
     def _send(self, message: Message) -> str:
         month = this_month()
         if not self._in_database(lambda: store().take_email(self.organization_id, month)):
-            raise StopPartially("The organization's monthly e-mail maximum is reached.", code="email_limit")
+            raise StopPartially("The organization has reached its monthly e-mail maximum.", code="email_limit")
         try:
             return deliver(message)
         except StepError:
@@ -109,13 +109,16 @@ def deliver(message: Message) -> str:
         mail.attach_alternative(message.html, "text/html")
     try:
         mail.send()
-    except (HeaderParseError, ValueError) as error:
-        raise StepError(f"The e-mail cannot be sent: {error}", code="invalid_email") from None
+    except (HeaderParseError, ValueError):
+        text = "The e-mail cannot be sent: an address or the subject has characters that e-mails cannot hold."
+        raise StepError(text, code="invalid_email") from None
     except SMTPRecipientsRefused as error:
         refused = ", ".join(error.recipients)
-        raise StepError(f"The mail server refused {refused}.", code="recipient_refused", outside=True) from None
+        raise StepError(
+            f"The mail server refused the address {refused}.", code="recipient_refused", outside=True
+        ) from None
     except (SMTPException, OSError) as error:
-        text = f"The mail server did not take the e-mail: {type(error).__name__}."
+        text = "The mail server did not accept the e-mail."
         unknown = not isinstance(error, NOT_TAKEN)
         raise StepError(text, code="mail_server", outside=True, retryable=True, unknown=unknown) from None
     return message_id

@@ -22,7 +22,7 @@ from executions.store.rows import Claimed, DoneStep, Move
 MESSAGE_LIMIT = 2000
 CONDEMNED = {
     "worker_died": "The worker died 3 times{step}.",
-    "stalled": "Held its worker for more than 5 s without a pause{step}, twice.",
+    "stalled": "Blocked its worker for more than 5 s{step}, twice.",
 }
 
 
@@ -81,9 +81,9 @@ class Runner:
         """Return the move of an execution whose allotted time is over, and write down where that was."""
         limit = self.execution.time_limit_s
         if self.current is None:
-            return self._move(Status.REJECTED, "time_limit", f"Exceeded its allotted time of {limit} s.")
+            return self._move(Status.REJECTED, "time_limit", f"The execution exceeded its allotted time of {limit} s.")
         step = self.current
-        reason = f"Exceeded its allotted time of {limit} s in step “{step.title}”."
+        reason = f"The execution exceeded its allotted time of {limit} s in step “{step.title}”."
         self.log.keep(step.note(StepStatus.REJECTED, error_code="time_limit", error=reason))
         return self._move(Status.REJECTED, "time_limit", reason)
 
@@ -126,7 +126,8 @@ class Runner:
             note = await call.perform(done)
         except Pause as pause:
             self.log.keep(call.note(StepStatus.PAUSED, resume_at=pause.until))
-            raise _Ended(self._pause(pause.until, f"Waits until {_when(pause.until)} in “{call.title}”.")) from None
+            reason = f"The execution waits until {_when(pause.until)} in “{call.title}”."
+            raise _Ended(self._pause(pause.until, reason)) from None
         except EndExecution as end:
             self.log.keep(call.note(StepStatus.SUCCESS, output=end.output))
             raise _Ended(self._move(Status.SUCCESS, "condition_ended", end.reason)) from None
@@ -161,7 +162,7 @@ class Runner:
             )
         )
         if until is not None:
-            raise _Ended(self._pause(until, f"Tries “{call.title}” again at {_when(until)}: {message}"))
+            raise _Ended(self._pause(until, f"Step “{call.title}” is tried again at {_when(until)}: {message}"))
         if call.step.on_error == "skip":
             self.skipped_failures += 1
             return None

@@ -12,6 +12,7 @@ from automations.definition import ActionStep
 from connectors.registry import find_action
 from connectors.sdk import mapping
 from connectors.sdk.call import JSON, Action, Call, StepError
+from connectors.sdk.problems import first_problem
 from executions.monitoring import histograms
 from executions.runner.context import StepContext, StepNote
 from executions.states import StepStatus
@@ -49,9 +50,9 @@ class StepCall:
         an action raises to end or pause its execution.
         """
         if self.action is None:
-            raise StepError("This step has no connector and action yet.", code="not_configured")
+            raise StepError("This step has no action yet.", code="not_configured")
         if done and done.status is StepStatus.RUNNING:
-            raise StepError("Interrupted, outcome unknown: the worker died while it acted.", code="interrupted")
+            raise StepError("The worker died during the step, so its outcome is unknown.", code="interrupted")
         paused_until = done.resume_at if done and not done.error_code else None
         self.tries = done.tries if done and done.error_code else 0
         while True:
@@ -96,7 +97,7 @@ class StepCall:
         except TimeoutError:
             if not limit.expired():
                 raise
-            message = f"Exceeded the step's time limit of {self.step.time_limit_s:g} s."
+            message = f"The step exceeded its time limit of {self.step.time_limit_s:g} s."
             raise StepError(message, code="step_time_limit", retryable=True, unknown=True) from None
 
     @property
@@ -115,7 +116,7 @@ class StepCall:
             self.input = self.step.input if self.input is None else self.input
             raise StepError(str(error), code="mapping_error") from None
         except ValidationError as error:
-            raise StepError(_first_problem(error), code="invalid_input") from None
+            raise StepError(first_problem(error, action.input), code="invalid_input") from None
 
     def _recorded(self, rendered: JSON) -> JSON:
         variables = self.context.variables
@@ -156,10 +157,3 @@ class StepCall:
             is_reply=self.replies and status is StepStatus.SUCCESS,
             resume_at=resume_at,
         )
-
-
-def _first_problem(error: ValidationError) -> str:
-    """Return the field and the rule of the first thing wrong with an input."""
-    first = error.errors(include_url=False, include_input=False)[0]
-    place = ".".join(str(part) for part in first["loc"]) or "input"
-    return f"{place}: {first['msg'].removeprefix('Value error, ')}"

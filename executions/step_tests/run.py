@@ -27,6 +27,7 @@ from connectors.registry import find_action
 from connectors.sdk import mapping
 from connectors.sdk.call import JSON, Action, Call, EndExecution, Pause, StepError, StopPartially
 from connectors.sdk.conditions import explain, holds
+from connectors.sdk.problems import first_problem
 from executions import sealed_json
 from executions.intake.request import METHODS, Request
 from executions.models import Execution, StepRun
@@ -98,7 +99,11 @@ def keep_trigger(automation: Automation, payload: JSON, sample: str = "") -> Ste
     conditions = automation.definition.trigger.conditions
     scope = {TRIGGER: payload}
     starts = holds(conditions, scope)
-    words = "This would start an execution." if starts else f"This would start nothing. {explain(conditions, scope)}"
+    words = (
+        "This would start an execution."
+        if starts
+        else f"This would not start an execution. {explain(conditions, scope)}"
+    )
     variables = _variables_of(automation)
     return _keep(automation, TRIGGER, Result(output=payload, words=words), variables, input_text=sample, started=None)
 
@@ -128,7 +133,7 @@ def _result(automation: Automation, samples: Samples, step: ActionStep, scope: d
     """Render and check the step's input, then call its action; return errors as results too."""
     action = find_action(step.connector, step.action)
     if action is None:
-        return Result(is_success=False, words="This step has no connector and action yet.")
+        return Result(is_success=False, words="This step has no action yet.")
     untested = [source for source in samples.keys_before(step.key) if scope.get(source) is None]
     try:
         model = action.input.model_validate(mapping.render(step.input, scope))
@@ -137,7 +142,7 @@ def _result(automation: Automation, samples: Samples, step: ActionStep, scope: d
         hint = f" Test “{_name(samples, first)}” first." if first else ""
         return Result(is_success=False, words=f"{error}{hint}")
     except ValidationError as error:
-        return Result(is_success=False, words=_first_problem(error))
+        return Result(is_success=False, words=first_problem(error, action.input))
     return asyncio.run(_call_action(automation, step, action, model, scope))
 
 
@@ -163,25 +168,26 @@ async def _call_action(
             return Result(output=await action.run(call), words=_reply_note(action))
     except Pause as pause:
         until = pause.until.astimezone(UTC)
-        words = f"An execution that came now would wait here until {until:%Y-%m-%d %H:%M:%S} UTC; a test does not."
+        words = f"An execution would wait here until {until:%Y-%m-%d %H:%M:%S} UTC. The test does not wait."
         return Result(output=action.sample, words=words)
     except EndExecution as end:
-        return Result(output=end.output, words=f"An execution would end here, as a Success. {end.reason}")
+        return Result(output=end.output, words=f"An execution would end here as a Success. {end.reason}")
     except StopPartially as stop:
-        return Result(is_success=False, words=f"An execution would end Partially Executed. {stop.reason}")
+        return Result(is_success=False, words=f"An execution would end here as Partially Executed. {stop.reason}")
     except StepError as error:
         return Result(is_success=False, output=error.output, words=error.message)
     except TimeoutError:
-        return Result(is_success=False, words=f"No result within {limit:g} s, the time that a test may take.")
-    except Exception as error:  # a connector's fault must not cost the builder the page
+        return Result(is_success=False, words=f"The step gave no result within {limit:g} s, the time limit of a test.")
+    except Exception:  # a connector's fault must not cost the builder the page
         logger.exception("the test of step %s of automation %s failed", step.key, automation.pk)
-        return Result(is_success=False, words=f"The action broke: {type(error).__name__}.")
+        words = "The action failed with an unexpected error. The server's log has the details."
+        return Result(is_success=False, words=words)
     finally:
         await outbound.close()
 
 
 def _reply_note(action: Action[Any]) -> str:
-    return "The caller of an execution would get this answer; a test answers nobody." if action.replies else ""
+    return "The caller of an execution would get this answer. A test answers nobody." if action.replies else ""
 
 
 def _recorded(step: ActionStep, scope: dict[str, JSON], variables: Variables) -> str:
@@ -210,7 +216,7 @@ def _keep(
     output = _masked(result.output, variables) if has_output else ""
     words = result.words
     if len(output) > sealed_json.ROW_LIMIT:
-        words = f"{words} The output is larger than 256 KB and is not kept as a sample.".strip()
+        words = f"{words} The output is larger than 256 KB, so it is not kept as a sample.".strip()
         output = ""
     samples = Samples(automation, automation.definition)
     test, _ = StepTest.objects.update_or_create(
@@ -231,12 +237,6 @@ def _keep(
 
 def _name(samples: Samples, key: str) -> str:
     return "Trigger" if key == TRIGGER else step_title(samples.definition.find(key))
-
-
-def _first_problem(error: ValidationError) -> str:
-    first = error.errors(include_url=False, include_input=False)[0]
-    place = ".".join(str(part) for part in first["loc"]) or "input"
-    return f"{place}: {first['msg'].removeprefix('Value error, ')}"
 
 
 def _variables_of(automation: Automation) -> Variables:

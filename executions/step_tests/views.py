@@ -32,7 +32,9 @@ def test_trigger(request: HttpRequest, project_uid: uuid.UUID, automation_uid: u
     if "latest" in request.POST:
         payload = run.latest_payload(automation)
         if payload is None:
-            messages.info(request, "This automation has no executions yet: write a sample, or post one.")
+            messages.info(
+                request, "This automation has no executions yet. Write a sample, or send a request to the trigger URL."
+            )
         else:
             run.keep_trigger(automation, payload)
         return redirect(target)
@@ -42,7 +44,7 @@ def test_trigger(request: HttpRequest, project_uid: uuid.UUID, automation_uid: u
     try:
         run.test_trigger(automation, sample)
     except Refused as refused:
-        problem = f"A request like this is refused with {refused.status}: {refused.message}"
+        problem = f"The trigger URL would refuse this request with {refused.status}: {refused.message}"
         return show_trigger(request, automation, sample=sample, sample_error=problem, status=422)
     return redirect(target)
 

@@ -64,7 +64,7 @@ class NewExecution:
 
 
 def direct_limit_reason(limit: int) -> str:
-    return f"The organization's {limit:,} direct starts a minute are used up."
+    return f"The organization has used up its {limit:,} direct starts of this minute."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

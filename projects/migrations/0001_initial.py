@@ -22,10 +22,10 @@ class Migration(migrations.Migration):
             fields=[
                 ('uid', models.UUIDField(default=projects.ids.new_id, editable=False, primary_key=True, serialize=False)),
                 ('name', models.CharField(max_length=100)),
-                ('soft_limit', models.PositiveIntegerField(blank=True, help_text='Executions a month after which a banner warns; they go on.', null=True)),
-                ('hard_limit', models.PositiveIntegerField(blank=True, help_text='Executions a month after which new ones are refused with 429.', null=True)),
-                ('email_limit', models.PositiveIntegerField(blank=True, default=10000, help_text='E-mails a month; the next one ends Partially Executed.', null=True)),
-                ('time_limit_s', models.PositiveIntegerField(default=300, help_text='Longest allotted time that an automation may have.', validators=[django.core.validators.MinValueValidator(1)])),
+                ('soft_limit', models.PositiveIntegerField(blank=True, help_text='After this number of executions in a month a banner appears; executions continue.', null=True)),
+                ('hard_limit', models.PositiveIntegerField(blank=True, help_text='After this number of executions in a month new requests are refused with 429.', null=True)),
+                ('email_limit', models.PositiveIntegerField(blank=True, default=10000, help_text='After this number of e-mails in a month an execution ends Partially Executed at an e-mail step.', null=True)),
+                ('time_limit_s', models.PositiveIntegerField(default=300, help_text='The longest allotted time that an automation can set.', validators=[django.core.validators.MinValueValidator(1)], verbose_name='longest allotted time in seconds')),
                 ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
             ],
         ),
@@ -103,7 +103,7 @@ class Migration(migrations.Migration):
             name='Variable',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('key', models.CharField(max_length=64, validators=[django.core.validators.RegexValidator('\\A[A-Za-z_][A-Za-z0-9_]*\\Z', 'Letters, digits and _, not starting with a digit.')])),
+                ('key', models.CharField(max_length=64, validators=[django.core.validators.RegexValidator('\\A[A-Za-z_][A-Za-z0-9_]*\\Z', 'Key must hold only letters, digits and _, and must not start with a digit.')])),
                 ('is_secret', models.BooleanField(default=False)),
                 ('encrypted', models.TextField(editable=False)),
                 ('updated_at', models.DateTimeField(auto_now=True)),

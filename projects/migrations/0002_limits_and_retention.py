@@ -16,37 +16,37 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='organization',
             name='direct_limit',
-            field=models.PositiveIntegerField(blank=True, db_default=5000, default=5000, help_text='Of automations that are not throttled; what comes beyond waits for the next minute.', null=True, validators=[django.core.validators.MinValueValidator(1)], verbose_name='direct starts a minute'),
+            field=models.PositiveIntegerField(blank=True, db_default=5000, default=5000, help_text='Starts per minute of automations that are not throttled. More executions wait for the next minute.', null=True, validators=[django.core.validators.MinValueValidator(1)], verbose_name='direct starts per minute'),
         ),
         migrations.AddField(
             model_name='organization',
             name='duplicates_h',
-            field=models.PositiveIntegerField(db_default=24, default=24, help_text="How long a delivery's id is remembered, so that its repetition starts nothing.", validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(168)], verbose_name='duplicate window in hours'),
+            field=models.PositiveIntegerField(db_default=24, default=24, help_text="A request with a known delivery id starts nothing within this time.", validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(168)], verbose_name='duplicate window in hours'),
         ),
         migrations.AddField(
             model_name='organization',
             name='keep_count',
-            field=models.PositiveIntegerField(blank=True, help_text='Beyond this number the oldest that have ended are removed.', null=True, validators=[django.core.validators.MinValueValidator(1)], verbose_name='keep executions up to'),
+            field=models.PositiveIntegerField(blank=True, help_text='Beyond this number the oldest finished executions are removed.', null=True, validators=[django.core.validators.MinValueValidator(1)], verbose_name='keep executions up to'),
         ),
         migrations.AddField(
             model_name='organization',
             name='keep_days',
-            field=models.PositiveIntegerField(blank=True, db_default=90, default=90, help_text='Older ones that have ended are removed; usage counts stay.', null=True, validators=[django.core.validators.MinValueValidator(1)], verbose_name='keep executions for days'),
+            field=models.PositiveIntegerField(blank=True, db_default=90, default=90, help_text='Older finished executions are removed; usage counts stay.', null=True, validators=[django.core.validators.MinValueValidator(1)], verbose_name='keep executions for days'),
         ),
         migrations.AddField(
             model_name='organization',
             name='keep_payloads_days',
-            field=models.PositiveIntegerField(blank=True, db_default=30, default=30, help_text='Inputs and outputs of older executions are emptied; status, steps and times stay.', null=True, validators=[django.core.validators.MinValueValidator(1)], verbose_name='keep payloads for days'),
+            field=models.PositiveIntegerField(blank=True, db_default=30, default=30, help_text='Inputs and outputs of older executions are removed; status, steps and times stay.', null=True, validators=[django.core.validators.MinValueValidator(1)], verbose_name='keep payloads for days'),
         ),
         migrations.AddField(
             model_name='organization',
             name='throttle_rate',
-            field=models.FloatField(db_default=1, default=1, help_text='Starts a second of all automations with Throttle on together.', validators=[django.core.validators.MinValueValidator(0.1)], verbose_name='throttle frequency'),
+            field=models.FloatField(db_default=1, default=1, help_text='Starts per second, shared by all automations with Throttle on.', validators=[django.core.validators.MinValueValidator(0.1)], verbose_name='throttle frequency'),
         ),
         migrations.AddField(
             model_name='organization',
             name='throttle_rate_limit',
-            field=models.FloatField(db_default=10, default=10, help_text='What owners may set; staff raise it.', validators=[django.core.validators.MinValueValidator(0.1)], verbose_name='highest throttle frequency'),
+            field=models.FloatField(db_default=10, default=10, help_text='The highest throttle frequency that owners and admins can set.', validators=[django.core.validators.MinValueValidator(0.1)], verbose_name='highest throttle frequency'),
         ),
         migrations.CreateModel(
             name='LimitNotice',

@@ -29,46 +29,54 @@ class Organization(models.Model):
     uid = models.UUIDField(primary_key=True, default=new_id, editable=False)
     name = models.CharField(max_length=100)
     soft_limit = models.PositiveIntegerField(
-        null=True, blank=True, help_text="Executions a month after which a banner warns; they go on."
+        null=True,
+        blank=True,
+        help_text="After this number of executions in a month a banner appears; executions continue.",
     )
     hard_limit = models.PositiveIntegerField(
-        null=True, blank=True, help_text="Executions a month after which new ones are refused with 429."
+        null=True, blank=True, help_text="After this number of executions in a month new requests are refused with 429."
     )
     email_limit = models.PositiveIntegerField(
-        null=True, blank=True, default=10_000, help_text="E-mails a month; the next one ends Partially Executed."
+        null=True,
+        blank=True,
+        default=10_000,
+        help_text="After this number of e-mails in a month an execution ends Partially Executed at an e-mail step.",
     )
     time_limit_s = models.PositiveIntegerField(
-        default=300, validators=[MinValueValidator(1)], help_text="Longest allotted time that an automation may have."
+        "longest allotted time in seconds",
+        default=300,
+        validators=[MinValueValidator(1)],
+        help_text="The longest allotted time that an automation can set.",
     )
     throttle_rate = models.FloatField(
         "throttle frequency",
         default=1,
         db_default=1,
         validators=[MinValueValidator(0.1)],
-        help_text="Starts a second of all automations with Throttle on together.",
+        help_text="Starts per second, shared by all automations with Throttle on.",
     )
     throttle_rate_limit = models.FloatField(
         "highest throttle frequency",
         default=10,
         db_default=10,
         validators=[MinValueValidator(0.1)],
-        help_text="What owners may set; staff raise it.",
+        help_text="The highest throttle frequency that owners and admins can set.",
     )
     direct_limit = models.PositiveIntegerField(
-        "direct starts a minute",
+        "direct starts per minute",
         null=True,
         blank=True,
         default=5000,
         db_default=5000,
         validators=[MinValueValidator(1)],
-        help_text="Of automations that are not throttled; what comes beyond waits for the next minute.",
+        help_text="Starts per minute of automations that are not throttled. More executions wait for the next minute.",
     )
     duplicates_h = models.PositiveIntegerField(
         "duplicate window in hours",
         default=24,
         db_default=24,
         validators=[MinValueValidator(1), MaxValueValidator(168)],
-        help_text="How long a delivery's id is remembered, so that its repetition starts nothing.",
+        help_text="A request with a known delivery id starts nothing within this time.",
     )
     keep_days = models.PositiveIntegerField(
         "keep executions for days",
@@ -77,14 +85,14 @@ class Organization(models.Model):
         default=90,
         db_default=90,
         validators=[MinValueValidator(1)],
-        help_text="Older ones that have ended are removed; usage counts stay.",
+        help_text="Older finished executions are removed; usage counts stay.",
     )
     keep_count = models.PositiveIntegerField(
         "keep executions up to",
         null=True,
         blank=True,
         validators=[MinValueValidator(1)],
-        help_text="Beyond this number the oldest that have ended are removed.",
+        help_text="Beyond this number the oldest finished executions are removed.",
     )
     keep_payloads_days = models.PositiveIntegerField(
         "keep payloads for days",
@@ -93,7 +101,7 @@ class Organization(models.Model):
         default=30,
         db_default=30,
         validators=[MinValueValidator(1)],
-        help_text="Inputs and outputs of older executions are emptied; status, steps and times stay.",
+        help_text="Inputs and outputs of older executions are removed; status, steps and times stay.",
     )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 

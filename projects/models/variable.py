@@ -21,7 +21,12 @@ class Variable(models.Model):
     project = models.ForeignKey(Project, models.CASCADE, related_name="variables")
     key = models.CharField(
         max_length=64,
-        validators=[RegexValidator(r"\A[A-Za-z_][A-Za-z0-9_]*\Z", "Letters, digits and _, not starting with a digit.")],
+        validators=[
+            RegexValidator(
+                r"\A[A-Za-z_][A-Za-z0-9_]*\Z",
+                "Key must hold only letters, digits and _, and must not start with a digit.",
+            )
+        ],
     )
     is_secret = models.BooleanField(default=False)
     encrypted = models.TextField(editable=False)

@@ -77,7 +77,9 @@ def test_throttled_executions_say_why_they_wait_until_the_rate_is_raised(slow: S
     expect(last).to_contain_text(re.compile(r"Throttled, place [23], starts about"))
     last.get_by_role("link", name="Names").click()
     dialog = page.locator("#dialog")
-    expect(dialog).to_contain_text("Throttled: 0.1 starts a second for all throttled automations of Slow and steady.")
+    expect(dialog).to_contain_text(
+        "Throttled: all throttled automations of Slow and steady share 0.1 starts per second."
+    )
     expect(dialog).to_contain_text(re.compile(r"Place in line\s*[23]"))
 
     settings = page.context.new_page()
@@ -85,7 +87,7 @@ def test_throttled_executions_say_why_they_wait_until_the_rate_is_raised(slow: S
     settings.get_by_role("link", name="set in its settings").click()
     settings.get_by_label("Throttle frequency").fill("10")
     settings.get_by_role("button", name="Save settings").click()
-    expect(settings.get_by_text("It holds from now on")).to_be_visible()
+    expect(settings.get_by_text("Applies from now on")).to_be_visible()
     settings.close()
 
     expect(dialog).to_contain_text("Executed successfully", timeout=15_000)
@@ -93,7 +95,7 @@ def test_throttled_executions_say_why_they_wait_until_the_rate_is_raised(slow: S
     expect(last).not_to_contain_text("Throttled")
 
     page.goto(slow.builder)
-    page.get_by_role("link", name="Requests, and what became of them").click()
+    page.get_by_role("link", name="Requests and their outcomes").click()
     balance = page.locator("#request-balance")
     expect(balance).to_have_text(re.compile(r"^\s*4\s*received\s*=\s*4\s*executed\s*\+\s*0\s*conditions not met"))
     slow.post()

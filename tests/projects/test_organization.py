@@ -56,7 +56,7 @@ def test_a_member_reads_and_changes_nothing(client: Client, organization: Organi
 
     shown = text_of(client, organization)
 
-    assert "Owners and admins of Acme change them" in shown
+    assert "Only owners and admins of Acme can change them" in shown
     assert "Save settings" not in shown
     assert client.post(url_of(organization), FORM).status_code == 403
     organization.refresh_from_db()
@@ -73,22 +73,22 @@ def test_an_organization_of_others_is_not_found(visitor: Client, stranger: User)
 @pytest.mark.parametrize(
     ("field", "value", "rule"),
     [
-        ("throttle_rate", "0", "From 0.1 to 10 starts a second."),
-        ("throttle_rate", "0.09", "From 0.1 to 10 starts a second."),
-        ("throttle_rate", "10.1", "From 0.1 to 10 starts a second."),
-        ("throttle_rate", "-1", "From 0.1 to 10 starts a second."),
-        ("throttle_rate", "nan", "From 0.1 to 10 starts a second."),
-        ("throttle_rate", "1e309", "From 0.1 to 10 starts a second."),
-        ("throttle_rate", "", "From 0.1 to 10 starts a second."),
-        ("throttle_rate", "fast", "From 0.1 to 10 starts a second."),
-        ("duplicates_h", "0", "A whole number of hours from 1 to 168."),
-        ("duplicates_h", "169", "A whole number of hours from 1 to 168."),
-        ("duplicates_h", "", "A whole number of hours from 1 to 168."),
-        ("keep_days", "0", "A whole number of days from 1 to 3,650, or empty."),
-        ("keep_days", "9" * 40, "A whole number of days from 1 to 3,650, or empty."),
-        ("keep_days", "1.5", "A whole number of days from 1 to 3,650, or empty."),
-        ("keep_count", "0", "A whole number of executions from 1 to 1,000,000,000, or empty."),
-        ("keep_payloads_days", "-7", "A whole number of days from 1 to 3,650, or empty."),
+        ("throttle_rate", "0", "Write a number from 0.1 to 10."),
+        ("throttle_rate", "0.09", "Write a number from 0.1 to 10."),
+        ("throttle_rate", "10.1", "Write a number from 0.1 to 10."),
+        ("throttle_rate", "-1", "Write a number from 0.1 to 10."),
+        ("throttle_rate", "nan", "Write a number from 0.1 to 10."),
+        ("throttle_rate", "1e309", "Write a number from 0.1 to 10."),
+        ("throttle_rate", "", "Write a number from 0.1 to 10."),
+        ("throttle_rate", "fast", "Write a number from 0.1 to 10."),
+        ("duplicates_h", "0", "Write a whole number of hours from 1 to 168."),
+        ("duplicates_h", "169", "Write a whole number of hours from 1 to 168."),
+        ("duplicates_h", "", "Write a whole number of hours from 1 to 168."),
+        ("keep_days", "0", "Write a whole number of days from 1 to 3,650, or leave the field empty."),
+        ("keep_days", "9" * 40, "Write a whole number of days from 1 to 3,650, or leave the field empty."),
+        ("keep_days", "1.5", "Write a whole number of days from 1 to 3,650, or leave the field empty."),
+        ("keep_count", "0", "Write a whole number of executions from 1 to 1,000,000,000, or leave the field empty."),
+        ("keep_payloads_days", "-7", "Write a whole number of days from 1 to 3,650, or leave the field empty."),
         ("keep_payloads_days", "61", "at most 60 days."),
     ],
 )
@@ -107,7 +107,7 @@ def test_a_value_that_breaks_a_rule_is_a_field_error(
 def test_the_highest_rate_is_the_one_that_staff_allow(visitor: Client, organization: Organization) -> None:
     Organization.objects.filter(pk=organization.pk).update(throttle_rate_limit=25)
 
-    assert "From 0.1 to 25 starts a second." in text_of(visitor, organization)
+    assert "Write a number from 0.1 to 25." in text_of(visitor, organization)
     assert visitor.post(url_of(organization), FORM | {"throttle_rate": "25"}).status_code == 302
 
 
@@ -129,5 +129,5 @@ def test_limits_are_shown_with_what_is_used_of_them(visitor: Client, organizatio
 
     assert 'max="2000" value="1500" aria-label="Executions, hard limit: 1,500 of 2,000"' in shown
     assert 'max="50" value="50" data-level="bad"' in shown
-    assert "None set: unlimited." in shown
+    assert "No limit is set." in shown
     assert "<dd>1,234</dd>" in shown

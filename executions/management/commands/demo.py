@@ -36,7 +36,7 @@ SAMPLE = {
 
 
 class Command(BaseCommand):
-    help = "Make the demo (organization, project, users, token, automations, past executions) where it is missing."
+    help = "Create the demo (organization, project, users, token, automations, past executions) unless it exists."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--json", action="store_true", help="print addresses, logins and secrets for scripts")

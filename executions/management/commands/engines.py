@@ -16,10 +16,10 @@ SHOWN = 500  # executions of one engine
 
 
 class Command(BaseCommand):
-    help = "Show who runs what since when: each engine, its last beat, and with --executions what it runs."
+    help = "List the engines, with the last beat of each and, with --executions, the executions it runs."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--executions", action="store_true", help="list the executions that each engine runs")
+        parser.add_argument("--executions", action="store_true", help="also list the executions of each engine")
 
     def handle(self, *args: Any, **options: Any) -> None:
         engines = list(Engine.objects.order_by("started_at").annotate(age=Now() - F("beat_at")))
@@ -28,11 +28,14 @@ class Command(BaseCommand):
             for line in running(engine) if options["executions"] else ():
                 self.stdout.write(f"    {line}")
         if not engines:
-            self.stdout.write("No engine runs: start the cluster (manage.py qcluster).")
+            self.stdout.write("No engine is running. Start the cluster: manage.py qcluster.")
 
 
 def line_of(engine: Engine, age: timedelta) -> str:
-    marks = (engine.is_stopping, "stopping"), (age.total_seconds() > STALE_AFTER_S, "STALE: a peer buries it")
+    marks = (
+        (engine.is_stopping, "stopping"),
+        (age.total_seconds() > STALE_AFTER_S, "STALE: another engine is recovering its executions"),
+    )
     return "  ".join([
         f"{engine.id}  {engine}  since {engine.started_at:%Y-%m-%d %H:%M:%S}  runs {engine.running}"
         f"  beat {max(0.0, age.total_seconds()):.1f} s ago  {engine.rss_kb // 1024} MB",
@@ -48,5 +51,5 @@ def running(engine: Engine) -> Iterator[str]:
     held = Execution.objects.filter(engine_id=engine.pk, status=Status.RUNNING).order_by("started_at", "id")
     told = held.values_list("id", "automation__name", "attempt", position, Now() - F("started_at"))
     for pk, name, attempt, last, lasts in told[:SHOWN]:
-        after = f"after step {last}" if last else "no step durable yet"
+        after = f"after step {last}" if last else "no step finished yet"
         yield f"{pk}  {name}  attempt {attempt}  {after}  for {lasts.total_seconds() if lasts else 0:.1f} s"

@@ -12,7 +12,7 @@ from executions.engine import cluster
 class Command(QCluster):  # type: ignore[misc]
     """django-q2's own command, with an engine in each worker, that fails when its sentinel was killed."""
 
-    help = "Run the django-q2 cluster whose workers run executions. Without one they stay Pending."
+    help = "Run the django-q2 cluster, whose workers run the executions. Without a cluster executions stay Pending."
 
     def handle(self, *args: Any, **options: Any) -> None:
         if not sys.stdin.isatty() and os.getpgrp() != os.getpid():

@@ -11,18 +11,18 @@ from projects.models import Organization
 
 
 class Command(BaseCommand):
-    help = "Remove what organizations no longer keep; done hourly by the cluster. See docs/retention.md."
+    help = "Remove executions and payloads past their retention. The cluster does so every hour. See docs/retention.md."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--dry-run", action="store_true", help="say what would be removed, and remove nothing")
-        parser.add_argument("--organization", type=uuid.UUID, metavar="UID", help="of this organization only")
+        parser.add_argument("--dry-run", action="store_true", help="show what would be removed, without removing it")
+        parser.add_argument("--organization", type=uuid.UUID, metavar="UID", help="only for this organization")
 
     def handle(self, *args: Any, **options: Any) -> None:
         organization = self._organization(options["organization"])
         try:
             run = retention.begin(is_dry_run=options["dry_run"])
         except retention.AlreadyRunning:
-            raise CommandError("Another round of retention is under way; see Retention runs in the admin.") from None
+            raise CommandError("Retention is already running. See Retention runs in the administration.") from None
         retention.perform(run, organization=organization)
         self.stdout.write(_in_words(run))
 

@@ -37,10 +37,10 @@ def test_warnings_name_the_step_and_the_problem(draft: Pages) -> None:
     draft.save(first, {"input-template": f"{{{{ {second}.message_id }}}}"}, title="Greeting")
     page = draft.get("activate/")
 
-    assert "Not tested since its last change." in page
+    assert "Not tested since the last change." in page
     assert "Greeting" in page
-    assert "comes later" in page
-    assert "To: " in page
+    assert ", a later step" in page
+    assert "To is empty." in page
 
 
 def test_missing_path_is_a_warning_that_names_it(draft: Pages) -> None:
@@ -79,10 +79,10 @@ def test_body_that_only_looks_like_json_is_a_warning(draft: Pages) -> None:
     form = {"input-method": "POST", "input-url": "https://example.com/", "input-body_type": "json"}
 
     draft.save(draft.keys[0], {**form, "input-body": '{"id": {{ trigger.body.id }}}'})
-    assert "this is not JSON" in draft.get("activate/")
+    assert "Body content is not JSON" in draft.get("activate/")
 
     draft.save(draft.keys[0], {**form, "input-body": '{"id": "{{ trigger.body.id }}"}'})
-    assert "this is not JSON" not in draft.get("activate/")
+    assert "Body content is not JSON" not in draft.get("activate/")
 
     draft.save(draft.keys[0], {**form, "input-body": "{{ trigger.body }}"})
-    assert "this is not JSON" not in draft.get("activate/")
+    assert "Body content is not JSON" not in draft.get("activate/")

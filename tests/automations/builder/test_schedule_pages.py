@@ -46,7 +46,7 @@ def live(pages: Pages, config: dict[str, Any]) -> None:
 def test_the_page_says_why_there_are_no_fire_times_when_settings_are_unfinished(timed: Pages) -> None:
     page = timed.get("trigger/")
 
-    assert "Every: say after how many minutes it repeats" in page
+    assert "Every is empty: write the number of minutes." in page
     assert "Trigger URL" not in page
 
 
@@ -65,10 +65,10 @@ def test_the_next_five_fire_times_are_shown_in_the_schedules_zone(timed: Pages) 
     [
         ({"unit": "cron", "cron": "* * * * * *"}, "exactly 5 fields"),
         ({"unit": "cron", "cron": "@reboot"}, "exactly 5 fields"),
-        ({"interval": "0"}, "smallest interval is one minute"),
+        ({"interval": "0"}, "Every must be from 1 to 1440 minutes."),
         ({"interval": "1", "time_zone": "../etc/passwd"}, "Select a valid choice"),
         ({"interval": "1", "metadata": "[1]"}, "a JSON object"),
-        ({"interval": "1", "first_day": "2020-01-01"}, "not in the past"),
+        ({"interval": "1", "first_day": "2020-01-01"}, "First day must not be in the past."),
         ({"interval": "1", "last_day": "2020-01-01"}, "never fires"),
     ],
 )
@@ -191,7 +191,7 @@ def test_a_test_says_why_not_when_the_settings_are_unfinished(timed: Pages) -> N
     answer = timed.post("trigger/test/")
 
     assert answer.status_code == 422
-    assert "say after how many minutes" in answer.content.decode()
+    assert "Every is empty: write the number of minutes." in answer.content.decode()
 
 
 def test_another_kind_of_trigger_can_be_chosen_and_replaces_the_one_in_use(timed: Pages) -> None:

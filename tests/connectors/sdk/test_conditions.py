@@ -89,7 +89,7 @@ def test_group_holds_as_its_members_do(group: dict[str, Any], expected: bool) ->
 def test_explanation_names_what_failed_without_the_value_found() -> None:
     group = Group.model_validate({"all": [comparison(2)]})
 
-    assert explain(group, {"x": "private"}) == "This does not hold: x matches “2”."
+    assert explain(group, {"x": "private"}) == "This condition does not hold: x matches “2”."
 
 
 def nested(depth: int) -> dict[str, Any]:

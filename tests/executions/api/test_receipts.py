@@ -102,7 +102,7 @@ def test_a_parameter_that_is_not_understood_is_refused_by_its_name(
     answer = api.ask("GET", f"/v1/{path_of(automation)}", query)
 
     assert (answer.status_code, answer.json()["error"]["code"]) == (422, "invalid_parameter")
-    assert answer.json()["error"]["message"].startswith(f"{name}: ")
+    assert answer.json()["error"]["message"].startswith(f"{name} ")
 
 
 def test_receipts_of_an_automation_in_another_project_are_not_found(

@@ -39,7 +39,10 @@ def test_an_execution_that_only_a_newer_release_can_read_waits_for_it(waiting: t
     finally:
         new.end()
 
-    assert (paused["reason_code"], paused["reason"]) == ("newer_release", "Waits for a newer release of AgentOS.")
+    assert (paused["reason_code"], paused["reason"]) == (
+        "newer_release",
+        "The execution waits for a newer release of AgentOS.",
+    )
     assert (done["status"], done["attempt"], made.counted) == (Status.SUCCESS, 1, 1)
 
 

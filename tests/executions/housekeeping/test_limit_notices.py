@@ -109,7 +109,7 @@ def test_the_e_mail_says_what_is_used_what_happens_until_when_and_where(
     text = " ".join(mails.mails[0].message.get_content().split())
     month, following = this_month(), (this_month() + timedelta(days=31)).replace(day=1)
     assert f"Acme has used 1,640 of 2,000 executions in {month:%B %Y}: 82 % of its hard limit" in text
-    assert f"At 100 %, until {following:%-d %B %Y}, 00:00 UTC: new requests at trigger URLs are refused" in text
+    assert f"At 100 %, until {following:%-d %B %Y}, 00:00 UTC: new requests to trigger URLs are refused" in text
     assert f"/projects/{project.pk}/usage/" in text
 
 

@@ -87,7 +87,7 @@ def test_a_retry_is_refused_when_its_payload_was_removed(make_old: MakeOld, buil
     assert execution.retry_refusal() is None
     remove()
 
-    with pytest.raises(RetryRefused, match="Its payload was removed by retention on") as refused:
+    with pytest.raises(RetryRefused, match="Retention removed the payload of this execution on") as refused:
         execution.retry(builder)
 
     assert refused.value.code == "payload_removed"

@@ -46,7 +46,7 @@ def test_inactive_automation_says_so_before_the_body_is_read(automation: Automat
     reply = send(url_of(automation), b"not JSON")
 
     assert (reply.status, reply.code) == (409, "not_activated")
-    assert "not activated" in reply.json["result"]
+    assert "not active" in reply.json["result"]
     assert Execution.objects.count() == 1
 
 

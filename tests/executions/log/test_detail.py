@@ -27,7 +27,9 @@ type MakeStep = Callable[..., StepRun]
 def test_an_execution_whose_version_cannot_be_read_is_shown_all_the_same(
     visitor: Client, make_execution: MakeExecution, status: Status
 ) -> None:
-    execution = make_execution(status=status, reason="Its version cannot be read by this release.")
+    execution = make_execution(
+        status=status, reason="This release of AgentOS cannot read the version of the automation."
+    )
     Version.objects.update(definition={"format": 2})
 
     assert execution.reason in text_of(visitor, url_of(execution))
@@ -39,7 +41,13 @@ def test_the_pop_up_and_the_page_are_one_partial(visitor: Client, failed: Execut
 
     assert "<!doctype html>" in page
     assert "<!doctype html>" not in fragment
-    for part in (f'id="detail-{failed.pk}"', 'id="step-fetch"', 'aria-label="Code"', "Retry Execution", "2 of 2 left"):
+    for part in (
+        f'id="detail-{failed.pk}"',
+        'id="step-fetch"',
+        'aria-label="Code"',
+        "Retry Execution",
+        "2 of 2 retries left",
+    ):
         assert part in page
         assert part in fragment
 
@@ -56,7 +64,7 @@ def test_a_failure_says_why_and_what_to_do(visitor: Client, failed: Execution, s
     page = text_of(visitor, url_of(failed))
 
     assert "Step “Fetch” failed: answered 503." in page
-    assert "The cause lies outside AgentOS. When the other side is well again, retry." in page
+    assert "The cause is outside AgentOS. Once the other service has recovered, retry." in page
     assert f"mailto:help@example.com?subject=Execution%20{failed.pk}" in page
 
 
@@ -100,13 +108,13 @@ def test_an_attempt_that_never_was_is_not_found(visitor: Client, failed: Executi
 
 
 def test_pending_says_that_no_worker_runs(visitor: Client, make_execution: MakeExecution) -> None:
-    assert "No worker is running: start the cluster" in text_of(visitor, url_of(make_execution()))
+    assert "No worker is running. Start the cluster" in text_of(visitor, url_of(make_execution()))
 
 
 def test_pending_says_that_it_waits_when_workers_are_busy(visitor: Client, make_execution: MakeExecution) -> None:
     Engine.objects.create(host="here", boot_id="b", pid=1)
 
-    assert "Waits for a free worker" in text_of(visitor, url_of(make_execution()))
+    assert "The execution waits for a free worker." in text_of(visitor, url_of(make_execution()))
 
 
 def test_a_dead_workers_beat_is_not_believed(visitor: Client, make_execution: MakeExecution) -> None:

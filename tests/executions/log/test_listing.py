@@ -78,7 +78,7 @@ def test_pages_go_on_from_the_last_row(visitor: Client, log_url: str, make_execu
 
 
 def test_an_unused_log_says_how_to_start(visitor: Client, log_url: str) -> None:
-    assert "Nothing has run yet" in text_of(visitor, log_url)
+    assert "No executions yet" in text_of(visitor, log_url)
 
 
 def test_a_log_without_a_match_says_so(visitor: Client, log_url: str, make_execution: MakeExecution) -> None:

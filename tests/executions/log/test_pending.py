@@ -53,10 +53,10 @@ def line(make_execution: MakeExecution) -> list[Execution]:
 def test_page_says_place_and_expected_start_when_throttled(visitor: Client, line: list[Execution]) -> None:
     shown = text_of(visitor, url_of(line[2]))
 
-    assert "Throttled: 0.5 starts a second for all throttled automations of Acme." in shown
+    assert "Throttled: all throttled automations of Acme share 0.5 starts per second." in shown
     assert "<dt>Place in line</dt><dd>3</dd>" in shown
     assert "<dt>Expected start</dt><dd>04 May 2099, 03:02:05 UTC, <relative-time" in shown
-    assert "Its turn comes by itself" in shown
+    assert "The execution starts by itself" in shown
 
 
 @pytest.mark.usefixtures("engine", "pace")
@@ -123,7 +123,7 @@ def test_expected_start_follows_the_rate_when_it_is_changed(
 def test_page_says_when_the_direct_starts_of_a_minute_are_used_up(
     visitor: Client, log_url: str, make_execution: MakeExecution
 ) -> None:
-    reason = "The organization's 5,000 direct starts a minute are used up."
+    reason = "The organization has used up its 5,000 direct starts of this minute."
     execution = make_execution(run_at=LATER, reason_code="direct_limit", reason=reason)
 
     shown = text_of(visitor, url_of(execution))
@@ -138,14 +138,14 @@ def test_the_limit_is_not_named_when_its_minute_has_come(visitor: Client, make_e
     shown = text_of(visitor, url_of(make_execution(reason_code="direct_limit", reason="Used up.")))
 
     assert "Used up." not in shown
-    assert "Waits for a free worker" in shown
+    assert "The execution waits for a free worker." in shown
 
 
 @pytest.mark.usefixtures("engine")
 def test_a_suspect_waits_for_a_worker_of_its_own(visitor: Client, make_execution: MakeExecution) -> None:
     shown = text_of(visitor, url_of(make_execution(suspicion=2)))
 
-    assert "Waits for a worker of its own: its worker died twice while it ran." in shown
+    assert "This execution waits for a separate worker, because its worker died twice." in shown
 
 
 def test_no_worker_is_what_it_waits_for_first(visitor: Client, line: list[Execution]) -> None:
@@ -208,7 +208,7 @@ def test_switch_says_whose_rate_it_is_and_where_it_is_set(visitor: Client, autom
 
     shown = visitor.get(f"/projects/{automation.project_id}/automations/{automation.pk}/").content.decode()
 
-    assert "all throttled automations of Acme share: 2.5 a second" in shown
+    assert "all throttled automations of Acme share: 2.5 per second" in shown
     assert f'href="/settings/organization/{automation.organization_id}/#throttle"' in shown
 
 
@@ -220,4 +220,4 @@ def test_switch_says_that_a_response_step_is_never_throttled(
 
     shown = visitor.get(f"/projects/{automation.project_id}/automations/{automation.pk}/").content.decode()
 
-    assert "Never throttled while it has a Response step" in shown
+    assert "This automation is never throttled, because its Response step" in shown

@@ -86,7 +86,7 @@ def test_line_says_what_was_answered_and_why(
     assert "Duplicate" in lines[0]
     assert "First delivery, no longer kept" in lines[0]
     assert f'href="/projects/{automation.project_id}/executions/{first.pk}/"' in lines[1]
-    assert "This delivery has come before." in lines[1]
+    assert "This delivery has been received before." in lines[1]
     assert ">401<" in lines[2]
     assert "The secret <b> is wrong." in lines[2]
     assert ">reply<" in lines[3]

@@ -15,7 +15,7 @@ from tests.support.pages import text_of, url_of
 pytestmark = pytest.mark.django_db
 
 
-@pytest.mark.parametrize(("attempt", "words"), [(1, "2 of 2 left"), (2, "1 of 2 left")])
+@pytest.mark.parametrize(("attempt", "words"), [(1, "2 of 2 retries left"), (2, "1 of 2 retries left")])
 def test_a_retry_says_how_many_are_left(visitor: Client, failed: Execution, *, attempt: int, words: str) -> None:
     Execution.objects.filter(pk=failed.pk).update(attempt=attempt)
 
@@ -42,7 +42,7 @@ def test_at_the_limit_the_payload_can_be_copied_as_curl(
 @pytest.mark.parametrize(
     ("block", "sentence"),
     [
-        (lambda automation: automation.deactivate(), "The automation is not active: activate it, then retry."),
+        (lambda automation: automation.deactivate(), "The automation is not active. Activate it, then retry."),
         (
             lambda automation: automation.make_trigger("http", "request"),
             "This execution holds the payload of the trigger configured before; "

@@ -103,7 +103,7 @@ def test_the_log_warns_when_a_limit_is_near_or_reached(
 @pytest.mark.parametrize(
     ("sent", "level", "says"),
     [
-        (79, None, "When reached: e-mail steps are not sent"),
+        (79, None, "When reached: executions end Partially Executed at an e-mail step"),
         (80, "note", "80 of 100 e-mails this month"),
         (100, "warn", "The month’s e-mails are used up"),
     ],

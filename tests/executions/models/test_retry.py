@@ -197,7 +197,7 @@ def test_a_refusal_is_told_and_changes_nothing(
 
     answer = client.post(retry_url(failed), headers={"HX-Request": "true", "HX-Request-Type": "partial"})
 
-    assert "The automation is not active: activate it, then retry." in answer.content.decode()
+    assert "The automation is not active. Activate it, then retry." in answer.content.decode()
     assert Execution.objects.get(pk=failed.pk).attempt == 1
 
 
@@ -210,7 +210,7 @@ def test_the_button_retries_once_when_it_is_pressed_twice(failed: Execution, bui
         retry_url(failed), {"attempt": "1"}, headers={"HX-Request": "true", "HX-Request-Type": "partial"}
     )
 
-    assert "has been retried already" in answer.content.decode()
+    assert "has already been retried" in answer.content.decode()
     assert Execution.objects.get(pk=failed.pk).attempt == 2
 
 

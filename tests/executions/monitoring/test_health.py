@@ -58,7 +58,7 @@ def engines(*options: str) -> list[str]:
 
 @pytest.mark.django_db
 def test_engines_says_when_there_is_none() -> None:
-    assert engines() == ["No engine runs: start the cluster (manage.py qcluster)."]
+    assert engines() == ["No engine is running. Start the cluster: manage.py qcluster."]
 
 
 @pytest.mark.django_db
@@ -96,4 +96,4 @@ def test_engines_lists_what_each_runs_and_how_far_it_is(make_execution: Callable
 
     assert "here:1" in of_engine and len(engines()) == 1
     assert f"{long.pk}  Orders  attempt 2  after step 3  for 3" in first
-    assert f"{new.pk}  Orders  attempt 2  no step durable yet  for" in second
+    assert f"{new.pk}  Orders  attempt 2  no step finished yet  for" in second

@@ -142,19 +142,19 @@ def test_changed_step_makes_itself_and_what_reads_it_untested(bench: Callable[..
     it.automation.save_draft(definition, rev=it.automation.draft_rev)
 
     page = it.page("activate/")
-    assert page.count("Not tested since its last change.") == 2 * 2  # in the list, and on the step's card
+    assert page.count("Not tested since the last change.") == 2 * 2  # in the list, and on the step's card
     assert 'id="node-apart" data-state="tested"' in page
 
 
 @pytest.mark.parametrize(
     ("tested", "words"),
     [
-        (step("wait", "for", {"amount": 3, "unit": "days"}), "a test does not"),
+        (step("wait", "for", {"amount": 3, "unit": "days"}), "The test does not wait."),
         (
             step("condition", "continue_if", {"conditions": {"all": [{"path": "trigger.body.id", "op": "is_empty"}]}}),
-            "would end here, as a Success",
+            "would end here as a Success",
         ),
-        (step("response", "send", {"status": 201, "body": {"ok": True}}), "a test answers nobody"),
+        (step("response", "send", {"status": 201, "body": {"ok": True}}), "A test answers nobody."),
     ],
 )  # fmt: skip
 def test_step_that_steers_an_execution_says_what_it_would_do(
@@ -190,7 +190,7 @@ def test_slow_service_ends_the_test_in_time(
     result = bench(step("http", "request", {"url": stub.url + "/"})).test("tested")
 
     assert not result.is_success
-    assert "No result within 0.2 s" in result.error
+    assert "The step gave no result within 0.2 s" in result.error
 
 
 def test_trigger_is_tested_with_a_sample(bench: Callable[..., Bench]) -> None:
@@ -218,7 +218,7 @@ def test_trigger_test_says_when_conditions_are_not_met(bench: Callable[..., Benc
 
     result = it.test("trigger", {"content_type": "application/json", "body": '{"type": "refund"}'})
 
-    assert "would start nothing" in result.error
+    assert "would not start an execution" in result.error
     assert "trigger.body.type" in result.error
 
 
@@ -229,7 +229,7 @@ def test_sample_that_the_door_refuses_is_not_kept(bench: Callable[..., Bench]) -
 
     assert answer.status_code == 422
     page = answer.content.decode()
-    assert "refused with 400" in page
+    assert "would refuse this request with 400" in page
     assert "{&quot;a&quot;: " in page
     assert not StepTest.objects.exists()
 
