@@ -1,4 +1,4 @@
-"""Compare the Execution Log with the posts and with the calls outside: the promises I1 to I8 of docs/chaos.md."""
+"""Compare the Execution Log with the posts and with the calls outside: the promises I1 to I11 of docs/chaos.md."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ class Checker:
         ))  # fmt: skip
 
     def retries(self) -> None:
-        """I10: each accepted press of Retry makes one attempt, and at most two are accepted, however many come at once."""
+        """I10: each accepted press of Retry makes one attempt, and at most two are accepted, however many come."""
         ended = {plain(one.row["id"]): one for one in self.ended}
         for execution_id, rounds in self.nemesis.pressed.items():
             if (one := ended.get(plain(execution_id))) is None:
