@@ -50,7 +50,7 @@ def endpoint(*methods: str) -> Callable[[View], View]:
             try:
                 _check_method(request, methods)
                 return view(request, _caller(request), **path)
-            except Exception as problem:
+            except Exception as problem:  # not left to Django, whose error pages are HTML
                 return answers.error(request, _refusal(request, problem))
 
         return wrapper
@@ -88,6 +88,7 @@ def _organization_uid(request: HttpRequest, user: User) -> uuid.UUID:
     text = request.headers.get("organization_uid", "").strip()
     if not text:
         raise ApiError(400, "organization_missing", "Send the organization's uid in the header organization_uid.")
+    # One answer for wrong ids and for others' organizations, which must not become known.
     forbidden = ApiError(403, "organization_forbidden", "The token's owner is not a member of this organization.")
     try:
         uid = uuid.UUID(text)

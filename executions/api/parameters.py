@@ -59,6 +59,7 @@ def number(request: HttpRequest, name: str, *, most: int, default: int, least: i
     value = text(request, name)
     if not value:
         return default
+    # Nine digits at most, because int() raises an error for thousands of them.
     if not re.fullmatch(r"[0-9]{1,9}", value) or not least <= int(value) <= most:
         raise bad(name, f"must be a whole number from {least} to {most}.")
     return int(value)

@@ -27,7 +27,7 @@ def project(row: Project) -> Shape:
         "user_id": _user_id(row.created_by_id),
         "org_id": str(row.organization_id),
         "shared": [_user_id(member.pk) for member in row.members.all()],
-        "tags": [],
+        "tags": [],  # documented; projects have neither tags nor types here
         "type": "standard",
         "created_by": {
             "uid": _user_id(row.created_by_id),

@@ -29,6 +29,7 @@ def steps(request: HttpRequest, caller: Caller, project_uid: uuid.UUID, executio
 
 
 def _known(key: str) -> str:
+    # PostgreSQL would raise an error for a NUL character.
     if not key.isascii() or not key.isprintable():
         raise parameters.bad("key", "is not the key of a step.")
     return key

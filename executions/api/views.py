@@ -132,6 +132,7 @@ def _page(rows: ExecutionQuerySet, window: Window, cursor: uuid.UUID | None) -> 
 
 def _part[Q: QuerySet[Any]](rows: Q, window: Window) -> Q:
     sign = "" if window.is_ascending else "-"
+    # The key completes the order, so that no row is on two pages or on none.
     ordered = rows.order_by(f"{sign}{SORTS[window.sort]}", f"{sign}pk")
     return ordered[window.skip : window.skip + window.limit]
 

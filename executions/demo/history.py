@@ -109,7 +109,7 @@ def story() -> list[Past]:
         Past(automation="wait", ago=10 * MINUTE, body={}, status=Status.PAUSED, reason_code="waiting",
              reason="The execution waits in “Wait a second”.",
              steps=[Step(status=StepStatus.PAUSED, input={"amount": 20, "unit": "days"},
-                         resume_in=timedelta(days=20))]),
+                         resume_in=timedelta(days=20))]),  # so late that no engine of the demo resumes it
     ]  # fmt: skip
 
 

@@ -62,7 +62,7 @@ class Replies:
         if not futures:
             return
         for execution_id, reply in store().replies(futures).items():
-            if not futures[execution_id].done():
+            if not futures[execution_id].done():  # another thread's look may have found it too
                 futures[execution_id].set_result(reply)
 
 

@@ -37,7 +37,7 @@ PREFIX = "/automations-api/run/"
 TRIGGER_UID = re.compile(r"[0-9a-f]{32}")
 TRIES = 3  # fresh look-ups for a request whose automation changes meanwhile
 NO_STORE = ("cache-control", "no-store")
-WITHOUT_BODY = (204, 205, 304)
+WITHOUT_BODY = (204, 205, 304)  # statuses with which HTTP allows no body
 
 STATUS_LINES = {
     200: "200 OK", 202: "202 Accepted", 400: "400 Bad Request", 401: "401 Unauthorized", 404: "404 Not Found",

@@ -26,7 +26,7 @@ def command(execution: Execution) -> str | None:
     query = payload.get("query")
     url = f"{trigger.url}?{urlencode(query, doseq=True)}" if isinstance(query, dict) and query else trigger.url
     parts = ["curl", "-X", str(payload.get("method") or "POST"), url]
-    if trigger.encrypted_secret:
+    if trigger.encrypted_secret:  # a placeholder, because commands end up in shell histories and chats
         parts += ["-H", f"ah-http-key: {PLACEHOLDER}"]
     return shlex.join(parts + _body(payload.get("body"), payload.get("headers")))
 

@@ -39,7 +39,7 @@ def detail(request: HtmxRequest, project_uid: uuid.UUID, execution_id: uuid.UUID
     page = ExecutionPage(execution, _attempt(request, execution))
     if page.shown is None:
         raise Http404("No such attempt.")
-    if request.GET.get("seen") == page.etag:
+    if request.GET.get("seen") == page.etag:  # htmx leaves the page as it is
         return HttpResponse(status=204)
     is_fragment = wants_part(request)
     context = {"project": project, "nav": "executions", "is_page": not is_fragment or "page" in request.GET}
@@ -77,6 +77,7 @@ def _attempt(request: HtmxRequest, execution: Execution) -> int:
     asked = request.GET.get("attempt", "")
     if not asked:
         return execution.attempt
+    # Cut to nine digits, because int() raises an error for thousands of them.
     if not asked.isdecimal() or not 1 <= int(asked[:9]) <= execution.attempt:
         raise Http404("No such attempt.")
     return int(asked[:9])

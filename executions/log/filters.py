@@ -56,6 +56,7 @@ class LogFilters(forms.Form):
         uid: uuid.UUID | None = self.cleaned_data["automation"]
         if uid is None:
             return None
+        # only(): a draft may be large, and the filter needs the name.
         automation = Automation.objects.filter(project=self.project, uid=uid).only("uid", "name", "deleted_at").first()
         if automation is None:
             raise forms.ValidationError("This project has no such automation.")

@@ -57,6 +57,7 @@ def delta(request: HttpRequest, project_uid: uuid.UUID) -> HttpResponse:
     shown = shown_rows(request.GET.get("rows", ""))
     rows = list(_executions(project).filter(pk__in=shown))
     waits = why_each_pending(project.organization, rows)
+    # A place in line moves without any change of its row.
     changed = [row for row in rows if row.rev != shown[row.pk] or (row.pk in waits and waits[row.pk].place)]
     filters = LogFilters(request.GET, project=project)
     filters.is_valid()
@@ -85,7 +86,7 @@ def _executions(project: Project) -> ExecutionQuerySet:
 
 
 def _page(executions: ExecutionQuerySet, *, before: uuid.UUID | None) -> Page:
-    rows = list(executions.newest_first(before=before)[: PAGE_SIZE + 1])
+    rows = list(executions.newest_first(before=before)[: PAGE_SIZE + 1])  # one more tells of an older page
     shown = rows[:PAGE_SIZE]
     return Page(shown, before, shown[-1].pk if len(rows) > PAGE_SIZE else None)
 
@@ -93,7 +94,7 @@ def _page(executions: ExecutionQuerySet, *, before: uuid.UUID | None) -> Page:
 def _count_new(matching: ExecutionQuerySet, shown: dict[uuid.UUID, int]) -> int:
     """Count the executions that the newest page lacks: new ones, and ones that match only since it was drawn."""
     missing = matching.exclude(pk__in=shown)
-    if len(shown) >= PAGE_SIZE:
+    if len(shown) >= PAGE_SIZE:  # older executions belong on the next page
         missing = missing.filter(pk__gt=min(shown))
     return len(missing.newest_first().values_list("pk")[:NEW_LIMIT])
 
@@ -101,7 +102,7 @@ def _count_new(matching: ExecutionQuerySet, shown: dict[uuid.UUID, int]) -> int:
 def shown_rows(text: str) -> dict[uuid.UUID, int]:
     """Read `<uid>:<rev>,...` into revisions by id; leave out items that are not understood."""
     shown = {}
-    for item in text.split(",")[: 2 * PAGE_SIZE]:
+    for item in text.split(",")[: 2 * PAGE_SIZE]:  # bounds the query of a forged address
         uid, _, rev = item.partition(":")
         identifier = as_uuid(uid)
         if identifier and rev.isdecimal() and len(rev) < 10:

@@ -103,6 +103,7 @@ class MonthUsage:
             x, top = round((position + 0.15) * slot, 1), float(self.HEIGHT)
             for status, count in counts:
                 if count:
+                    # The least height keeps a single execution visible.
                     height = max(1.5, self.HEIGHT * count / self.highest)
                     top -= height
                     drawn.append(Bar(status, day, count, x, round(top, 1), round(slot * 0.7, 1), round(height, 1)))
@@ -117,6 +118,7 @@ class MonthUsage:
     @property
     def scale(self) -> list[tuple[float, str]]:
         """Return the lines of the scale, bottom to top: position from the top and label."""
+        # 4 or 5 parts where their labels are whole numbers; the rest are small scales, of a line for each number.
         parts = next(parts for parts in (4, 5, self.highest) if self.highest % parts == 0)
         shares = [part / parts for part in range(parts + 1)]
         return [(self.HEIGHT * (1 - share), f"{round(self.highest * share, 1):g}") for share in shares]

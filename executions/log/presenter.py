@@ -109,6 +109,7 @@ class ExecutionPage:
     def _step_line(self, run: StepRun, begin: datetime, seconds: float) -> StepLine:
         offset = max(0.0, (run.started_at - begin).total_seconds())
         lasted = ((run.finished_at or timezone.now()) - run.started_at).total_seconds()
+        # At least 1.5 % long, so that the shortest step is visible, also at the end of the scale.
         start = min(98.5, 100 * offset / seconds)
         length = min(100 - start, max(1.5, 100 * lasted / seconds))
         connector = CONNECTORS.get(run.connector)

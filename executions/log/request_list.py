@@ -79,6 +79,7 @@ class Search:
         executions, receipts = self.executions, self.receipts
         if before:
             executions, receipts = executions.filter(id__lt=before), receipts.filter(id__lt=before)
+        # `limit` rows of each table are enough for the newest `limit` of both.
         lines = [line_of(execution) for execution in executions.order_by("-id")[:limit]]
         lines += _with_executions(list(receipts.order_by("-id")[:limit]))
         return sorted(lines, key=lambda line: line.id, reverse=True)[:limit]

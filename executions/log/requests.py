@@ -44,6 +44,7 @@ def delta(request: HttpRequest, project_uid: uuid.UUID, automation_uid: uuid.UUI
     is_full = len(shown) >= PAGE_SIZE
     new = _search(automation, filters).count_others(list(shown), NEW_LIMIT, is_full=is_full) if is_newest_page else 0
     context = _context(automation, filters)
+    # The page lists the total that it shows among its rows.
     has_sum = f"balance:{context['balance'].received}" in text.split(",")
     if not changed and not new and has_sum:
         return HttpResponse(status=204)

@@ -38,7 +38,7 @@ from projects.ids import new_id
 logger = logging.getLogger(__name__)
 
 TIME_LIMIT_S = 30.0  # of a test; the builder waits for its page
-UNSTORED_HEADERS = {"authorization", "cookie", "proxy-authorization", "ah-http-key"}
+UNSTORED_HEADERS = {"authorization", "cookie", "proxy-authorization", "ah-http-key"}  # hold a login
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,7 +156,7 @@ async def _call_action(
     outbound = Outbound(parse_allow(settings.OUTBOUND_ALLOW))
     call = Call(
         input=model,
-        idempotency_key=f"test-{new_id()}",
+        idempotency_key=f"test-{new_id()}",  # new each time: a test that is repeated on purpose acts again
         http=outbound,
         mail=DjangoMail().of(automation.organization_id),
         scope=scope,
