@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any, cast
 from urllib.parse import quote
 
-from connectors.sdk import exact_json as payload
+from connectors.sdk import exact_json
 from connectors.sdk.call import JSON
 from projects import sealing
 
@@ -23,11 +23,11 @@ SHORTEST_SECRET = 4  # shorter values would seal half of every text
 
 
 def loads(text: str | bytes) -> JSON:
-    return payload.loads(text)
+    return exact_json.loads(text)
 
 
 def dumps(value: JSON) -> str:
-    return payload.dumps(value).decode()
+    return exact_json.dumps(value).decode()
 
 
 def variants(secret: str) -> list[str]:
@@ -46,7 +46,7 @@ def sealed(value: JSON, secret_values: Iterable[str]) -> JSON:
 
 def hidden(text: str, secret_values: Iterable[str]) -> str:
     """Return a message as it is stored, with every secret in it masked: nothing is ever computed from a message."""
-    text = payload.storable(text)
+    text = exact_json.storable(text)
     for secret in secret_values:
         if len(secret) >= SHORTEST_SECRET:
             for form in variants(secret):

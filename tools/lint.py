@@ -41,7 +41,7 @@ def production(data_dir: str) -> dict[str, str]:
     """Return the environment of an installation as docs/configuration.md describes it for production."""
     return os.environ | {
         "DATA_DIR": data_dir,
-        "TMPDIR": data_dir,  # mypy reads the settings of the tests and ends without tidying up after them
+        "TMPDIR": data_dir,  # mypy imports the tests' settings, whose temporary files it does not remove
         "SECRET_KEY": "a" * 25 + "Bc3-" * 10,
         "FIELD_KEYS": Fernet.generate_key().decode(),
         "BASE_URL": "https://agentos.example.com",

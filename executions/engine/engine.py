@@ -27,7 +27,7 @@ from executions.engine.recovery import Presence, recover
 from executions.engine.slots import Slots
 from executions.engine.work import Work
 from executions.intake.due_schedules import DueSchedules
-from executions.monitoring import histograms as metrics
+from executions.monitoring import histograms
 from executions.ports.mail import DjangoMail
 from executions.runner.context import Fenced
 from executions.runner.runner import Runner
@@ -106,7 +106,7 @@ class Engine:
         await self.slots.drain(settings.ENGINE_DRAIN_S - 2)
         for beat in beats:
             beat.cancel()
-        self.database.call(metrics.save)
+        self.database.call(histograms.save)
         await self._in_database(lambda: store().unregister(self.id))
         black_box.remove(self.id)
         await self.outbound.close()
@@ -228,7 +228,7 @@ class Engine:
     async def _beat(self) -> None:
         while True:
             self.database.call(self._renew)
-            self.database.call(metrics.save_when_due)
+            self.database.call(histograms.save_when_due)
             self.database.call(self._join_direct)
             await asyncio.sleep(BEAT_S)
             self.claimer.ask()
@@ -263,7 +263,7 @@ class Engine:
 
     def _join_direct(self) -> None:
         """In the database thread: empty a line that is throttled no longer, part by part, with turns for others."""
-        if line := store().left_line():
+        if line := store().unthrottled_line():
             with store().transaction():
                 store().join_direct(*line)
             self.database.call(self._join_direct)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from executions.engine.black_box import Evidence
-from executions.store.rows import SUSPECT, Held
+from executions.store.rows import SUSPECT, HeldExecution
 
 DEATH_LIMIT = 3
 
@@ -28,7 +28,7 @@ class Verdict:
     code: str = ""
 
 
-def judge(held: Sequence[Held], evidence: Evidence) -> Verdict:
+def judge(held: Sequence[HeldExecution], evidence: Evidence) -> Verdict:
     named = next((one for one in held if one.id == evidence.execution_id), None)
     accused = held[0] if len(held) == 1 else named
     if accused is None:

@@ -9,7 +9,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from executions.monitoring import prometheus as exposition
+from executions.monitoring import prometheus
 
 
 @require_safe
@@ -21,7 +21,7 @@ def metrics(request: HttpRequest) -> HttpResponse:
         refused = HttpResponse("METRICS_TOKEN is missing or wrong.\n", status=401, content_type="text/plain")
         refused["WWW-Authenticate"] = 'Bearer realm="metrics"'
         return refused
-    return HttpResponse(exposition.text(), content_type=exposition.CONTENT_TYPE)
+    return HttpResponse(prometheus.text(), content_type=prometheus.CONTENT_TYPE)
 
 
 def _is_allowed(header: str) -> bool:

@@ -9,7 +9,7 @@ from django.db.models import F, Sum
 from django.db.models.functions import Now
 
 from executions.models import Engine, Measure, Outcome, ReceiptDay
-from executions.monitoring import histograms as metrics
+from executions.monitoring import histograms
 from executions.states import FINAL, Lane
 from executions.store import measures
 from executions.store.leases import STALE_AFTER_S
@@ -23,8 +23,8 @@ type Sample = tuple[dict[str, str], float]
 
 def text() -> str:
     lines = [*_executions(), *_requests(), *_queue(), *_engines()]
-    lines += _histogram(metrics.STEPS.name, "Time of a finished step, all tries together.", "connector")
-    lines += _histogram(metrics.ACCEPTS.name, "Time until an accepted request was stored durably.")
+    lines += _histogram(histograms.STEPS.name, "Time of a finished step, all tries together.", "connector")
+    lines += _histogram(histograms.ACCEPTS.name, "Time until an accepted request was stored durably.")
     return "\n".join([*lines, ""])
 
 
@@ -106,8 +106,8 @@ def _histogram(name: str, about: str, label: str = "") -> Iterator[str]:
 
 def _one_histogram(name: str, labels: dict[str, str], rows: list[Measure]) -> Iterator[str]:
     counts = {row.bucket: row.count for row in rows}
-    bounds = [*(f"{bound:g}" for bound in metrics.BOUNDS), "+Inf"]
-    sums = list(accumulate(counts.get(bucket, 0) for bucket in range(metrics.SIZE)))
+    bounds = [*(f"{bound:g}" for bound in histograms.BOUNDS), "+Inf"]
+    sums = list(accumulate(counts.get(bucket, 0) for bucket in range(histograms.SIZE)))
     for bound, count in zip(bounds, sums, strict=True):
         yield _line(f"{name}_bucket", {**labels, "le": bound}, count)
     yield _line(f"{name}_sum", labels, round(sum(row.seconds for row in rows), 6))

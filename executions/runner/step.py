@@ -13,7 +13,7 @@ from connectors.registry import find_action
 from connectors.sdk import mapping
 from connectors.sdk.call import JSON, Action, Call, StepError
 from connectors.sdk.problems import first_problem
-from executions.monitoring import histograms as metrics
+from executions.monitoring import histograms
 from executions.runner.context import StepContext, StepNote
 from executions.states import StepStatus
 from executions.store.rows import DoneStep
@@ -138,7 +138,7 @@ class StepCall:
         """Return what the step has done so far; a finished one is counted in the metrics."""
         finished_at = datetime.now(UTC) if is_finished and resume_at is None else None
         if finished_at and self.action and status is not StepStatus.SKIPPED:
-            metrics.step_ended(self.step.connector, finished_at - self.started_at)
+            histograms.step_ended(self.step.connector, finished_at - self.started_at)
         return StepNote(
             key=self.step.key,
             position=self.position,

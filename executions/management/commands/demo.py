@@ -15,7 +15,7 @@ from automations.models import Automation
 from executions.demo import history
 from executions.demo.definitions import DEFINITIONS
 from executions.models import Execution
-from executions.step_tests import run as trial
+from executions.step_tests import run
 from projects.models import ApiToken, Membership, Organization, Project
 from projects.sealing import decrypt, digest
 
@@ -113,8 +113,8 @@ def automation(project: Project, slug: str, builder: User) -> Automation:
     if is_new:
         found.design(steps)
         found.activate(builder)
-        sample = trial.SampleRequest(method="POST", content_type="application/json", body=json.dumps(SAMPLE))
-        trial.test_trigger(found, sample)
+        sample = run.SampleRequest(method="POST", content_type="application/json", body=json.dumps(SAMPLE))
+        run.test_trigger(found, sample)
     return found
 
 
