@@ -1,4 +1,4 @@
-"""The app's set-up: connections of the two threads that write all executions are tuned when they open."""
+"""The app's set-up: it tunes the connections of the two threads that store executions."""
 
 from __future__ import annotations
 

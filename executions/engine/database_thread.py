@@ -162,7 +162,7 @@ class DatabaseThread(threading.Thread):
         self._after(batch, self._works(claimed), lost)
 
     def _after(self, batch: Batch, claimed: list[Work], lost: set[uuid.UUID]) -> None:
-        """Tell the engine what the committed batch has brought, and make its calls."""
+        """Tell the engine the results of a committed batch, and make its calls."""
         for move in batch.moves:
             self.owned.pop(move.execution.id, None)
         self.owned.update((work.execution.id, work.execution) for work in claimed)

@@ -102,7 +102,7 @@ class Engine:
         self.mail = DjangoMail()
         self.claimer = Claimer(self.slot_count, lambda: len(self.slots), lambda: self.slots.has_waiting, self.database)
         self.slots = Slots(
-            self.black_box, self._move_of, self.database.move, self.claimer.note_begun, self.claimer.note_freed
+            self.black_box, self._run_execution, self.database.move, self.claimer.note_begun, self.claimer.note_freed
         )
         self.database.start()
         await self._in_database(self._register)
@@ -163,7 +163,7 @@ class Engine:
 
     # --- running
 
-    async def _move_of(self, work: Work, turn: LoopTurn) -> Move | None:
+    async def _run_execution(self, work: Work, turn: LoopTurn) -> Move | None:
         """Run one execution and return its move out of Running.
 
         None means that there is no move: the execution is no longer this engine's, or the engine stops.
@@ -224,7 +224,7 @@ class Engine:
     # --- the lease
 
     async def _in_database(self, function: object) -> None:
-        """Call a function in the database thread, every 5 s anew until it has succeeded; it may run twice."""
+        """Call a function in the database thread, again every 5 s until it has succeeded; it may run twice."""
         done = asyncio.Event()
 
         def call() -> None:

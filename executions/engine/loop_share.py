@@ -15,7 +15,7 @@ TURN_S = 0.02  # seconds after which executions leave the loop for one round: to
 
 
 class FairShare:
-    """The TURN_S that all executions that go on after waiting share in one round of the loop.
+    """The TURN_S of one round of the loop, shared by all executions that go on after a wait.
 
     Without it 500 calls answered at once, each before a step of 80 ms, held two loops for 20 s: both engines lost
     their leases, and the calls were repeated up to six times.

@@ -18,7 +18,7 @@ from executions.store.rows import Move
 class Slots:
     """Runs each execution in a task of its own; `len()` is the number of slots that are taken.
 
-    `move_of` runs an execution and returns its move out of Running, or None when it is no longer this engine's.
+    `run_execution` runs an execution and returns its move out of Running, or None when it is no longer this engine's.
     `hand_over` gets the moves of all executions that end in the same round of the loop, so that they share a commit.
     `on_begun` is called when all claimed executions have begun, `on_freed` with the id of each that leaves its slot.
     """
@@ -26,13 +26,13 @@ class Slots:
     def __init__(
         self,
         black_box: BlackBox,
-        move_of: Callable[[Work, LoopTurn], Coroutine[Any, Any, Move | None]],
+        run_execution: Callable[[Work, LoopTurn], Coroutine[Any, Any, Move | None]],
         hand_over: Callable[[list[Move]], None],
         on_begun: Callable[[], None],
         on_freed: Callable[[uuid.UUID], None],
     ) -> None:
         self.black_box = black_box
-        self.move_of = move_of
+        self.run_execution = run_execution
         self.hand_over = hand_over
         self.on_begun = on_begun
         self.on_freed = on_freed
@@ -99,7 +99,7 @@ class Slots:
         execution_id = work.execution.id
         try:
             turn = LoopTurn(self.black_box, self.share, execution_id)
-            move = await traced(self.move_of(work, turn), turn)
+            move = await traced(self.run_execution(work, turn), turn)
             if move is not None:
                 self._note_end(move)
         finally:

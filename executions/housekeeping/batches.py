@@ -28,7 +28,7 @@ class Batches:
     def __init__(self, seconds: float | None) -> None:
         self.deadline = None if seconds is None else time.monotonic() + seconds
 
-    def each(self, rows: models.QuerySet[Any], remove: Callable[[list[uuid.UUID]], object]) -> Iterator[int]:
+    def remove_each(self, rows: models.QuerySet[Any], remove: Callable[[list[uuid.UUID]], object]) -> Iterator[int]:
         """Call `remove` with the ids of each batch of rows, oldest first; yield the number of ids.
 
         Rows that another transaction has locked are left out.
@@ -47,7 +47,7 @@ class Batches:
 
         return self.repeat(work)
 
-    def walk(
+    def remove_wanted(
         self,
         rows: models.QuerySet[Any],
         wanted: models.Q,
@@ -66,7 +66,7 @@ class Batches:
             ahead = rows.filter(pk__gt=after, pk__lt=until).order_by("pk")
             looked_at = list(ahead.values_list("pk", flat=True)[:limit])
             if looked_at:
-                # Exactly one bound on each side: of two, SQLite may search its index from the one further away.
+                # Exactly one bound on each side: given two, SQLite may begin its index search at the farther one.
                 found = rows.filter(wanted, pk__gt=after, pk__lte=looked_at[-1]).select_for_update(skip_locked=True)
                 ids = list(found.values_list("pk", flat=True))
                 done, after = len(ids), looked_at[-1]
@@ -77,7 +77,7 @@ class Batches:
         for _ in self.repeat(work):
             yield done, after
 
-    def older(self, rows: models.QuerySet[Any], field: str) -> Iterator[int]:
+    def delete_in_order(self, rows: models.QuerySet[Any], field: str) -> Iterator[int]:
         """Delete the rows in the order of a time field; yield the number of each batch."""
 
         def work(limit: int) -> int:
@@ -87,7 +87,7 @@ class Batches:
         return self.repeat(work)
 
     def repeat(self, work: Callable[[int], int]) -> Iterator[int]:
-        """Call `work` with a batch size, each time in a transaction, until it returns 0; yield what it returns.
+        """Call `work` with a batch size, each time in a transaction, until it returns 0; yield the other numbers.
 
         `work` returns the number of rows that it has handled.
         """

@@ -67,11 +67,11 @@ class Notice:
         No e-mail begins after `deadline` (monotonic time). A later look tells the owners who are left.
         """
         owners = self._owners()
-        if not owners or (notice := self._take()) is None:
+        if not owners or (notice := self._reserve()) is None:
             return False
         before = len(notice.told)
-        if self._tell(notice, owners, deadline) and notice.told:
-            self._close()
+        if self._tell_owners(notice, owners, deadline) and notice.told:
+            self._mark_told()
         else:
             notice.again_at = timezone.now()
             notice.save(update_fields=["again_at"])
@@ -82,7 +82,7 @@ class Notice:
         active = User.objects.filter(is_active=True, pk__in=owners.values("user")).exclude(email="")
         return list(active.order_by("pk").values_list("pk", "email"))
 
-    def _take(self) -> LimitNotice | None:
+    def _reserve(self) -> LimitNotice | None:
         """Reserve this level for this look and return its row; None when another look has it or all owners are told.
 
         The reservation ends after LOOK_ENDS_IN, in case the process of this look dies.
@@ -99,7 +99,7 @@ class Notice:
         free = LimitNotice.objects.filter(pk=notice.pk, again_at=notice.again_at)
         return notice if free.update(again_at=now + LOOK_ENDS_IN) else None
 
-    def _tell(self, notice: LimitNotice, owners: list[tuple[int, str]], deadline: float) -> bool:
+    def _tell_owners(self, notice: LimitNotice, owners: list[tuple[int, str]], deadline: float) -> bool:
         """Send the e-mails that are due; return False if some must wait for a later look.
 
         An owner whose address is refused is left out. When the mail server fails, no other owner is tried.
@@ -122,7 +122,7 @@ class Notice:
             notice.save(update_fields=["told"])
         return True
 
-    def _close(self) -> None:
+    def _mark_told(self) -> None:
         """Mark this level as told, and with it the level below, about which an e-mail would be stale news."""
         for level in (level for level in LEVELS if level <= self.percent):
             LimitNotice.objects.update_or_create(**self._key(level), defaults={"again_at": None})
@@ -158,7 +158,7 @@ class Notice:
 
 
 def send_due_notices() -> int:
-    """Send the due notices, for BUDGET_S at most; return the number of those of which an owner was told."""
+    """Send the due notices, for BUDGET_S at most; return the number of notices that an owner got."""
     deadline, sent = time.monotonic() + BUDGET_S, 0
     for notice in due_notices():
         if time.monotonic() > deadline:

@@ -65,7 +65,7 @@ def perform(
     """Do one round of retention and store its result in `run`.
 
     Stops after `budget_s` seconds (None: when all is done); the next round then goes on where this one stopped. Covers
-    all organizations, or only the one given. Raises what fails, after it is noted in `run.error`.
+    all organizations, or only the one given. Raises any error, after noting it in `run.error`.
     """
     try:
         Round(run, budget_s, organization, now or timezone.now()).perform()
@@ -180,7 +180,7 @@ class Round:
         for project_id in _project_ids(organization):
             if before > FIRST:
                 ended = Execution.objects.filter(project=project_id, status__in=ENDED)
-                self._each(ended.filter(id__lt=before), "executions", _remove)
+                self._remove_each(ended.filter(id__lt=before), "executions", _remove)
             if payloads_before > before:
                 self._remove_payloads_between(project_id, before, payloads_before)
 
@@ -205,7 +205,7 @@ class Round:
             self._count("payloads", [rows.filter(full, id__gt=after, id__lt=end).count()])
             return
         try:
-            for done, last in self.batches.walk(rows, full, self._remove_payloads, after, end):
+            for done, last in self.batches.remove_wanted(rows, full, self._remove_payloads, after, end):
                 mark.reached = last
                 self._count("payloads", [done])
             mark.reached, mark.walked_at = max(after, just_before(end)), self.now
@@ -226,12 +226,12 @@ class Round:
         for days in organizations.values_list("keep_days", flat=True).distinct():
             before = first_id_at(self.now - timedelta(days=days or 0))
             old = Receipt.objects.filter(organization__in=organizations.filter(keep_days=days), id__lt=before)
-            self._each(old, "receipts", lambda ids: Receipt.objects.filter(pk__in=ids).delete())
+            self._remove_each(old, "receipts", lambda ids: Receipt.objects.filter(pk__in=ids).delete())
 
     def _remove_older(self, old: models.QuerySet[Any], field: str, counted: str) -> None:
         if self.only is not None:
             old = old.filter(organization_id=self.only.pk)
-        self._count(counted, [old.count()] if self.run.is_dry_run else self.batches.older(old, field))
+        self._count(counted, [old.count()] if self.run.is_dry_run else self.batches.delete_in_order(old, field))
 
     # --- automations and projects that people deleted
 
@@ -246,13 +246,15 @@ class Round:
         )  # fmt: skip
         if self.only is not None:
             automations, projects = automations.filter(organization=self.only), projects.filter(organization=self.only)
-        self._each(automations, "automations", _purge_automations)
-        self._each(projects, "projects", _purge_projects)
+        self._remove_each(automations, "automations", _purge_automations)
+        self._remove_each(projects, "projects", _purge_projects)
 
     # --- counting, and the beat by which others see that this round lives
 
-    def _each(self, rows: models.QuerySet[Any], counted: str, remove: Callable[[list[uuid.UUID]], object]) -> None:
-        self._count(counted, [rows.count()] if self.run.is_dry_run else self.batches.each(rows, remove))
+    def _remove_each(
+        self, rows: models.QuerySet[Any], counted: str, remove: Callable[[list[uuid.UUID]], object]
+    ) -> None:
+        self._count(counted, [rows.count()] if self.run.is_dry_run else self.batches.remove_each(rows, remove))
 
     def _count(self, name: str, batches: Iterable[int]) -> None:
         for done in batches:

@@ -27,7 +27,7 @@ from projects.models import this_month
 logger = logging.getLogger(__name__)
 
 THREADS = 16  # a mail server that hangs holds a thread until the time-out in settings.MAILERS
-# Errors after which the mail server certainly has not taken the e-mail. After any other one it may have.
+# Errors after which the mail server certainly has not taken the e-mail. After any other error it may have taken it.
 NOT_TAKEN = (SMTPResponseException, ConnectionRefusedError, gaierror)
 PAUSE_S = 0.5  # seconds between two tries while the database is away
 GIVE_BACK_FOR_S = 60.0  # seconds of tries to uncount an e-mail: no engine outlives its database's absence for longer

@@ -18,7 +18,7 @@ from executions.runner.context import StepContext, StepNote
 from executions.states import StepStatus
 from executions.store.rows import DoneStep
 
-BACKOFF_IN_PLACE_S = 5.0  # seconds to the next try that a step waits in its slot; for longer ones it pauses
+BACKOFF_IN_PLACE_S = 5.0  # seconds that a step waits in its slot for its next try; before a longer wait it pauses
 
 
 class StepCall:
