@@ -101,7 +101,7 @@ class Lines(forms.CharField):
 class RowsWidget(forms.Widget):
     """Rows of a name and a value, with empty ones at the end; gives them as a list of both."""
 
-    template_name = "automations/widgets/rows.html"
+    template_name = "automations/widgets/_rows.html"
     use_fieldset = True
     spare = 1
 
