@@ -11,7 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 LONGEST = 72
-SHAPE = re.compile(r"[\w./-]+(, [\w./-]+)*: [^\s\WA-Z].*[^.\s]")
+SHAPE = re.compile(r"[\w./-]+(,? [\w./-]+)*: [^\s\WA-Z].*[^.\s]")
 NOT_OURS = ("Merge ", "Revert ", "fixup! ", "squash! ")  # git's own words
 
 
