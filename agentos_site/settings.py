@@ -149,7 +149,7 @@ STATICFILES_DIRS = [BASE_DIR / "static"]
 WHITENOISE_KEEP_ONLY_HASHED_FILES = True  # nothing names the others; without them the first start is 5 s shorter
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+    "staticfiles": {"BACKEND": "agentos_site.static_files.StaticFiles"},
 }
 
 MAIL_URL = urlsplit(environment.EMAIL_URL.read())

@@ -62,7 +62,7 @@ def as_stored(mode: str, groups: Editable) -> dict[str, Any]:
 class ConditionsWidget(forms.Widget):
     """Rows of path, operator and value in groups; a text area of JSON for conditions that are nested deeper."""
 
-    template_name = "automations/widgets/conditions.html"
+    template_name = "automations/widgets/_conditions.html"
     use_fieldset = True
     spare = 1  # empty rows in the last group; with 2, an empty group as well
 

@@ -105,7 +105,7 @@ class Lines(forms.CharField):
 class RowsWidget(forms.Widget):
     """Rows of a name and a value, with `spare` empty ones at the end; its value is a list of (name, value)."""
 
-    template_name = "automations/widgets/rows.html"
+    template_name = "automations/widgets/_rows.html"
     use_fieldset = True
     spare = 1
 

@@ -64,7 +64,7 @@ def show_pane(
             "is_stale": status == 409,
             "samples": samples,
             "pane": pane,
-            "pane_template": f"automations/panes/{pane}.html",
+            "pane_template": f"automations/panes/_{pane}.html",
             **context,
         },
         status=status,

@@ -78,7 +78,7 @@ def last_executions(request: HttpRequest, project_uid: uuid.UUID, automation_uid
     automation = get_object_or_404(Automation.objects.for_user(request.user), pk=automation_uid, project=project)
     latest = _executions(project).filter(automation=automation).newest_first()[:LAST_EXECUTIONS]
     context = {"project": project, "automation": automation, "executions": list(latest)[::-1]}
-    return render(request, "executions/last.html", context)
+    return render(request, "executions/_last.html", context)
 
 
 def _executions(project: Project) -> ExecutionQuerySet:

@@ -30,7 +30,7 @@ def connector_icon(key: str) -> SafeString:
     return format_html('<span title="{}">{}<span class="visually-hidden">{} </span></span>', title, drawing, title)
 
 
-@register.inclusion_tag("executions/limit_banner.html")
+@register.inclusion_tag("executions/_limit_banner.html")
 def limit_banner(project: Project) -> dict[str, Any]:
     return {"use": month_use(project.organization), "project": project}
 
