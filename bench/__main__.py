@@ -39,7 +39,7 @@ def main() -> int:
 
 
 def end(number: int, _: object) -> None:
-    """Leave through the exits that stop everything started, once: a second signal must not interrupt those."""
+    """Leave through the exits that stop all that was started; ignore a second signal, which would interrupt them."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     sys.exit(128 + number)
@@ -70,7 +70,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _in_child(database: str, options: argparse.Namespace) -> dict[str, Any]:
-    """Measure in a process of its own: Django is set up for one database, and the next starts fresh."""
+    """Measure in a new process, because Django can be set up for one database only."""
     with tempfile.NamedTemporaryFile(suffix=".json") as file:
         command = [sys.executable, "-m", "bench", "--child", "--database", database, "--json", file.name]
         command += ["--only", ",".join(options.only), "--runs", str(options.runs)]

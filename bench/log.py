@@ -1,4 +1,4 @@
-"""`python -m bench.log`: what the pages that list executions cost as they grow in number (docs/benchmarks.md)."""
+"""`python -m bench.log`: the cost of the pages that list executions at growing numbers (docs/benchmarks.md)."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def main() -> int:
 
 
 def _in_child(database: str, options: argparse.Namespace) -> dict[str, Figures]:
-    """Measure in a process of its own: Django is set up for one database."""
+    """Measure in a new process, because Django can be set up for one database only."""
     with tempfile.NamedTemporaryFile(suffix=".json") as file:
         command = [sys.executable, "-m", "bench.log", "--child", file.name, "--database", database]
         command += ["--rows", ",".join(map(str, options.rows)), "--requests", str(options.requests)]
@@ -83,7 +83,7 @@ def _measure(options: argparse.Namespace) -> dict[str, Figures]:
 
 
 def _figures(actors: Cast, options: argparse.Namespace) -> Figures:
-    """Ask for the pages in turns, so that what else the machine does falls on all of them."""
+    """Ask for the pages in turns, so that other load of the machine falls on all of them."""
     from bench.pages import Visitor
 
     visitor = Visitor(actors)
@@ -117,7 +117,7 @@ def _cost(get: Callable[[], Any]) -> Cost:
 
 @contextmanager
 def _statements():  # type: ignore[no-untyped-def]
-    """Yield what is executed meanwhile, with its seconds."""
+    """Yield a list that fills with the statements of the block: SQL, parameters and seconds."""
     from django.db import connection
 
     seen: list[tuple[str, Any, float]] = []
@@ -147,7 +147,7 @@ def _explain(name: str, get: Callable[[], Any]) -> None:
 
 
 def _table(database: str, found: dict[str, Figures]) -> str:
-    """Return a line a page: milliseconds of the view and of its statements at each size, and the last by the first."""
+    """Return a line a page: milliseconds of view and statements at each size, and the last divided by the first."""
     sizes = list(found)
     head = [f"{int(size):,}: ms (SQL, CPU)" for size in sizes]
     lines = [f"\n| {database} | " + " | ".join(head) + " | ratio |", "| --- |" + " ---: |" * (len(sizes) + 1)]

@@ -1,4 +1,4 @@
-"""The machine that the figures belong to."""
+"""The machine on which the figures were measured."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def line(machine: dict[str, Any]) -> str:
 
 
 def fdatasync_us(times: int = 50) -> float:
-    """Return what making 4 KB durable costs where the data will lie (median)."""
+    """Return the median microseconds that it takes to make 4 KB durable in the data's directory."""
     costs = []
     with tempfile.TemporaryFile() as file:
         for _ in range(times):

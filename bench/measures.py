@@ -1,4 +1,4 @@
-"""What is measured. Each measure is one run on a live installation and yields figures; the session repeats it."""
+"""The measures: each is one run on a live installation and yields figures; the session repeats it."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from harness.processes import Process
 
 CONNECTIONS = (1, 10, 50, 200)
 STUB_MS = 200
-HELD_MS = 2500  # how long the stub holds each call while memory is read
+HELD_MS = 2500  # milliseconds for which the stub holds each call while memory is read
 
 FAULTS = ("lost", "stuck", "not Success", "refused", "unanswered")
 
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How long and how much; --quick takes the short form."""
+    """The durations and numbers of the measures; --quick takes small ones."""
 
     runs: int = 3
     seconds: float = 5.0
@@ -35,7 +35,7 @@ class Sizes:
     calls: int = 1000
     rate_seconds: float = 15.0
     idle_seconds: float = 5.0
-    rest_seconds: float = 35.0  # housekeeping has run by then
+    rest_seconds: float = 35.0  # of rest, within which housekeeping has run
 
 
 QUICK = Sizes(runs=1, seconds=1.0, backlog=2000, calls=1000, rate_seconds=2.5, idle_seconds=2.0, rest_seconds=2.0)
@@ -60,7 +60,7 @@ class Session:
         return Job(url=target.url, secret=target.secret, body=text, connections=connections, **amount)  # type: ignore[arg-type]
 
     def check(self, seen: Seen, limit_s: float = 60) -> rows.Tally:
-        """Wait for the end of all that was accepted and add what went wrong to the totals."""
+        """Wait for the end of all accepted executions, and add missing and stuck ones to the totals."""
         rows.wait_until_final(seen.first_sent_at, limit_s)
         tally = rows.tally(seen.first_sent_at, seen.ids)
         self.totals["accepted"] += seen.statuses.get("202", 0) + seen.statuses.get("200", 0)
@@ -85,13 +85,13 @@ ORDER = {
 
 
 def warm_up(session: Session) -> None:
-    """Let every process import and cache what the first requests need."""
+    """Send first requests, so that every process has imported and cached all that later ones need."""
     session.check(send(session.job("transform", 10, seconds=1)))
     session.check(send(session.job("respond", 2, seconds=0.3)))
 
 
 def transform(session: Session) -> None:
-    """Accepted and executed as fast as answers come."""
+    """Measure requests accepted and executed a second, sent as fast as answers come."""
     for connections in CONNECTIONS:
         before = session.cpu_s()
         seen = send(session.job("transform", connections, seconds=session.sizes.seconds))
@@ -109,7 +109,7 @@ def transform(session: Session) -> None:
 
 
 def first_step(session: Session) -> None:
-    """From acceptance to the first step's start, at a rate that leaves the machine mostly idle."""
+    """Measure the time from acceptance to the first step's start, at a rate that leaves the machine mostly idle."""
     seen = send(session.job("transform", 20, rate=40, seconds=session.sizes.rate_seconds))
     session.check(seen)
     waits = rows.first_step_ms(seen.first_sent_at)
@@ -118,7 +118,7 @@ def first_step(session: Session) -> None:
 
 
 def respond(session: Session) -> None:
-    """The round trip of a caller who waits for a Response step."""
+    """Measure the round trip of a caller who waits for a Response step."""
     for connections in (1, 10):
         seen = send(session.job("respond", connections, seconds=session.sizes.seconds))
         session.check(seen)
@@ -127,7 +127,7 @@ def respond(session: Session) -> None:
 
 
 def call_api(session: Session) -> None:
-    """Many slow calls at once: first POST to last finished."""
+    """Measure many slow calls at once, from the first POST to the last end."""
     count = session.sizes.calls
     body = {"id": "NUMBER", "url": session.installation.stub_url(STUB_MS)}
     seen = send(session.job("call-api", 50, body, requests=count))
@@ -136,7 +136,7 @@ def call_api(session: Session) -> None:
 
 
 def idle(session: Session) -> None:
-    """What an installation costs that nobody uses: the polling, beats and timers of all processes."""
+    """Measure the CPU of an installation that nobody uses: polling, beats and timers of all processes."""
     before, started = session.cpu_s(), time.monotonic()
     time.sleep(session.sizes.idle_seconds)
     used, elapsed = session.cpu_s(), time.monotonic() - started
@@ -165,7 +165,7 @@ def _fill(session: Session, service: Process) -> None:
 
 
 def drain(session: Session) -> None:
-    """The engine alone: a backlog that was accepted while no cluster ran."""
+    """Measure the engine alone, on a backlog that was accepted while no cluster ran."""
     installation, count = session.installation, session.sizes.backlog
     assert installation.cluster is not None
     installation.cluster.end()

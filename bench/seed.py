@@ -1,4 +1,4 @@
-"""The automations that are measured, made through the models."""
+"""The measured automations, made through the models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`python -m chaos`: traffic, faults, and a comparison of what was promised with what is there (docs/chaos.md)."""
+"""`python -m chaos`: traffic, faults, and a comparison of the promises with the stored data (docs/chaos.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The installation under attack: database, web server, cluster and the echo server that outlives them all."""
+"""The installation under attack: database, web server and cluster, and the echo server, which outlives them all."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ class Scene:
         return f"http://127.0.0.1:{self.echo_port}"
 
     def arm(self, pids: list[int]) -> None:
-        """Have these processes killed as soon as the next effect is written down, before it is answered."""
+        """Let the echo server kill these processes when it has recorded the next call, before it answers."""
         request = urllib.request.Request(f"{self.echo_url}/-/arm", json.dumps(pids).encode())
         urllib.request.urlopen(request, timeout=5).close()
 
     def workers(self) -> list[int]:
-        """Return the processes whose engines this machine runs."""
+        """Return the processes of this machine's engines."""
         rows = self.installation.query("SELECT pid FROM executions_engine ORDER BY pid")
         return [row["pid"] for row in rows if is_running(row["pid"])]
 
@@ -75,7 +75,7 @@ class Scene:
         self.schedule_start = time.time()
 
     def stop_schedule(self) -> None:
-        """Deactivate what the clock starts, so that nothing new comes while the checker reads."""
+        """Deactivate the scheduled automation, so that no execution starts while the checker reads."""
         self.schedule_end = time.time()
         self.installation.call("chaos.inside.stop_schedule")
 
@@ -112,7 +112,7 @@ def end(installation: Installation) -> None:
 
 @contextmanager
 def scene(database: str, directory: Path, prepared: Installation | None = None) -> Iterator[Scene]:
-    """Build everything in the directory, with keys and static files of `prepared`, and leave no process behind."""
+    """Start everything in the directory, with keys and static files of `prepared`; leave no process behind."""
     with ExitStack() as stack:
         server = stack.enter_context(postgresql.server()) if database == "postgresql" else None
         made: Database = PostgresqlDatabase(server.url) if server else SqliteDatabase(directory)

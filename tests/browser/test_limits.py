@@ -59,7 +59,7 @@ def test_throttled_executions_say_why_they_wait_until_the_rate_is_raised(slow: S
 
     settings = page.context.new_page()
     settings.goto(slow.builder)
-    settings.get_by_role("link", name="set in its settings").click()
+    settings.get_by_role("link", name="set by the organization").click()
     settings.get_by_label("Throttle frequency").fill("10")
     settings.get_by_role("button", name="Save settings").click()
     expect(settings.get_by_text("Applies from now on")).to_be_visible()

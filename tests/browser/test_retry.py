@@ -21,7 +21,7 @@ def test_a_retry_succeeds_when_the_service_is_well_again(shop: Shop, stub: Stub)
     shop.expect_status(execution, "failed")
     shop.row(execution).get_by_role("button", name="Info").click()
     dialog = shop.page.locator("#dialog")
-    expect(dialog.get_by_text("2 of 2 left")).to_be_visible()
+    expect(dialog.get_by_text("2 of 2 retries left")).to_be_visible()
     expect(dialog.locator("#step-call")).to_contain_text("maintenance")
 
     stub.answer(200, {"ok": True})
@@ -78,7 +78,7 @@ def test_info_goes_away_when_both_retries_are_used_up(shop: Shop) -> None:
     execution = shop.post("Broken", {"note": "it's <here>"})
     shop.page.goto(shop.log)
     row, dialog = shop.row(execution), shop.page.locator("#dialog")
-    for left in ("2 of 2 left", "1 of 2 left"):
+    for left in ("2 of 2 retries left", "1 of 2 left"):
         shop.expect_status(execution, "failed")
         if not dialog.is_visible():
             row.get_by_role("button", name="Info").click()

@@ -13,7 +13,7 @@ from django.db.models import Sum
 from django.utils import timezone
 
 from automations.models import Automation
-from executions.intake import acceptance as intake
+from executions.intake import acceptance
 from executions.models import Delivery, Execution, Outcome, Pace, Receipt, ReceiptDay
 from executions.states import Lane
 from harness.factory import publish
@@ -160,7 +160,7 @@ def test_every_request_leaves_a_receipt(automation: Automation) -> None:
 def test_a_flood_of_refusals_is_counted_and_not_all_written_down(
     automation: Automation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(intake, "WRITTEN_A_MINUTE", 3)
+    monkeypatch.setattr(acceptance, "WRITTEN_A_MINUTE", 3)
 
     for _ in range(8):
         send(url_of(automation), b"{", "application/json")
