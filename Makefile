@@ -16,11 +16,13 @@ test: venv-dev ## Run every test: unit, PostgreSQL, cluster, browser; fetches wh
 test-fast: venv-dev ## Run the unit tests on SQLite, in less than a minute
 	@exec $(PY) tools/test.py --fast
 
-lint: venv-dev ## Check style, types, import contracts, templates, migrations and deployment settings
+lint: venv-dev ## Check style, format, spelling, types, import contracts, migrations, deployment settings and commit subjects
 	@exec $(PY) tools/lint.py
 
-format: venv-dev ## Format the code
+format: venv-dev ## Format Python, templates, scripts and stylesheets
 	@$(PY) -m ruff check --fix --quiet . ; $(PY) -m ruff format --quiet .
+	@.venv/bin/djangofmt -q templates ; .venv/bin/djangofmt -q check --fix templates ; .venv/bin/djangofmt -q templates
+	@$(PY) tools/biome.py format
 
 docs: venv-dev ## Write the reference pages of docs/ anew from the code
 	@exec $(PY) -m tools.reference
@@ -35,7 +37,7 @@ screenshots: venv-dev ## Take the screenshots of the README
 	@exec $(PY) tools/screenshots.py
 
 clean: ## Remove what the commands made, but no data (var/)
-	@rm -rf .venv .venv.lock .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis tests/.cache test-results
+	@rm -rf .venv .venv.lock .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis tests/.cache tools/.cache test-results
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 venv:

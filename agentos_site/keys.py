@@ -1,4 +1,4 @@
-"""Make the two keys of an installation: `python -m agentos_site.keys` writes those that are missing."""
+"""The two keys of an installation. `python -m agentos_site.keys` writes the missing ones into DATA_DIR."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ def data_dir() -> Path:
 
 
 def create_missing(directory: Path) -> list[Path]:
-    """Write the keys that `directory` lacks, readable by their owner only, and return their paths."""
+    """Write the keys that the directory lacks, readable by their owner only; return the paths of the new ones.
+
+    A key that exists is never overwritten: without it nobody can decrypt the stored secrets.
+    """
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     made = []
     keys = {SECRET_KEY_FILE: secrets.token_urlsafe(50), FIELD_KEYS_FILE: Fernet.generate_key().decode()}

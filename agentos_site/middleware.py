@@ -1,4 +1,4 @@
-"""What every page shares: a request id, a plain word when the database is away, a whole page when a session ended."""
+"""Middleware of all pages: request ids, an answer while the database is away, and the login page in place of parts."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from projects.htmx import HtmxRequest
 
 logger = logging.getLogger(__name__)
 
-RETRY_AFTER_S = "5"
+RETRY_AFTER_S = "5"  # seconds, as the text of a header
 
 type View = Callable[[HttpRequest], HttpResponse]
 
 
 def request_id(get_response: View) -> View:
-    """Give every answer an id, so that a person and a log line can be brought together."""
+    """Give each answer an id in `X-Request-Id`, by which support finds the log lines of a user's request."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
         request.request_id = uuid_utils.uuid7().hex  # type: ignore[attr-defined]
@@ -36,7 +36,7 @@ def request_id(get_response: View) -> View:
 
 
 class DatabaseAway:
-    """Answers 503 in words, without the database, when a view could not reach it."""
+    """Answers 503 with a page that needs no database, when a view could not reach the database."""
 
     def __init__(self, get_response: View) -> None:
         self.get_response = get_response
@@ -53,7 +53,10 @@ class DatabaseAway:
 
 
 def sign_in_on_a_page_of_its_own(get_response: View) -> Callable[[HtmxRequest], HttpResponse]:
-    """Send a part of a page whose session ended to the login page as a whole, not into the page."""
+    """Send the whole browser window to the login page when a request for a part of a page finds the session ended.
+
+    Without it htmx would follow the redirect and put the login form into that part.
+    """
     login = resolve_url(settings.LOGIN_URL)
 
     def middleware(request: HtmxRequest) -> HttpResponse:

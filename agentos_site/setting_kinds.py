@@ -1,4 +1,4 @@
-"""What a setting is, and the kinds of value that it may have: each reads a text, or names the rule that it breaks."""
+"""The type of a setting, and the kinds of value: each kind reads a text, or names the rule that the text breaks."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def _url(*schemes: str, has_host: bool = True) -> Callable[[str], str]:
         parts = urlsplit(text)
         if parts.scheme not in schemes or (has_host and not parts.hostname):
             raise ValueError
-        _ = parts.port  # raises ValueError for what is no port
+        _ = parts.port  # raises ValueError unless the port is a number from 0 to 65535
         return text
 
     return read

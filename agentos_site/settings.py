@@ -92,7 +92,8 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-16000;",
     }
 else:
-    # A server that vanishes without a word is noticed after about a lease, not after hours; DATABASE_URL may differ.
+    # The loss of a server that vanishes silently shows within about the 10 s of a lease, not after hours. Parameters in
+    # DATABASE_URL win over these.
     DATABASES["default"]["OPTIONS"] = {
         "connect_timeout": 10,
         "keepalives_idle": 5,
@@ -120,8 +121,8 @@ Q_CLUSTER = {
     "label": "Housekeeping",
 }
 ENGINE_SLOTS = environment.ENGINE_SLOTS.read()  # executions that one engine runs at once
-ENGINE_DRAIN_S = 15  # how long SIGTERM waits for steps to end; everything is over within 20 s (service.py)
-REPLY_LIMIT_S = environment.REPLY_LIMIT_S.read()  # how long a caller waits for a Response step, then 504
+ENGINE_DRAIN_S = 15  # seconds from SIGTERM in which steps may end; the whole service ends within 20 s (service.py)
+REPLY_LIMIT_S = environment.REPLY_LIMIT_S.read()  # seconds that a caller waits for a Response step; then 504
 BODY_LIMIT = environment.BODY_LIMIT.read()
 DATA_UPLOAD_MAX_MEMORY_SIZE = BODY_LIMIT
 
@@ -148,7 +149,7 @@ STATICFILES_DIRS = [BASE_DIR / "static"]
 WHITENOISE_KEEP_ONLY_HASHED_FILES = True  # nothing names the others; without them the first start is 5 s shorter
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+    "staticfiles": {"BACKEND": "agentos_site.static_files.StaticFiles"},
 }
 
 MAIL_URL = urlsplit(environment.EMAIL_URL.read())
@@ -173,7 +174,7 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = IS_HTTPS
 SESSION_COOKIE_NAME = f"agentos_session_{PORT}"  # two installations on one host do not sign each other out
 CSRF_COOKIE_NAME = f"agentos_csrf_{PORT}"
 SECURE_SSL_REDIRECT = IS_HTTPS and environment.SSL_REDIRECT.read()
-SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz|metrics)$"]  # a redirect would look healthy to who probes over plain HTTP
+SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz|metrics)$"]  # a probe over plain HTTP would take a redirect for health
 SECURE_HSTS_SECONDS = environment.HSTS_SECONDS.read()
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = IS_HTTPS
 SECURE_REFERRER_POLICY = "same-origin"

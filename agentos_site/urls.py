@@ -1,4 +1,4 @@
-"""Every page and machine address but the trigger URLs, which `wsgi.py` answers ahead of Django."""
+"""The addresses of all pages and of the API. Only trigger URLs are missing: `wsgi.py` answers them ahead of Django."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The web server: `python -m agentos_site.web` is granian, set up for AgentOS. It listens on HOST and PORT."""
+"""The web server: `python -m agentos_site.web` runs granian, set up for AgentOS, on HOST and PORT."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from agentos_site import environment
 
 HOST = environment.HOST.read()
 PORT = environment.PORT.read()
-THREADS = 64  # each a request that waits for its commit, or a caller for a reply
-STOP_S = 15  # for requests under way; below what the cluster gets to end
-# One arena without caches for granian's own allocator: requests are small, and 64 threads would keep 10 MB for nothing.
+THREADS = 64  # each serves one request, which may wait for its commit or for a reply
+STOP_S = 15  # seconds that requests under way get to end: less than service.DRAIN_S
+# One arena without caches for granian's allocator (jemalloc): requests are small, and the caches of 64 threads would
+# keep 10 MB for nothing.
 MEMORY = "narenas:1,tcache:false,dirty_decay_ms:0,muzzy_decay_ms:0"
-# One process: group commit likes company, and a second one would share the same cores with the cluster.
+# One worker process: requests of one process share commits, and a second process would take cores from the cluster.
 COMMAND = [
     "granian", "--interface", "wsgi", "--host", HOST, "--port", str(PORT), "--http", "1", "--no-ws", "--workers", "1",
     "--blocking-threads", str(THREADS), "--backlog", "2048", "--respawn-failed-workers", "--workers-kill-timeout",
@@ -22,13 +23,13 @@ COMMAND = [
 
 
 def prepare() -> None:
-    """Set what granian's libraries read when they are loaded."""
+    """Set the environment that Django and granian's allocator read when they are loaded."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "agentos_site.settings")
     os.environ.setdefault("_RJEM_MALLOC_CONF", MEMORY)
 
 
 def serve() -> None:
-    """Become the server, until a signal ends it."""
+    """Run the web server in this process until a signal ends it."""
     prepare()
     from granian.cli import entrypoint
 

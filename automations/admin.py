@@ -1,4 +1,4 @@
-"""Staff's view of what builders designed: to read. Secrets of triggers are not shown."""
+"""Staff's view of what builders designed: to read only, and without the triggers' secrets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model field for JSON that keeps the order of its keys, which PostgreSQL's jsonb does not."""
+"""A model field for JSON that keeps the order of its keys: Django's JSONField is jsonb, which sorts them."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import models
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # only mypy's TextField takes the types of its values in brackets
     Text = models.TextField[Any, Any]
 else:
     Text = models.TextField
 
 
 class OrderedJSONField(Text):
-    """JSON kept as text: a builder finds fields in the order in which they were written."""
+    """JSON kept as text: a builder finds headers, filters and mapped fields in the order in which they were written."""
 
+    # What django-stubs reads to type the attribute: any JSON.
     _pyi_private_set_type: Any
     _pyi_private_get_type: Any
     _pyi_lookup_exact_type: Any

@@ -2,8 +2,7 @@ from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, include, path
 
-from automations.builder import listing, steps, trigger
-from automations.builder import overview as builder
+from automations.builder import listing, overview, steps, trigger
 
 app_name = "automations"
 
@@ -24,12 +23,12 @@ of_trigger = [
 ]
 
 of_automation: list[URLPattern | URLResolver] = [
-    path("", builder.builder, name="builder"),
-    path("settings/", builder.change_settings, name="change-settings"),
-    path("activate/", builder.activate, name="activate"),
-    path("deactivate/", builder.deactivate, name="deactivate"),
-    path("discard/", builder.discard, name="discard"),
-    path("delete/", builder.delete, name="delete"),
+    path("", overview.overview, name="builder"),
+    path("settings/", overview.change_settings, name="change-settings"),
+    path("activate/", overview.activate, name="activate"),
+    path("deactivate/", overview.deactivate, name="deactivate"),
+    path("discard/", overview.discard, name="discard"),
+    path("delete/", overview.delete, name="delete"),
     path("toggle/", listing.toggle, name="toggle"),
     path("duplicate/", listing.duplicate, name="duplicate"),
     path("trigger/", include(of_trigger)),

@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from bench import machine, report
-from bench.installation import ROOT, Installation
-from bench.postgresql import NoPostgreSQL, binaries
+from bench.installation import DATABASES, measured
+from harness.postgresql import Missing, binaries
+from harness.processes import ROOT
 
 NAMES = ("idle", "memory", "transform", "first-step", "respond", "call-api", "drain")
-PORTS = {"sqlite": 8190, "postgresql": 8192}
-POSTGRESQL_PORT = 5560
 
 
 def main() -> int:
@@ -40,7 +39,7 @@ def main() -> int:
 
 
 def end(number: int, _: object) -> None:
-    """Leave through the exits that stop everything started, once: a second signal must not interrupt those."""
+    """Leave through the exits that stop all that was started; ignore a second signal, which would interrupt them."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     sys.exit(128 + number)
@@ -48,9 +47,7 @@ def end(number: int, _: object) -> None:
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Measure one database in this process, which Django is set up for once."""
-    port = options.port or PORTS[options.database]
-    url = os.environ.get("DATABASE_URL", "") if options.database == "postgresql" else ""
-    with Installation(options.database, port, POSTGRESQL_PORT, url) as installation:
+    with measured(options.database) as installation:
         import django
 
         django.setup()
@@ -59,8 +56,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         sizes = measures.QUICK if options.quick else measures.Sizes(runs=options.runs)
         session = measures.Session(installation, seed.seed(), sizes)
         installation.start_stub()
-        installation.start_web()
-        measures.start_cluster(installation)
+        installation.start()
         measures.warm_up(session)
         for name in options.only:
             for run in range(sizes.runs):
@@ -74,10 +70,10 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _in_child(database: str, options: argparse.Namespace) -> dict[str, Any]:
-    """Measure in a process of its own: Django is set up for one database, and the next starts fresh."""
+    """Measure in a new process, because Django can be set up for one database only."""
     with tempfile.NamedTemporaryFile(suffix=".json") as file:
         command = [sys.executable, "-m", "bench", "--child", "--database", database, "--json", file.name]
-        command += ["--only", ",".join(options.only), "--runs", str(options.runs), "--port", str(options.port)]
+        command += ["--only", ",".join(options.only), "--runs", str(options.runs)]
         child = subprocess.Popen([*command, "--quick"] if options.quick else command)
         try:
             if child.wait():
@@ -96,10 +92,10 @@ def _databases(chosen: str | None) -> list[str]:
     try:
         if not os.environ.get("DATABASE_URL"):
             binaries()
-    except NoPostgreSQL as reason:
+    except Missing as reason:
         print(f"SQLite only: {reason}")
         return ["sqlite"]
-    return ["sqlite", "postgresql"]
+    return list(DATABASES)
 
 
 def _say(text: str) -> None:
@@ -110,9 +106,8 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one short run of each, under a minute in all")
     parser.add_argument("--only", type=_names, default=list(NAMES), help=f"some of {','.join(NAMES)}")
-    parser.add_argument("--database", choices=list(PORTS), help="one of the two")
+    parser.add_argument("--database", choices=DATABASES, help="one of the two")
     parser.add_argument("--runs", type=int, default=3, help="of each measure; the median is shown")
-    parser.add_argument("--port", type=int, default=0, help="of the web server; the next one is the stub's")
     parser.add_argument("--json", metavar="FILE", default="", help="write the figures to a file too")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()

@@ -1,7 +1,7 @@
 """A log of any size, written fast: ten weeks of executions and receipts of two projects.
 
-What a filter of the log is to find is there at every size as often as it fills a page; only the rest grows. Step runs
-are left out: the log reads none.
+The executions that a filter of the log finds are as many at every size, enough to fill a page; only the others grow in
+number. Step runs are left out, because the log reads none.
 """
 
 from __future__ import annotations
@@ -18,14 +18,15 @@ from django.db import connection
 from django.utils import timezone
 
 from automations.models import Automation
-from bench.seed import TRANSFORM, activate
+from bench.seed import TRANSFORM
 from executions.models import Execution, Outcome, Receipt, ReceiptDay, StepRun
 from executions.states import FINAL, Lane, Status
 from executions.store import partitions
+from harness.factory import make_automation
 from projects.models import Organization, Project
 
 WEEKS = 10
-PAGES = 60  # rows of what is rare: more than a page of the log
+PAGES = 60  # rows of each rare kind: more than a page of the log
 SHARE = {Status.SUCCESS: 92, Status.FAILED: 5, Status.REJECTED: 1.5, Status.PARTIALLY_EXECUTED: 1.5}
 REASONS = {
     Status.FAILED: ("http_503", "Step “Call the API” failed: The server answered with status 503."),
@@ -47,7 +48,7 @@ type Row = tuple[Any, ...]
 
 @dataclass(frozen=True, slots=True)
 class Cast:
-    """`busy` and `steady` share the measured project, `rare` runs once a day there; `other` is another project's."""
+    """The automations: `busy`, `steady` and `rare` (once a day) in the measured project, and `other` in another."""
 
     busy: Automation
     steady: Automation
@@ -68,11 +69,11 @@ def cast() -> Cast:
     measured = Project.objects.create(organization=organization, name="Measured")
     other = Project.objects.create(organization=organization, name="Other")
     names = {"Busy": measured, "Steady": measured, "Rare": measured, "Other": other}
-    return Cast(*(activate(project, name, [TRANSFORM])[0] for name, project in names.items()))
+    return Cast(*(make_automation(project, name, [TRANSFORM]) for name, project in names.items()))
 
 
 def make_past_weeks() -> None:
-    """Make the partitions that an installation has after ten weeks; the first one, which held all before, is empty."""
+    """Make the partitions that an installation has after ten weeks, in place of the empty first one."""
     if not partitions.are_used():
         return
     before = next(part for part in partitions.partitions_of("executions_execution") if part.start is None)
@@ -83,7 +84,7 @@ def make_past_weeks() -> None:
 
 
 def fill(actors: Cast, count: int) -> None:
-    """Put this many executions in the place of those before, and a quarter as many receipts."""
+    """Replace all executions by this many, and all receipts by a quarter as many."""
     tables = [model._meta.db_table for model in (Execution, StepRun, Receipt, ReceiptDay)]
     connection.ops.execute_sql_flush(connection.ops.sql_flush(no_style(), tables))
     now = timezone.now()
@@ -126,7 +127,7 @@ def _executions(actors: Cast, count: int, now: datetime) -> Iterator[Row]:
 
 
 def _special(actors: Cast, count: int) -> dict[int, tuple[Automation, Status]]:
-    """Return what is there as often at every size: open ones, and those of an automation that runs once a day."""
+    """Return the executions whose number is the same at every size: open ones, and one a day of `rare`."""
     found = {}
     for number in range(PAGES):
         found[count - 1 - 3 * number] = (actors.busy, Status.PENDING)
@@ -139,7 +140,7 @@ def _special(actors: Cast, count: int) -> dict[int, tuple[Automation, Status]]:
 
 
 def _end(actor: Automation, status: Status) -> Row:
-    """Return what all executions of an automation in one status have alike."""
+    """Return the columns that all executions of an automation in one status share."""
     assert actor.trigger is not None and actor.live_version is not None
     code, reason = REASONS.get(status, ("", ""))
     is_begun = int(status is not Status.PENDING)
@@ -165,7 +166,7 @@ def _owner(actor: Automation) -> Row:
 
 
 def _days(actors: Cast, now: datetime) -> None:
-    """Write the counters of the requests' page: their number hangs on the days, not on the requests."""
+    """Write the counters of the requests' page; their number depends on the days, not on the requests."""
     days = [now.date() - timedelta(days=number) for number in range(7 * WEEKS)]
     for actor in (actors.busy, actors.other):
         owner = {"organization_id": actor.organization_id, "automation": actor}
@@ -183,7 +184,7 @@ def _time(milliseconds: int) -> str:
 
 def _store(table: str, columns: Sequence[str], rows: Iterator[Row]) -> None:
     names = ", ".join(columns)
-    first = next(rows)  # whatever it has to look up is looked up before COPY holds the connection
+    first = next(rows)  # makes the look-ups that it needs before COPY holds the connection
     rows = chain([first], rows)
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":

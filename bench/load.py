@@ -1,6 +1,6 @@
 """The load generator, a process of its own: raw keep-alive connections, one request in flight on each.
 
-Run as `python -m bench.load FILE` with a job as JSON on standard input; writes what it saw as JSON to the file.
+Run as `python -m bench.load FILE` with a job as JSON on standard input; it writes the outcome as JSON to the file.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from urllib.parse import urlsplit
 
 import uvloop
 
-NUMBER = b"00000000"  # eight digits in a body that are other ones in each request
+NUMBER = b"00000000"  # eight digits of the body, different in each request
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What to send: for some seconds or some requests, as fast as answers come or at a rate."""
+    """The requests to send: for some seconds or some number, as fast as answers come or at a rate."""
 
     url: str
     secret: str
@@ -40,7 +40,7 @@ class Seen:
     first_sent_at: float  # seconds since 1970
     seconds: float  # first request sent to last answer
     statuses: dict[str, int]
-    unknown: int  # sent, and the connection ended without an answer
+    unknown: int  # requests whose connection ended without an answer
     latencies_ms: list[float]
     ids: list[str]  # of the executions that were accepted with 202
     cpu_s: float
@@ -178,13 +178,13 @@ class Load:
             self.note_end()
 
     def note_end(self) -> None:
-        """Once a free connection had its chance to send: nothing in flight means that all is answered."""
+        """Note the end: every free connection could have sent, and none is in flight, so that all are answered."""
         if not self.in_flight:
             self.all_answered.set()
 
 
 def _request(job: Job) -> tuple[bytes, bytes]:
-    """Return a request in two halves, around its number."""
+    """Return the parts of a request before and after its number."""
     target = urlsplit(job.url)
     body = job.body.encode()
     lines = [

@@ -1,4 +1,4 @@
-"""`python -m bench.log`: what the pages that list executions cost as they grow in number (docs/benchmarks.md)."""
+"""`python -m bench.log`: the cost of the pages that list executions at growing numbers (docs/benchmarks.md)."""
 
 from __future__ import annotations
 
@@ -18,13 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 from bench import machine
 from bench.__main__ import end
-from bench.installation import ROOT, Installation
+from bench.installation import DATABASES, measured
+from harness.processes import ROOT
 
 if TYPE_CHECKING:
     from bench.fill import Cast
 
-PORTS = {"sqlite": 9610, "postgresql": 9612}
-POSTGRESQL_PORT = 9620
 WARM_UPS = 3
 GOAL_MS, GOAL_RATIO = 50, 1.3
 
@@ -41,13 +40,13 @@ def main() -> int:
         Path(options.child).write_text(json.dumps(_measure(options)))
         return 0
     print(machine.line(machine.describe()), flush=True)
-    for database in [options.database] if options.database else list(PORTS):
+    for database in [options.database] if options.database else DATABASES:
         print(_table(database, _in_child(database, options)), flush=True)
     return 0
 
 
 def _in_child(database: str, options: argparse.Namespace) -> dict[str, Figures]:
-    """Measure in a process of its own: Django is set up for one database."""
+    """Measure in a new process, because Django can be set up for one database only."""
     with tempfile.NamedTemporaryFile(suffix=".json") as file:
         command = [sys.executable, "-m", "bench.log", "--child", file.name, "--database", database]
         command += ["--rows", ",".join(map(str, options.rows)), "--requests", str(options.requests)]
@@ -64,7 +63,7 @@ def _in_child(database: str, options: argparse.Namespace) -> dict[str, Figures]:
 
 
 def _measure(options: argparse.Namespace) -> dict[str, Figures]:
-    with Installation(options.database, PORTS[options.database], POSTGRESQL_PORT):
+    with measured(options.database):
         import django
 
         django.setup()
@@ -84,7 +83,7 @@ def _measure(options: argparse.Namespace) -> dict[str, Figures]:
 
 
 def _figures(actors: Cast, options: argparse.Namespace) -> Figures:
-    """Ask for the pages in turns, so that what else the machine does falls on all of them."""
+    """Ask for the pages in turns, so that other load of the machine falls on all of them."""
     from bench.pages import Visitor
 
     visitor = Visitor(actors)
@@ -118,7 +117,7 @@ def _cost(get: Callable[[], Any]) -> Cost:
 
 @contextmanager
 def _statements():  # type: ignore[no-untyped-def]
-    """Yield what is executed meanwhile, with its seconds."""
+    """Yield a list that fills with the statements of the block: SQL, parameters and seconds."""
     from django.db import connection
 
     seen: list[tuple[str, Any, float]] = []
@@ -148,7 +147,7 @@ def _explain(name: str, get: Callable[[], Any]) -> None:
 
 
 def _table(database: str, found: dict[str, Figures]) -> str:
-    """Return a line a page: milliseconds of the view and of its statements at each size, and the last by the first."""
+    """Return a line a page: milliseconds of view and statements at each size, and the last divided by the first."""
     sizes = list(found)
     head = [f"{int(size):,}: ms (SQL, CPU)" for size in sizes]
     lines = [f"\n| {database} | " + " | ".join(head) + " | ratio |", "| --- |" + " ---: |" * (len(sizes) + 1)]
@@ -166,7 +165,7 @@ def _say(text: str) -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.log", description=__doc__)
-    parser.add_argument("--database", choices=list(PORTS), help="one of the two")
+    parser.add_argument("--database", choices=DATABASES, help="one of the two")
     parser.add_argument("--rows", type=_sizes, default=[10_000, 1_000_000], help="sizes, such as 10000,1000000")
     parser.add_argument("--requests", type=int, default=25, help="of each page; the median is shown")
     parser.add_argument("--explain", action="store_true", help="print the plan of each page's slowest statement too")

@@ -1,4 +1,4 @@
-"""The machine that the figures belong to."""
+"""The machine on which the figures were measured."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from bench.postgresql import NoPostgreSQL, binaries
+from harness.postgresql import Missing, binaries
 
 PACKAGES = ("Django", "django-q2", "granian", "psycopg", "aiohttp", "uvloop", "orjson", "pydantic", "python-liquid")
 
@@ -44,7 +44,7 @@ def line(machine: dict[str, Any]) -> str:
 
 
 def fdatasync_us(times: int = 50) -> float:
-    """Return what making 4 KB durable costs where the data will lie (median)."""
+    """Return the median microseconds that it takes to make 4 KB durable in the data's directory."""
     costs = []
     with tempfile.TemporaryFile() as file:
         for _ in range(times):
@@ -66,6 +66,6 @@ def _cpu_model() -> str:
 def _postgresql() -> str:
     try:
         shown = subprocess.run([binaries() / "postgres", "--version"], capture_output=True, text=True, check=True)
-    except NoPostgreSQL:
+    except Missing:
         return "none"
     return shown.stdout.split()[2]

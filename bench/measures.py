@@ -1,4 +1,4 @@
-"""What is measured. Each measure is one run on a live installation and yields figures; the session repeats it."""
+"""The measures: each is one run on a live installation and yields figures; the session repeats it."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ from dataclasses import dataclass, field
 
 import orjson
 
-from bench import rows
-from bench.installation import Installation
+from bench import rows, usage
+from bench.installation import Measured
 from bench.load import NUMBER, Job, Seen, send
-from bench.processes import Memory
 from bench.seed import Target
+from bench.usage import Memory
+from harness.processes import Process
 
 CONNECTIONS = (1, 10, 50, 200)
 STUB_MS = 200
-HELD_MS = 2500  # how long the stub holds each call while memory is read
+HELD_MS = 2500  # milliseconds for which the stub holds each call while memory is read
 
 FAULTS = ("lost", "stuck", "not Success", "refused", "unanswered")
 
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How long and how much; --quick takes the short form."""
+    """The durations and numbers of the measures; --quick takes small ones."""
 
     runs: int = 3
     seconds: float = 5.0
@@ -34,7 +35,7 @@ class Sizes:
     calls: int = 1000
     rate_seconds: float = 15.0
     idle_seconds: float = 5.0
-    rest_seconds: float = 35.0  # housekeeping has run by then
+    rest_seconds: float = 35.0  # of rest, within which housekeeping has run
 
 
 QUICK = Sizes(runs=1, seconds=1.0, backlog=2000, calls=1000, rate_seconds=2.5, idle_seconds=2.0, rest_seconds=2.0)
@@ -44,7 +45,7 @@ QUICK = Sizes(runs=1, seconds=1.0, backlog=2000, calls=1000, rate_seconds=2.5, i
 class Session:
     """An installation with its automations, and the figures so far: name → one value a run."""
 
-    installation: Installation
+    installation: Measured
     targets: dict[str, Target]
     sizes: Sizes
     figures: dict[str, list[float]] = field(default_factory=dict)
@@ -59,7 +60,7 @@ class Session:
         return Job(url=target.url, secret=target.secret, body=text, connections=connections, **amount)  # type: ignore[arg-type]
 
     def check(self, seen: Seen, limit_s: float = 60) -> rows.Tally:
-        """Wait for the end of all that was accepted and add what went wrong to the totals."""
+        """Wait for the end of all accepted executions, and add missing and stuck ones to the totals."""
         rows.wait_until_final(seen.first_sent_at, limit_s)
         tally = rows.tally(seen.first_sent_at, seen.ids)
         self.totals["accepted"] += seen.statuses.get("202", 0) + seen.statuses.get("200", 0)
@@ -71,10 +72,7 @@ class Session:
         return tally
 
     def cpu_s(self) -> dict[str, float]:
-        used = {"web": self.installation.web.cpu_s(), "cluster": self.installation.cluster.cpu_s()}
-        if self.installation.postgresql:
-            used["postgres"] = self.installation.postgresql.group.cpu_s()
-        return used
+        return self.installation.cpu_s()
 
 
 ORDER = {
@@ -87,13 +85,13 @@ ORDER = {
 
 
 def warm_up(session: Session) -> None:
-    """Let every process import and cache what the first requests need."""
+    """Send first requests, so that every process has imported and cached all that later ones need."""
     session.check(send(session.job("transform", 10, seconds=1)))
     session.check(send(session.job("respond", 2, seconds=0.3)))
 
 
 def transform(session: Session) -> None:
-    """Accepted and executed as fast as answers come."""
+    """Measure requests accepted and executed a second, sent as fast as answers come."""
     for connections in CONNECTIONS:
         before = session.cpu_s()
         seen = send(session.job("transform", connections, seconds=session.sizes.seconds))
@@ -111,7 +109,7 @@ def transform(session: Session) -> None:
 
 
 def first_step(session: Session) -> None:
-    """From acceptance to the first step's start, at a rate that leaves the machine mostly idle."""
+    """Measure the time from acceptance to the first step's start, at a rate that leaves the machine mostly idle."""
     seen = send(session.job("transform", 20, rate=40, seconds=session.sizes.rate_seconds))
     session.check(seen)
     waits = rows.first_step_ms(seen.first_sent_at)
@@ -120,7 +118,7 @@ def first_step(session: Session) -> None:
 
 
 def respond(session: Session) -> None:
-    """The round trip of a caller who waits for a Response step."""
+    """Measure the round trip of a caller who waits for a Response step."""
     for connections in (1, 10):
         seen = send(session.job("respond", connections, seconds=session.sizes.seconds))
         session.check(seen)
@@ -129,7 +127,7 @@ def respond(session: Session) -> None:
 
 
 def call_api(session: Session) -> None:
-    """Many slow calls at once: first POST to last finished."""
+    """Measure many slow calls at once, from the first POST to the last end."""
     count = session.sizes.calls
     body = {"id": "NUMBER", "url": session.installation.stub_url(STUB_MS)}
     seen = send(session.job("call-api", 50, body, requests=count))
@@ -138,7 +136,7 @@ def call_api(session: Session) -> None:
 
 
 def idle(session: Session) -> None:
-    """What an installation costs that nobody uses: the polling, beats and timers of all processes."""
+    """Measure the CPU of an installation that nobody uses: polling, beats and timers of all processes."""
     before, started = session.cpu_s(), time.monotonic()
     time.sleep(session.sizes.idle_seconds)
     used, elapsed = session.cpu_s(), time.monotonic() - started
@@ -148,17 +146,17 @@ def idle(session: Session) -> None:
 
 def memory(session: Session) -> None:
     """Web server and cluster as one service: idle, with a thousand calls in flight, and at rest after them."""
-    with session.installation.as_service():
+    with session.installation.as_service() as service:
         warm_up(session)
-        _note_memory(session, "idle", session.installation.service.memory())
-        _fill(session)
+        _note_memory(session, "idle", usage.memory(service.pid))
+        _fill(session, service)
         time.sleep(session.sizes.rest_seconds)
-        _note_memory(session, "idle after it", session.installation.service.memory())
+        _note_memory(session, "idle after it", usage.memory(service.pid))
 
 
-def _fill(session: Session) -> None:
+def _fill(session: Session, service: Process) -> None:
     body = {"id": "NUMBER", "url": session.installation.stub_url(HELD_MS)}
-    with _watching(lambda: (rows.running(), session.installation.service.memory())) as samples:
+    with _watching(lambda: (rows.running(), usage.memory(service.pid))) as samples:
         seen = send(session.job("call-api", 50, body, requests=session.sizes.calls))
         session.check(seen)
     most, _ = max(samples, key=lambda sample: sample[0])
@@ -167,15 +165,16 @@ def _fill(session: Session) -> None:
 
 
 def drain(session: Session) -> None:
-    """The engine alone: a backlog that was accepted while no cluster ran."""
+    """Measure the engine alone, on a backlog that was accepted while no cluster ran."""
     installation, count = session.installation, session.sizes.backlog
-    installation.cluster.stop()
+    assert installation.cluster is not None
+    installation.cluster.end()
     seen = send(session.job("transform", 50, requests=count))
     session.note("web alone c=50: accepted/s", seen.statuses.get("202", 0) / seen.seconds)
-    start_cluster(installation)
-    before = installation.cluster.cpu_s()
+    cluster = installation.start_cluster()
+    before = usage.cpu_s(cluster.pid)
     tally = session.check(seen, limit_s=30 + count / 100)
-    used = installation.cluster.cpu_s() - before
+    used = usage.cpu_s(cluster.pid) - before
     rate = tally.rows / max(0.001, tally.last_finished_at - tally.first_started_at)
     session.note(f"backlog of {count}: completed/s", rate)
     session.note(f"backlog of {count}: CPU ms each, cluster", used * 1000 / max(1, tally.rows))
@@ -190,11 +189,6 @@ MEASURES: dict[str, Callable[[Session], None]] = {
     "call-api": call_api,
     "drain": drain,
 }
-
-
-def start_cluster(installation: Installation) -> None:
-    installation.start_cluster()
-    installation.wait_for(rows.has_engine, installation.cluster, "the cluster")
 
 
 def percentile(values: Sequence[float], percent: int) -> float:

@@ -1,4 +1,4 @@
-"""The pages that list executions, as a member, a machine and staff ask for them in this process."""
+"""The pages that list executions, requested in this process as a member, as a machine and as staff."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from executions.log.listing import PAGE_SIZE
 from executions.models import Execution, Outcome
 from projects.models import ApiToken, Membership
 
-DEEP = 20  # the page that is reached by the cursor of the one before
+DEEP = 20  # number of the measured page that is reached by a cursor
 MONTH_BACK = (timedelta(days=37), timedelta(days=30))
 
 type Get = Callable[[], Any]
 
 
 class Visitor:
-    """Somebody signed in, staff and owner, with a token."""
+    """A signed-in person who is staff, owner and holder of a token."""
 
     def __init__(self, actors: Cast) -> None:
         self.actors = actors

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from typing import Any
 
-GOALS = {  # name → the figure to reach; a rate is to be at least, anything else at most that
+GOALS = {  # name → the goal: a lower bound for a rate, an upper bound for anything else
     "transform c=50: completed/s": 2000,
     "transform c=50: CPU ms each, all": 0.9,
     "transform c=200: accept p99 ms": 300,

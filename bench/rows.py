@@ -1,4 +1,4 @@
-"""What the database says about what was posted."""
+"""The database's account of the posted requests."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from django.utils import timezone
-
-from executions.models import Engine, Execution, StepRun
+from executions.models import Execution, StepRun
 from executions.states import FINAL, Status
 from projects.ids import first_id_at, made_at
 
@@ -19,18 +17,14 @@ OPEN = [status for status in Status if status not in FINAL]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tally:
-    """What became of a run of posts."""
+    """The outcome of a series of posts."""
 
     rows: int
-    missing: int  # accepted, and there is no row
-    stuck: int  # no final status by the deadline
+    missing: int  # accepted, but without a row
+    stuck: int  # without a final status at the deadline
     not_success: int
     first_started_at: float
     last_finished_at: float
-
-
-def has_engine() -> bool:
-    return Engine.objects.filter(beat_at__gt=timezone.now() - timedelta(seconds=5)).exists()
 
 
 def running() -> int:
@@ -38,7 +32,7 @@ def running() -> int:
 
 
 def wait_until_final(since: float, limit_s: float, look: Callable[[], None] = lambda: None) -> None:
-    """Wait until nothing accepted since then is open, or the limit is over; `look` is called at every turn."""
+    """Wait until no execution accepted since then is open, or the limit is over; call `look` at every turn."""
     deadline = time.monotonic() + limit_s
     query = Execution.objects.filter(id__gte=_first_id(since), status__in=OPEN)
     while query.exists() and time.monotonic() < deadline:

@@ -1,13 +1,14 @@
-"""The automations that are measured, made through the models."""
+"""The measured automations, made through the models."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-from automations.definition import Definition
 from automations.models import Automation
+from harness.factory import make_automation
 from projects.models import Organization, Project
+from projects.sealing import decrypt
 
 FIELDS = {
     "customer": "{{ trigger.body.customer.name | upcase }}",
@@ -39,20 +40,10 @@ def seed() -> dict[str, Target]:
     """Make one organization without limits, and the automations of `STEPS`, active."""
     organization = Organization.objects.create(name="Bench", direct_limit=None)
     project = Project.objects.create(organization=organization, name="Bench")
-    made = {name: activate(project, name, steps) for name, steps in STEPS.items()}
-    return {
-        name: Target(automation.trigger.url, secret)
-        for name, (automation, secret) in made.items()
-        if automation.trigger
-    }
+    return {name: _target(make_automation(project, name, steps)) for name, steps in STEPS.items()}
 
 
-def activate(project: Project, name: str, steps: list[dict[str, Any]]) -> tuple[Automation, str]:
-    """Return a new active automation and its trigger's secret."""
-    automation = Automation.objects.create(organization=project.organization, project=project, name=name)
-    trigger, secret = automation.make_trigger("http", "request")
-    part = {"uid": trigger.uid, "connector": "http", "event": "request"}
-    definition = Definition.model_validate({"trigger": part, "steps": steps})
-    automation.save_draft(definition, rev=automation.draft_rev)
-    automation.activate(None)
-    return automation, secret
+def _target(automation: Automation) -> Target:
+    trigger = automation.trigger
+    assert trigger is not None
+    return Target(trigger.url, decrypt(trigger.encrypted_secret))

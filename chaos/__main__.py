@@ -1,4 +1,4 @@
-"""`python -m chaos`: traffic, faults, and a comparison of what was promised with what is there (docs/chaos.md)."""
+"""`python -m chaos`: traffic, faults, and a comparison of the promises with the stored data (docs/chaos.md)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 
 from chaos.nemesis import FAULTS
 from chaos.trial import Trial, run
-from tools.postgresql import Missing, binaries
+from harness.postgresql import Missing, binaries
 
 QUICK = Trial(accepted=400, faults=8)
 DATABASES = ("sqlite", "postgresql")

@@ -1,4 +1,4 @@
-"""The web server dies in a burst of posts, after the commit of some and before that of others."""
+"""The web server dies in a burst of posts, after the commit of some and before the commit of others."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from datetime import UTC, datetime
 
 from chaos.driver import Driver, Post
 from chaos.scene import Scene
+from harness.processes import until
 from projects.ids import first_id_at
-from tests.support.processes import until
 
 POSTERS = 30
-ENOUGH = 20  # in flight when it is killed
+ENOUGH = 20  # posts in flight when the web server is killed
 
 
 def burst(scene: Scene, driver: Driver, after_s: float) -> tuple[int, int]:
-    """Kill it, and return how many posts went without an answer that are stored, and how many that are not."""
+    """Kill the web server; return the numbers of unanswered posts that are stored, and that are not stored."""
     start, before = datetime.now(UTC), len(driver.posts)
     web, is_over = scene.installation.web, threading.Event()
     assert web is not None
@@ -37,7 +37,7 @@ def burst(scene: Scene, driver: Driver, after_s: float) -> tuple[int, int]:
 
 
 def _post(driver: Driver, is_over: threading.Event, *, is_keyed: bool) -> list[Post]:
-    """Post one after the other. What is not answered comes again and finds its execution, or without a key never."""
+    """Post one after the other; repeat an unanswered post only if it has a key, by which it finds its execution."""
     posts = []
     while not is_over.is_set():
         posts.append(driver.post("transform", key=f"burst-{uuid.uuid4().hex}" if is_keyed else ""))
@@ -45,7 +45,7 @@ def _post(driver: Driver, is_over: threading.Event, *, is_keyed: bool) -> list[P
 
 
 def _numbers_since(scene: Scene, start: datetime) -> set[int]:
-    """Return the numbers that are stored of those posted since."""
+    """Return the numbers of the posts since `start` that are stored."""
     sql = "SELECT input FROM executions_steprun WHERE attempt = 0 AND execution_id >= %s"
     inputs = (json.loads(row["input"]) for row in scene.installation.query(sql, [first_id_at(start)]))
     return {payload["body"]["number"] for payload in inputs if "body" in payload}

@@ -1,4 +1,4 @@
-"""Compares the Execution Log with what was posted and with what the outside world saw: I1 to I8."""
+"""Compare the Execution Log with the posts and with the calls outside: the promises I1 to I11 of docs/chaos.md."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Checker:
         self.nemesis = nemesis
         self.found = Findings()
         self.effects = [json.loads(line) for line in scene.effects.read_text().splitlines()]
-        self.fired: list[tuple[datetime, Row]] = []  # fire times of the schedule, and what they started
+        self.fired: list[tuple[datetime, Row]] = []  # fire times of the schedule, and their executions
         self.ended = self._read()
 
     def _read(self) -> list[Ended]:
@@ -76,7 +76,7 @@ class Checker:
             if post.outcome == "refused" and stored[post.number]
         ))  # fmt: skip
 
-    # --- I3: each comes to its right end
+    # --- I3: each execution ends as it must
 
     def ends(self) -> None:
         stuck = [one for one in self.ended if one.row["status"] not in FINAL]
@@ -89,13 +89,13 @@ class Checker:
             and (Status(one.row["status"]), one.row["reason_code"]) not in one.plan.ends
         ))  # fmt: skip
 
-    # --- I4: what happened outside
+    # --- I4: the calls outside
 
     def acts(self) -> None:
         self.found.figures["outside calls"] = len(self.effects)
         outside.check(self.ended, self.nemesis.windows, self.found)
 
-    # --- I5: what is counted
+    # --- I5: the counters
 
     def usage(self) -> None:
         query = self.scene.installation.query
@@ -114,7 +114,7 @@ class Checker:
             if bool(one.row["is_counted"]) != (one.row["status"] in FINAL or one.row["attempt"] > 1)
         ))  # fmt: skip
 
-    # --- I6: what is written down
+    # --- I6: the stored payloads and step runs
 
     def order(self) -> None:
         self.found.add("I6 payload changed", (
@@ -128,11 +128,11 @@ class Checker:
         ))  # fmt: skip
 
     def retries(self) -> None:
-        """I10: however many press Retry at once, one attempt follows each press that was accepted, and two at most."""
+        """I10: each accepted press of Retry makes one attempt, and at most two are accepted, however many come."""
         ended = {plain(one.row["id"]): one for one in self.ended}
         for execution_id, rounds in self.nemesis.pressed.items():
             if (one := ended.get(plain(execution_id))) is None:
-                continue  # I1 says so
+                continue  # reported under I1
             attempt = one.row["attempt"]
             known, unknown = (sum(statuses.count(status) for statuses in rounds) for status in (202, 0))
             for rule, is_kept in (
@@ -172,7 +172,7 @@ class Checker:
         receipt_balance.check(self.scene, self.posts, self.ended, self.found)
 
     def kills_of_the_web_server(self) -> None:
-        """I11: they must have hit both sides of a commit, or nothing is said about one of them."""
+        """I11: the kills must have hit both sides of a commit, or one side is untested."""
         if not self.nemesis.bursts:
             return
         stored, lost = map(sum, zip(*self.nemesis.bursts, strict=True))
@@ -182,7 +182,7 @@ class Checker:
             self.found.add(rule, [] if hit else [f"in {len(self.nemesis.bursts)} kills"])
 
     def is_explained(self, reply: Reply) -> bool:
-        """Say whether a fault made this error; nothing explains a 4xx, for each request is sound."""
+        """Return whether a fault explains this error; none explains a 4xx, because each request is sound."""
         is_ours = reply.status == 0 or reply.status >= 500
         return is_ours and any(window.excuses(reply.status, reply.at) for window in self.nemesis.windows)
 

@@ -1,4 +1,4 @@
-"""The world that posts: numbered requests from several threads, each answer written down as it came."""
+"""The senders: several threads post numbered requests and record each answer."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from chaos import plan
 from chaos.scene import Scene
 
 THREADS = 12
-PATIENCE_S = 120.0  # for one keyed request that is posted again and again
+PATIENCE_S = 120.0  # seconds for which one keyed request is repeated
 AGAIN_S = 0.25
 
 
 class _AnyStatus(urllib.request.HTTPErrorProcessor):
-    """Take an error status for the answer that it is."""
+    """Return answers with an error status like any other, instead of raising."""
 
     def http_response(self, request: Any, response: Any) -> Any:
         return response
@@ -33,7 +33,7 @@ OPENER = urllib.request.build_opener(_AnyStatus)
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One answer; status 0 says that none came, and so that nobody knows what became of the request."""
+    """One answer; status 0 means that none came, so that the request may or may not be stored."""
 
     status: int
     execution_id: str
@@ -47,7 +47,7 @@ class Reply:
 
 @dataclass(slots=True)
 class Post:
-    """What became of one number."""
+    """One numbered request and its answers."""
 
     number: int
     kind: str
@@ -62,7 +62,7 @@ class Post:
 
 
 class Driver:
-    """Posts until `accepted` requests were; `reach` and `rate` hold it back, so that faults meet traffic all along."""
+    """Posts until `accepted` requests are accepted; `reach` and `rate` slow it down, so that faults meet traffic."""
 
     def __init__(self, scene: Scene, accepted: int) -> None:
         self.scene = scene
@@ -82,7 +82,7 @@ class Driver:
             thread.start()
 
     def reach(self, accepted: int, *, within: float = 300) -> None:
-        """Let so many be accepted, and wait until they are."""
+        """Post until so many requests are accepted; raise RuntimeError when that takes longer than `within` seconds."""
         with self._change:
             self._allowed = min(accepted, self.wanted)
             self._change.notify_all()
@@ -95,7 +95,7 @@ class Driver:
             self._change.notify_all()
 
     def post(self, kind: str, *, key: str = "", times: int = 1) -> Post:
-        """Post one number more, `times` at once, and write down every answer."""
+        """Post the next number, `times` at once, and record every answer."""
         with self._change:
             number, self._next = self._next, self._next + 1
         post = Post(number, kind, key)
@@ -130,7 +130,7 @@ class Driver:
             self._change.notify_all()
 
     def _deliver(self, post: Post) -> None:
-        """Post it; with a key again until the answer is known, without one never again."""
+        """Post a request; with a key repeat it until it is accepted, for PATIENCE_S at most, and never without one."""
         deadline = time.monotonic() + PATIENCE_S
         while True:
             reply = self._ask(post)
@@ -139,7 +139,7 @@ class Driver:
                 break
             time.sleep(AGAIN_S)
         if not reply.is_ok:
-            time.sleep(AGAIN_S)  # a server that is away is not to be flooded
+            time.sleep(AGAIN_S)  # do not flood a server that is away
 
     def _ask(self, post: Post) -> Reply:
         body = plan.body_of(post.number, post.kind, self.scene.echo_url)
@@ -159,7 +159,7 @@ class Driver:
                 self.in_flight -= 1
 
     def write(self, file: Path) -> None:
-        """Leave the history as evidence: a line for each number."""
+        """Write the history as evidence, a line for each number."""
         with file.open("w") as out:
             for post in sorted(self.posts, key=lambda post: post.number):
                 replies = [[reply.status, reply.execution_id, round(reply.at, 3)] for reply in post.replies]

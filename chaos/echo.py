@@ -1,8 +1,8 @@
-"""The outside world: `python -m chaos.echo PORT FILE` writes down each call, on the disk, before it answers.
+"""The outside world: `python -m chaos.echo PORT FILE` records each call on the disk before it answers.
 
-What it wrote down did happen, whoever was killed meanwhile: the checker compares the Execution Log with it. It answers
-with what it was sent, secrets included, after `?ms=` milliseconds and with `?pad=` dots; paths that begin with /fail
-answer 500.
+A recorded call did happen, whoever was killed meanwhile: the checker compares the Execution Log with the record. It
+answers with the request that it was sent, secrets included, after `?ms=` milliseconds and with `?pad=` dots; paths that
+begin with /fail answer 500.
 """
 
 from __future__ import annotations

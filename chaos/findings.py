@@ -1,4 +1,4 @@
-"""What the checker works with: each execution as it ended, and what was found to be wrong."""
+"""The checker's data: each execution as it ended, and the violations found."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from typing import Any
 from chaos import plan
 from projects.ids import made_at
 
-SHOWN = 20  # of the violations of one rule
+SHOWN = 20  # violations of one rule in the report
 
 type Row = dict[str, Any]
 
 
 @dataclass
 class Findings:
-    """What broke which promise; `figures` is for the table."""
+    """The violations by promise; `figures` is for the table."""
 
     violations: dict[str, list[str]] = field(default_factory=dict)
     figures: dict[str, int] = field(default_factory=dict)
@@ -40,7 +40,7 @@ class Findings:
 
 @dataclass
 class Ended:
-    """One execution as the database holds it, with its steps and with the effects that it had outside."""
+    """One execution as the database holds it, with its steps and its calls outside."""
 
     row: Row
     number: int
@@ -62,13 +62,13 @@ class Ended:
         return uuid.UUID(plain(self.row["id"]))
 
     def lived_within(self, start: float, end: float) -> bool:
-        """Say whether any of its life, from accept to end, lies between two moments."""
+        """Return whether the execution lived, from accept to end, at some time between two moments."""
         finished = moment(self.row["finished_at"])
         return made_at(self.id).timestamp() <= end and (finished is None or finished.timestamp() >= start)
 
 
 def moment(value: datetime | str | None) -> datetime | None:
-    """Return a time as either database hands it out: SQLite as text, in UTC."""
+    """Return a time from either database; SQLite's is a text in UTC."""
     found = datetime.fromisoformat(value) if isinstance(value, str) else value
     return found.replace(tzinfo=UTC) if found and found.tzinfo is None else found
 

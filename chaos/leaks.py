@@ -1,24 +1,22 @@
-"""I8: no secret in the clear, no process left, memory and connections back where they were."""
+"""No secret in the clear, no process left, memory and connections as before: the promise I8."""
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 from chaos import plan
 from chaos.findings import Findings
 from chaos.nemesis import Nemesis
-from chaos.scene import Scene, is_running
-from tests.support.processes import group_is_alive
+from chaos.scene import Scene
+from harness.processes import group_is_alive, is_running
 
 GROWTH = 1.5
 SLACK_MB = 60.0
-BURIED_S = 15.0  # after the last fault: a lease, and what the machine makes of it
-BEATS_S = 3.0  # in which a peer looks once
-THREADS = 64  # of the web server; each that has answered the API keeps a connection
-MORE_CONNECTIONS = 3  # of threads that have not asked anything yet when the first are counted
+BURIED_S = 15.0  # seconds after the last fault: a lease, and the delay of a busy machine
+BEATS_S = 3.0  # seconds within which a peer looks once
+THREADS = 64  # threads of the web server; each keeps a connection once it has answered the API
+MORE_CONNECTIONS = 3  # connections of threads that had not yet used theirs at the first count
 
 TEXTS = {
     "sqlite": """
@@ -44,7 +42,7 @@ class Usage:
 
 
 def check(scene: Scene, before: Usage, nemesis: Nemesis, findings: Findings) -> None:
-    """Compare, then stop everything, and look at what is left."""
+    """Compare memory and connections, stop everything, and look for leftovers."""
     after = Usage.of(scene)
     findings.figures["memory before, MB"] = round(before.rss_mb)
     findings.figures["memory after, MB"] = round(after.rss_mb)
@@ -56,7 +54,7 @@ def check(scene: Scene, before: Usage, nemesis: Nemesis, findings: Findings) -> 
     findings.figures["columns searched for the secret"] = sum(map(len, texts(scene).values()))
     findings.add("I8 a secret in the clear", secrets_in_the_clear(scene))
     findings.add("I8 an engine's row without its process", dead_engines(scene, nemesis))
-    findings.add("I8 a process of neither web server nor cluster", strays(scene))
+    findings.add("I8 a process of neither web server nor cluster", map(str, scene.installation.strays()))
     findings.add("I8 processes left", end(scene))
 
 
@@ -80,7 +78,7 @@ def texts(scene: Scene) -> dict[str, list[str]]:
 
 
 def end(scene: Scene) -> list[str]:
-    """Stop as an operator does; return what does not end."""
+    """Stop as an operator does; return the processes that do not end."""
     left = []
     for name, process in (("cluster", scene.installation.cluster), ("web server", scene.installation.web)):
         assert process is not None
@@ -93,7 +91,7 @@ def end(scene: Scene) -> list[str]:
 
 
 def dead_engines(scene: Scene, nemesis: Nemesis) -> list[str]:
-    """Return the engines that nobody has buried, 15 s after the last fault."""
+    """Return the engines whose lease still exists without a process, 15 s after the last fault."""
     last = nemesis.windows[-1].end if nemesis.windows else 0.0
     deadline = max(last + BURIED_S, time.time() + BEATS_S)
     while (dead := _dead(scene)) and time.time() < deadline:
@@ -104,19 +102,3 @@ def dead_engines(scene: Scene, nemesis: Nemesis) -> list[str]:
 def _dead(scene: Scene) -> list[str]:
     rows = scene.installation.query("SELECT id, pid FROM executions_engine")
     return [f"{row['id']}, process {row['pid']}" for row in rows if not is_running(row["pid"])]
-
-
-def strays(scene: Scene) -> list[str]:
-    """Return the processes of this installation, known by its data directory, that no operator would find."""
-    known = [scene.installation.web, scene.installation.cluster, scene.echo, scene.installation.interpreter]
-    groups = {process.popen.pid for process in known if process}
-    mine = f"DATA_DIR={scene.directory}".encode()
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            environment, pid = (process / "environ").read_bytes().split(b"\0"), int(process.name)
-            if mine in environment and os.getpgid(pid) not in groups:
-                found.append(f"{pid}: {(process / 'cmdline').read_bytes().replace(b'\0', b' ').decode()}")
-        except OSError:
-            continue  # it has ended
-    return found

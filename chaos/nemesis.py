@@ -1,4 +1,4 @@
-"""The faults: one function each, shuffled by a seed; all are over when it returns, and the next one may come."""
+"""The faults, a function each, in an order shuffled by a seed. A fault is over when its function returns."""
 
 from __future__ import annotations
 
@@ -12,33 +12,32 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import cycle
-from pathlib import Path
 
 from chaos import outages
 from chaos.burst import burst
 from chaos.driver import Driver
-from chaos.scene import Scene, is_running
+from chaos.scene import Scene
 from executions.states import ATTEMPT_LIMIT, Status
-from tests.support.databases import SqliteDatabase
-from tests.support.processes import Process, group_is_alive, until
+from harness.databases import SqliteDatabase
+from harness.processes import Process, children, group_is_alive, is_running, until
 
 LEASE_S = 10.0
-AFTERMATH_S = 10.0  # for which a fault excuses an error of the web server
-LONGEST_POISON_S = 40.0  # from the request to its third death
-BURSTS = 12  # of one fault: about half of them have hit both
-SLOW_REPLY = 504  # to a caller of a Response step: what hurts the cluster delays it
+AFTERMATH_S = 10.0  # seconds after a fault for which it explains an error of the web server
+LONGEST_POISON_S = 40.0  # seconds from the request to its third death
+BURSTS = 12  # kills of one fault at most; about half of the kills have hit both sides
+SLOW_REPLY = 504  # to a caller of a Response step, as faults of the cluster delay the reply
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """When a fault was at work: the web server may err then, and a little after, if it was hit itself."""
+    """The time of a fault. A fault of the web server explains its errors then, and for AFTERMATH_S more."""
 
     fault: str
     start: float
     end: float
 
     def excuses(self, status: int, at: float) -> bool:
-        """Say whether such an answer (0 for none) is no surprise at that time."""
+        """Return whether the fault explains an answer with this status (0 for none) at that time."""
         is_own = self.fault in OF_THE_WEB or status == SLOW_REPLY
         return is_own and self.start <= at <= self.end + AFTERMATH_S
 
@@ -48,7 +47,7 @@ class Window:
 
     @property
     def over(self) -> float:
-        """Return when the last engine that it takes away is gone: a poisoned step kills three after the fault."""
+        """Return when the fault's last victim has died: a poisoned step kills its third engine after the fault."""
         return self.end + (LONGEST_POISON_S if self.fault == POISON else 0.0)
 
 
@@ -69,10 +68,10 @@ class Nemesis:
         self.say = say
         self.is_long = is_long
         self.windows: list[Window] = []
-        self.pressed: dict[str, list[list[int]]] = {}  # execution to what each round of presses of Retry was answered
-        self.absences: list[tuple[float, float]] = []  # when no cluster ran for longer than a moment
-        self.bursts: list[tuple[int, int]] = []  # unanswered posts of each kill of the web server: stored, and not
-        self.outages: list[tuple[float, float]] = []  # when the database was away for longer than senders wait
+        self.pressed: dict[str, list[list[int]]] = {}  # by execution: the answers of each round of presses of Retry
+        self.absences: list[tuple[float, float]] = []  # times without a cluster, longer than a moment
+        self.bursts: list[tuple[int, int]] = []  # unanswered posts of each kill of the web server: stored, not stored
+        self.outages: list[tuple[float, float]] = []  # times without a database, longer than senders wait
         here = [name for name in only if name not in OF_ANOTHER[scene.installation.backend]]
         self._deck = cycle(here) if here else self._shuffled()
 
@@ -83,7 +82,7 @@ class Nemesis:
         return cluster
 
     def strike(self) -> None:
-        """Do one fault, the next of the deck."""
+        """Inject the next fault of the deck."""
         name = next(self._deck)
         time.sleep(self.random.uniform(0, 1))
         start = time.time()
@@ -113,20 +112,20 @@ class Nemesis:
         kill(self.a_worker())
 
     def kill_after_effect(self) -> None:
-        """Kill the workers once an effect is written down and before its result can be: what now, repeat or not?"""
+        """Kill the workers when a call outside is recorded, before its result can be stored."""
         workers = until(self.scene.workers, within=30, what="a worker")
         self.scene.arm(workers)
         until(lambda: not is_running(workers[0]), within=30, what="the next effect has killed the workers")
 
     def pause_worker(self) -> None:
-        """Stop a worker for twice its lease: a peer buries and kills it, and if not its late writes change nothing."""
+        """Stop a worker for twice its lease: a peer takes over and kills it, or its late writes change nothing."""
         worker = self.a_worker()
         send(worker, signal.SIGSTOP)
         time.sleep(2 * LEASE_S)
         send(worker, signal.SIGCONT)
 
     def kill_pusher(self) -> None:
-        """Kill a child of the sentinel that is no worker: django-q2's pusher or monitor."""
+        """Kill a child of the sentinel other than a worker: django-q2's pusher or monitor."""
         sentinel = children(self.cluster.pid)[0]
         others = [pid for pid in children(sentinel) if pid not in self.scene.workers()]
         kill(self.random.choice(others))
@@ -144,22 +143,22 @@ class Nemesis:
         self.scene.installation.start_cluster()
 
     def deploy(self) -> None:
-        """Start the new beside the old, then end the old as an operator does."""
+        """Start a new cluster beside the old one, then end the old one as an operator does."""
         old = self.cluster
         self.scene.installation.start_cluster()
         assert old.terminate(within=30) == 0, "the old cluster ended with an error"
         assert not group_is_alive(old.pid), "the old cluster left a process behind"
 
     def race_clusters(self) -> None:
-        """Let two clusters race for a while; the second one then dies at once."""
+        """Run a second cluster for a while, then kill it."""
         second = self.scene.installation.start_another_cluster()
         time.sleep(self.random.uniform(1, 4))
         second.kill()
 
-    # --- the web server and what it is asked
+    # --- the web server and its requests
 
     def kill_web(self) -> None:
-        """Kill it in the middle of its posts, again until the run has seen both a commit and none before a kill."""
+        """Kill the web server amid posts, again until kills have come both after and before a commit."""
         for _ in range(BURSTS):
             self.bursts.append(burst(self.scene, self.driver, self.random.uniform(0, 0.1)))
             if all(map(sum, zip(*self.bursts, strict=True))):
@@ -169,15 +168,15 @@ class Nemesis:
         self.driver.post("chain", key=self.new_key("fifty"), times=50)
 
     def poison(self) -> None:
-        """Start an execution whose step kills its worker, each time."""
+        """Start an execution whose step kills its worker at each try."""
         self.driver.post("poison", key=self.new_key("poison"))
 
     def press_retry(self) -> None:
-        """Let five users press Retry Execution of one failed execution at once, again after both retries are used."""
+        """Let five users press Retry Execution of one failed execution at once, in one round more than its retries."""
         post = self.driver.post("fail", key=self.new_key("retry"))
         execution_id = post.replies[-1].execution_id
         scene = self.scene
-        tokens: list[str] = scene.about["tokens"]
+        tokens = scene.tokens
         for _ in range(ATTEMPT_LIMIT):
             scene.made.wait(uuid.UUID(execution_id), Status.FAILED, within=90)
             with ThreadPoolExecutor(len(tokens)) as pool:
@@ -187,7 +186,7 @@ class Nemesis:
     # --- the database
 
     def restart_database(self) -> None:
-        """Crash it while callers wait for a Response step, whose replies must come afterwards."""
+        """Crash PostgreSQL while callers wait for a Response step, whose replies must come afterwards."""
         assert self.scene.server is not None
         with ThreadPoolExecutor(3) as pool:
             for _ in range(3):
@@ -206,7 +205,7 @@ class Nemesis:
             time.sleep(1)
 
     def hold_the_lock(self) -> None:
-        """Be a second writer of the file, and a slow one."""
+        """Hold the file's write lock, as a slow second writer would."""
         self.hold(self.random.uniform(2, 6))
 
     def hold(self, seconds: float) -> None:
@@ -261,12 +260,8 @@ def kill(pid: int) -> None:
 
 
 def send(pid: int, number: signal.Signals) -> None:
-    """Signal a process that may have ended meanwhile: a peer may bury it and kill it for good."""
+    """Signal a process; it may have ended already, because a peer kills the process of a dead engine."""
     try:
         os.kill(pid, number)
     except ProcessLookupError:
         pass
-
-
-def children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]

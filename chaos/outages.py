@@ -1,4 +1,4 @@
-"""The long faults, for the long form: what is away for longer than a lease, or than a schedule's minute."""
+"""The faults of the long form: the database or the cluster is away for longer than a lease or a schedule's minute."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from chaos.nemesis import Nemesis
 
-ABSENCE_S = 70.0  # a fire time lies within it, and two at times
-OUTAGE_S = 15.0  # longer than an engine's lease, and than a sender waits for a commit
-CALM_S = 10.0  # after which no earlier fault explains what comes
+ABSENCE_S = 70.0  # seconds, within which one fire time lies, or two
+OUTAGE_S = 15.0  # seconds: longer than an engine's lease, and than a sender waits for a commit
+CALM_S = 10.0  # seconds, after which no earlier fault explains an error
 IN_FLIGHT = 12
 STRANGERS = 6
-LATE_S = 2.0  # when the database is surely away, and for long enough for a sender's patience to end
+LATE_S = 2.0  # seconds until the database is surely away; it stays away for longer than a sender waits
 
 
 def no_cluster(nemesis: Nemesis) -> None:
-    """Let fire times pass while no cluster runs: the next one makes up for them."""
+    """Let fire times pass while no cluster runs; the next cluster makes up for the latest."""
     gone = time.time()
     nemesis.cluster.kill()
     time.sleep(ABSENCE_S)
@@ -44,9 +44,9 @@ def file_held(nemesis: Nemesis) -> None:
 
 
 def _away_in_the_middle(nemesis: Nemesis, be_away: Callable[[], None]) -> None:
-    """Take the database away while never-repeat steps act, and others post who do not come again.
+    """Take the database away while never-repeat steps act, and while senders post who do not repeat.
 
-    The engines live on, so no step may end as interrupted; of those who post some must be refused, with 503.
+    The engines live on, so that no step may end as interrupted; some of the senders must be refused, with 503.
     """
     time.sleep(CALM_S)
     with ThreadPoolExecutor(IN_FLIGHT + STRANGERS) as pool:

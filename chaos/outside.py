@@ -1,4 +1,4 @@
-"""I4: what happened outside, compared with what the Execution Log says; the echo server wrote each call down."""
+"""Compare the calls outside, which the echo server recorded, with the Execution Log: the promise I4."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def check(ended: Sequence[Ended], windows: Sequence[Window], found: Findings) ->
 
 
 def surplus(one: Ended) -> Iterable[str]:
-    """A claim is one engine's, so a step's key is seen once for each claim of its attempt, and for each try.
+    """Yield the steps with more calls than claims: one engine holds a claim, and calls once for each claim and try.
 
-    Every other attempt has needed a claim of its own, and so has what came before each Wait.
+    Each earlier attempt has needed a claim of its own, and so have the steps before each Wait.
     """
     spare = one.row["attempt"] - 1 + sum(step["connector"] == "wait" for step in one.plan.steps)
     tries = {(step["attempt"], step["key"]): step["tries"] for step in one.steps}
@@ -45,14 +45,14 @@ def surplus(one: Ended) -> Iterable[str]:
 
 
 def is_explained(one: Ended, windows: Sequence[Window]) -> bool:
-    """Say whether a second engine met what a first one had begun, and a fault took the first one away."""
+    """Return whether a fault took the first engine away, so that a second one found its unfinished step."""
     return one.row["claim"] > 1 and any(
         window.hits_engines and one.lived_within(window.start, window.over) for window in windows
     )
 
 
 def keys_of(one: Ended) -> set[str]:
-    """Return the Idempotency-Keys that its calls may carry: one for each step and attempt."""
+    """Return the Idempotency-Keys that the execution's calls may carry: one for each step and attempt."""
     attempts = range(1, one.row["attempt"] + 1)
     return {f"{one.id}-{attempt}-{step}-0" for attempt in attempts for step in one.plan.calls}
 

@@ -1,4 +1,4 @@
-"""What is posted, and how each of it has to end: a pure function of a number."""
+"""The posted requests and their right ends, as pure functions of a request's number."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from executions.states import Status
-from tests.support.automations import RESPOND, TRANSFORM, WAIT, call
+from harness.automations import RESPOND, TRANSFORM, WAIT, call
 
 CANARY = "canary-5d1f7c9e-sings-nowhere"  # the secret that no log and no row may hold in the clear
 
@@ -43,7 +43,7 @@ POISON = {"key": "hurt", "title": "Hurt", "connector": "faulty", "action": "hurt
           "input": {"fault": "die", "wait_s": 0.2}}  # fmt: skip
 SUCCESS = frozenset({(Status.SUCCESS, "")})
 LARGE = 300_000  # characters of an answer, so that it is stored apart from its step run
-LONG_MS = 1500  # so that an attempt does not end while others still press Retry
+LONG_MS = 1500  # milliseconds, so that an attempt does not end while others still press Retry
 
 KINDS: dict[str, Kind] = {
     "transform": Kind([TRANSFORM], SUCCESS),
@@ -62,12 +62,12 @@ def kind_of(number: int) -> str:
 
 
 def body_of(number: int, kind: str, echo: str) -> dict[str, Any]:
-    """Return what is posted: the same, byte for byte, whenever it is posted again."""
+    """Return a request's body, the same byte for byte whenever it is posted again."""
     delay_ms = LONG_MS if kind == "fail" else (20, 200, 800)[number % 3]
     url = f"{echo}{KINDS[kind].path}?ms={delay_ms}&pad={LARGE if number % 100 == 7 else 0}"
     return {"number": number, "kind": kind, "name": f"ada {number}", "url": url, "text": "ü" * (number % 50)}
 
 
 def is_keyed(number: int) -> bool:
-    """Say whether it is posted with an Idempotency-Key, and so again until the answer is known."""
+    """Return whether a request has an Idempotency-Key, and so is repeated until it is accepted."""
     return number // len(TURNS) % 2 == 0

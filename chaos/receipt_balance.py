@@ -1,4 +1,4 @@
-"""I8: nothing leaks between the door and the counters: what was received is the sum of what became of it."""
+"""The number of requests received equals the sum of their outcomes: a part of the promise I8."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from chaos.driver import Post
 from chaos.findings import Ended, Findings, plain
 from chaos.scene import Scene
 
-NOTHING_STORED = 503  # and so no receipt either
+NOTHING_STORED = 503  # the status of a request without a receipt
 
 
 def check(scene: Scene, posts: Sequence[Post], ended: Sequence[Ended], found: Findings) -> None:
-    """Compare each automation's receipts of all days with its executions, and with what the driver was answered."""
+    """Compare each automation's receipts of all days with its executions, and with the driver's answers."""
     automations = {one.kind: plain(one.row["automation_id"]) for one in ended}
     executions = Counter(one.kind for one in ended)
     counted = _counted(scene)

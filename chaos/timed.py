@@ -1,4 +1,4 @@
-"""I9: the schedule of every minute has started one execution for each, whichever engines were alive."""
+"""I9: a schedule of every minute has started exactly one execution for each, whichever engines were alive."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from chaos.findings import Findings, Row
 from executions.states import Status
 
 MINUTE_S = 60
-GRACE_S = 5.0  # in which a fire time beside the schedule's start or end may or may not have come to pass
-LOOK_S = 5.0  # from an engine's registration to its first look at what is due
+GRACE_S = 5.0  # seconds around the schedule's start and end within which a fire time may or may not have started
+LOOK_S = 5.0  # seconds from an engine's registration to its first look at due schedules
 
 type Span = tuple[float, float]
 
 
 def check(fired: Sequence[tuple[datetime, Row]], kept: Span, absences: Sequence[Span], found: Findings) -> None:
-    """Compare with the clock: `kept` is when the schedule was active, `absences` are when no cluster ran."""
+    """Compare the fire times with the clock: `kept` is the time of the active schedule, `absences` had no cluster."""
     start, end = kept
     times = Counter(at for at, _ in fired)
     due = set(minutes(start, end - GRACE_S))

@@ -17,11 +17,11 @@ from chaos.findings import Findings
 from chaos.nemesis import AFTERMATH_S, Nemesis
 from chaos.scene import Scene, scene
 from executions.states import FINAL
-from tests.support.installation import Installation
-from tests.support.processes import until
+from harness.installation import Installation
+from harness.processes import until
 
-SETTLE_S = 90.0  # lease, sweep, longest step, and what the machine makes of them
-FAULT_S = 4.0  # for which the traffic of one fault lasts
+SETTLE_S = 90.0  # seconds for a lease, a sweep and the longest step on a busy machine
+FAULT_S = 4.0  # seconds for which the traffic of one fault lasts
 QUIET_SHARE = 10  # the first and the last tenth of the traffic meet no fault
 
 
@@ -35,7 +35,7 @@ class Trial:
 
 
 def run(database: str, trial: Trial, *, say: Callable[[str], None], prepared: Installation | None = None) -> bool:
-    """Run on one database; say what was found, and whether every promise was kept."""
+    """Run on one database; print the findings and return whether every promise was kept."""
     directory = Path(tempfile.mkdtemp(prefix=f"agentos-chaos-{database}-"))
     directory.chmod(0o755)
     say(f"{database}: {trial.accepted} accepted, {trial.faults} faults, seed {trial.seed}, evidence in {directory}")
@@ -75,14 +75,14 @@ def attack(built: Scene, trial: Trial, say: Callable[[str], None]) -> Findings:
 
 
 def settle(built: Scene) -> float:
-    """Wait until nothing is open any more, or for as long as that may take; return the seconds."""
+    """Wait until no execution is open, at most SETTLE_S; return the seconds waited."""
     start = time.monotonic()
     final = ", ".join(str(int(status)) for status in FINAL)
     sql = f"SELECT COUNT(*) AS n FROM executions_execution WHERE status NOT IN ({final})"
     try:
         until(lambda: built.installation.query(sql)[0]["n"] == 0, within=SETTLE_S, every=0.2)
     except AssertionError:
-        pass  # the checker names those that are stuck
+        pass  # the checker names the stuck executions
     return time.monotonic() - start
 
 

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
 
 from connectors.outbound.addresses import checked_url
-from connectors.sdk import exact_json as payload
+from connectors.sdk import exact_json
 from connectors.sdk.answer import parsed_body
 from connectors.sdk.call import JSON, Action, Call, Connector, Event, Failure, HttpResponse, StepError
 from connectors.sdk.failures import HTTP_FAILURES
@@ -122,7 +122,7 @@ def _headers(given: list[Pair], content_type: str) -> dict[str, str]:
 def _content(given: RequestInput) -> tuple[bytes | None, str]:
     match given.body_type:
         case "json":
-            return payload.dumps(given.body), "application/json"
+            return exact_json.dumps(given.body), "application/json"
         case "form":
             return urlencode(_fields(given.body)).encode(), "application/x-www-form-urlencoded"
         case "text":

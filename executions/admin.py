@@ -1,4 +1,4 @@
-"""Staff's view of what happened: to read, found by execution id. Payloads are shown masked, as everywhere."""
+"""Admin pages on which staff read executions, receipts, engines and retention runs, with secrets masked."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from django.utils.safestring import SafeString
 from executions.models import Attempt, Engine, Execution, Receipt, RetentionRun, StepRun
 from projects.admin import ReadOnly
 
-SHOWN = 2_000  # characters of a payload
+SHOWN = 2_000  # characters of a payload that a page shows
 
 
 class FoundById(ReadOnly):
-    """A growing table: newest first by key, searched by exact id."""
+    """Lists a growing table by its key, newest first, and searches by exact id: both use the primary key's index."""
 
     ordering = ["-pk"]
     search_fields = ["pk"]

@@ -1,4 +1,4 @@
-"""The seven statuses, the moves between them, and which of them count (ARCHITECTURE.md, "The life of an execution")."""
+"""The seven statuses of an execution, its moves between them, and which moves count (docs/execution-lifecycle.md)."""
 
 from __future__ import annotations
 
@@ -6,34 +6,37 @@ from django.db.models import IntegerChoices
 
 
 class Status(IntegerChoices):
-    PENDING = 0, "Pending"  # accepted, not yet picked up by an engine
-    RUNNING = 1, "Running"  # an engine walks its steps
-    PAUSED = 2, "Paused"  # waits for a time or a call, holding no worker
-    SUCCESS = 3, "Success"  # the last step is done, or a condition ended it
-    FAILED = 4, "Failed"  # a step failed and its rule is stop
-    REJECTED = 5, "Rejected"  # exceeded its allotted time, or killed its worker three times
-    PARTIALLY_EXECUTED = 6, "Partially Executed"  # stopped part-way by the monthly e-mail maximum
+    """An execution's statuses; the numbers are stored, the labels shown."""
+
+    PENDING = 0, "Pending"  # accepted, and not yet claimed by an engine
+    RUNNING = 1, "Running"  # an engine runs its steps
+    PAUSED = 2, "Paused"  # waits for a time, and takes no slot
+    SUCCESS = 3, "Success"  # the last step is done, or a condition ended the execution
+    FAILED = 4, "Failed"  # a step failed whose rule is *stop*
+    REJECTED = 5, "Rejected"  # exceeded its allotted time, killed its worker three times, or stalled it twice
+    PARTIALLY_EXECUTED = 6, "Partially Executed"  # the monthly e-mail maximum stopped it between two steps
 
     @property
     def code(self) -> str:
-        """Return the word used in JSON, in HTML hooks and in URLs."""
+        """Return the status' word in JSON, in URLs and in attributes of HTML."""
         return self.name.lower()
 
     @classmethod
     def from_code(cls, code: str) -> Status | None:
+        """Return the status with this code, or None."""
         return next((status for status in cls if status.code == code), None)
 
 
 class StepStatus(IntegerChoices):
-    """A step run's statuses; those that an execution has too share its numbers."""
+    """A step run's statuses; those that an execution has, too, have the same numbers."""
 
-    RUNNING = 1, "Running"  # the intent of a never-repeat step, committed before it acts
+    RUNNING = 1, "Running"  # the intent of a never-repeat step, committed before the step acts
     PAUSED = 2, "Paused"
     SUCCESS = 3, "Success"
     FAILED = 4, "Failed"
     REJECTED = 5, "Rejected"
-    PARTIALLY_EXECUTED = 6, "Not sent"  # met the monthly maximum
-    SKIPPED = 7, "Skipped"  # switched off by the builder
+    PARTIALLY_EXECUTED = 6, "Not sent"  # an e-mail step that met the monthly maximum
+    SKIPPED = 7, "Skipped"  # a step that the builder has switched off
 
     @property
     def code(self) -> str:
@@ -41,14 +44,16 @@ class StepStatus(IntegerChoices):
 
 
 class Lane(IntegerChoices):
-    """How an execution waits; claims go in this order."""
+    """How an execution waits for its start; engines claim the lanes in this order."""
 
-    SYNC = 0, "Sync"  # a caller waits for its Response step
-    DIRECT = 1, "Direct"
-    THROTTLED = 2, "Throttled"  # its organization's starts per second
+    SYNC = 0, "Sync"  # a caller waits for the reply of a Response step
+    DIRECT = 1, "Direct"  # starts as soon as a slot is free
+    THROTTLED = 2, "Throttled"  # starts in order, as many a second as its organization allows
 
 
 class Kind(IntegerChoices):
+    """The kinds of execution; so far each one is an automation's."""
+
     AUTOMATION = 0, "Automation"
     AGENT_TASK = 1, "Agent task"
     AGENT_OPERATION = 2, "Agent operation"
@@ -56,7 +61,8 @@ class Kind(IntegerChoices):
 
 FINAL = frozenset({Status.SUCCESS, Status.FAILED, Status.REJECTED, Status.PARTIALLY_EXECUTED})
 
-# Every move of an execution: whatever writes a status checks it here, and the store makes its SQL from it.
+# Every move that an execution can make. The store makes its SQL from this table, and all other code that writes a
+# status calls check_move() first.
 MOVES: dict[Status, frozenset[Status]] = {
     Status.PENDING: frozenset({Status.RUNNING}),
     Status.RUNNING: FINAL | {Status.PAUSED, Status.PENDING},
@@ -71,11 +77,11 @@ ATTEMPT_LIMIT = 3  # the first attempt and two retries
 
 
 class ForbiddenMove(Exception):
-    """Code tried a move that MOVES does not list."""
+    """A program error: code tried a move that MOVES does not list."""
 
 
 def sources_of(target: Status) -> list[Status]:
-    """Return the statuses from which an execution may move to `target`, in their order."""
+    """Return the statuses from which an execution may move to `target`, by number."""
     return [source for source in Status if target in MOVES[source]]
 
 
@@ -86,5 +92,5 @@ def check_move(source: Status, target: Status) -> None:
 
 
 def counts(*, target: Status, is_counted: bool) -> bool:
-    """Return whether this move makes the execution count: once, at its first final status, whatever that is."""
+    """Return whether this move makes the execution count: it counts once, at its first final status."""
     return target in FINAL and not is_counted

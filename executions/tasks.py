@@ -1,4 +1,8 @@
-"""Housekeeping that django-q2's workers do beside their engines. Tasks take ids only."""
+"""The tasks of django-q2: housekeeping in the main threads of workers, beside their engines.
+
+django-q2 stores the path of a task's function, so a renamed function or module breaks tasks and schedules that are
+stored already.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ from django_q.tasks import async_task
 from executions.housekeeping import limit_notices, retention
 from executions.store import partitions
 
-BUDGET_S = 3  # a cluster that stops waits for the task; what is left is for the next one
+BUDGET_S = 3  # seconds of one round of retention: a cluster that stops waits for its tasks about as long
 SCHEDULES = {
     "retention": ("executions.tasks.remove_old", Schedule.HOURLY),
     "limits": ("executions.tasks.notify_of_limits", Schedule.MINUTES),  # each minute
@@ -19,7 +23,7 @@ SCHEDULES = {
 
 
 def remove_old() -> str:
-    """Do one round of retention; where its time was too short, have another one follow."""
+    """Do one round of retention, and queue another one if its time was too short; return a summary for django-q2."""
     try:
         run = retention.begin()
     except retention.AlreadyRunning:
@@ -31,12 +35,12 @@ def remove_old() -> str:
 
 
 def notify_of_limits() -> str:
-    """Tell the owners of organizations that come near a limit of the month, or reach it."""
+    """Send the due e-mails about limits; return a summary for django-q2."""
     return f"{limit_notices.send_due_notices()} notices sent"
 
 
 def make_schedules() -> None:
-    """Make sure that each schedule is there once, whichever clusters start at the same time."""
+    """Make each schedule that is missing and delete doubles, also when several clusters start at the same time."""
     with partitions.one_at_a_time(1):
         for name, (function, kind) in SCHEDULES.items():
             first, *more = Schedule.objects.filter(func=function).order_by("pk") or [None]

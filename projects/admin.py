@@ -1,4 +1,4 @@
-"""Staff's side of who owns what: organizations, projects, members and limits. Secrets are not shown, tokens neither."""
+"""Staff's pages for organizations, projects, members and limits; without secrets and tokens."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from django.http import HttpRequest
 
 from projects.models import LimitNotice, Membership, Organization, Project
 
-COUNTED = 10_000  # rows of a growing table that a list looks for at most
+COUNTED = 10_000  # rows of a growing table that a list pages through at most
 
 
 class BoundedPaginator(Paginator):  # type: ignore[type-arg]
-    """Pages through the first rows of a growing table, which is never counted."""
+    """Pages through the first rows of a growing table: COUNT(*) of millions would take longer than the page may."""
 
     @cached_property
     def count(self) -> int:
@@ -25,16 +25,16 @@ class BoundedPaginator(Paginator):  # type: ignore[type-arg]
 
 
 class Kept(admin.ModelAdmin):  # type: ignore[type-arg]
-    """Something that staff may change and nobody may delete: what hangs on it must stay readable."""
+    """Rows that staff may change and nobody may delete: the executions that refer to them must stay readable."""
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
 
 class ReadOnly(Kept):
-    """Something that only the product itself writes."""
+    """Rows that only the product itself writes."""
 
-    show_full_result_count = False
+    show_full_result_count = False  # another COUNT(*)
     paginator = BoundedPaginator
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -58,7 +58,7 @@ class OrganizationAdmin(Kept):
     inlines = [MembershipInline]
 
     def save_model(self, request: HttpRequest, obj: Organization, form: Any, change: bool) -> None:
-        """Save, and let the owners be told of a limit that is another one now."""
+        """Save, and forget that the owners were told of a limit that was just changed: the new one is told anew."""
         super().save_model(request, obj, form, change)
         changed = [limit for limit in LimitNotice.Limit if f"{limit.value}_limit" in form.changed_data]
         LimitNotice.objects.filter(organization=obj, limit__in=changed).delete()

@@ -10,7 +10,7 @@ from django.core.validators import RegexValidator
 from projects.ids import new_id
 from projects.models import ApiToken, Asker, Organization, Project, Variable
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # only mypy's ModelForm takes its model in brackets
     OrganizationModelForm = forms.ModelForm[Organization]
     ProjectModelForm = forms.ModelForm[Project]
     VariableModelForm = forms.ModelForm[Variable]
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 else:
     OrganizationModelForm = ProjectModelForm = VariableModelForm = TokenModelForm = forms.ModelForm
 
+# Names stand in the subjects of e-mails and in lines of the log; no database stores half of a surrogate pair.
 one_line = RegexValidator(r"\A[^\x00-\x1f\x7f\u2028\u2029\ud800-\udfff]*\Z", "Use one line of printable characters.")
 
 
@@ -39,6 +40,7 @@ class ProjectForm(ProjectModelForm):
 
     def __init__(self, *args: Any, user: Asker, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        # Made for each request: it accepts only organizations in which this person may create projects.
         owned = Organization.objects.managed_by(user)
         choice = forms.ModelChoiceField(owned, empty_label=None, initial=owned.first())
         if len(owned) == 1:
@@ -47,7 +49,7 @@ class ProjectForm(ProjectModelForm):
 
 
 class OnceTyped(forms.Textarea):
-    """A text area that can be told not to show what it holds again."""
+    """A text area that shows its value again only while `is_shown`: a secret typed into a form with errors is not."""
 
     is_shown = True
 
@@ -56,7 +58,7 @@ class OnceTyped(forms.Textarea):
 
 
 class VariableForm(VariableModelForm):
-    """A variable's form; the value of a secret one never comes back, and left empty it stays."""
+    """A variable's form. A secret value never goes back to the browser, so an empty field keeps the stored one."""
 
     value = forms.CharField(
         max_length=10_000, strip=False, required=False, widget=OnceTyped(attrs={"rows": 2, "autocomplete": "off"})
@@ -76,7 +78,7 @@ class VariableForm(VariableModelForm):
         super().__init__(*args, **kwargs)
         if not self.instance.pk:
             return
-        # A secret never becomes readable again; its key may be in use by live versions.
+        # A secret never becomes readable again, and live versions may read the variable by its key.
         self.fields["key"].disabled = True
         self.fields["is_secret"].disabled = self.instance.is_secret
         if self.instance.is_secret:
@@ -85,6 +87,7 @@ class VariableForm(VariableModelForm):
             self.fields["value"].initial = self.instance.readable
 
     def clean_key(self) -> str:
+        # Django does not check the model's own constraint here, because the project is no field of the form.
         key: str = self.cleaned_data["key"]
         others = Variable.objects.filter(project=self.instance.project, key=key).exclude(pk=self.instance.pk)
         if others.exists():
@@ -101,6 +104,7 @@ class VariableForm(VariableModelForm):
 
     @property
     def keeps_value(self) -> bool:
+        """Return whether an empty field means the stored value."""
         return bool(self.instance.pk and self.instance.is_secret)
 
     def save(self, commit: bool = True) -> Variable:
@@ -125,6 +129,7 @@ class TokenForm(TokenModelForm):
 
 
 def number_field(what: str, least: int, most: int, label: str, help_text: str, **options: Any) -> forms.IntegerField:
+    """Return a field for a whole number from `least` to `most`; one sentence with the whole rule serves every error."""
     end = "" if options.get("required", True) else ", or leave the field empty"
     words = rule(f"a whole number of {what}", least, most, end)
     return forms.IntegerField(
@@ -133,7 +138,7 @@ def number_field(what: str, least: int, most: int, label: str, help_text: str, *
 
 
 class OrganizationForm(OrganizationModelForm):
-    """What owners and admins set themselves; everybody else reads it."""
+    """The settings that owners and admins change (`is_open`); other members see them greyed out."""
 
     throttle_rate = forms.FloatField(label="Throttle frequency, in starts per second")
     duplicates_h = number_field(
@@ -176,7 +181,7 @@ class OrganizationForm(OrganizationModelForm):
 
     def __init__(self, *args: Any, is_open: bool, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.most = self.instance.throttle_rate_limit
+        self.most = self.instance.throttle_rate_limit  # staff's limit for this organization
         rate = cast(forms.FloatField, self.fields["throttle_rate"])
         rate.error_messages |= dict.fromkeys(("invalid", "required"), self.rate_rule)
         rate.help_text = f"{self.rate_rule} All automations with Throttle on share this rate."
@@ -206,6 +211,6 @@ class OrganizationForm(OrganizationModelForm):
         return cleaned
 
     def save(self, commit: bool = True) -> Organization:
-        """Write what was changed here and nothing else: staff may be changing a limit at this moment."""
+        """Write only the columns that were changed here: staff may be changing another one at this moment."""
         self.instance.save(update_fields=self.changed_data)
         return self.instance

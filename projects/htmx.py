@@ -1,4 +1,4 @@
-"""What a view must know of htmx: whether it asks for a part of the page."""
+"""Tell a view whether htmx asks for a part of its page."""
 
 from __future__ import annotations
 
@@ -9,10 +9,15 @@ from django_htmx.middleware import HtmxDetails
 
 
 class HtmxRequest(HttpRequest):
+    """A request as django-htmx's middleware leaves it; for types only."""
+
     htmx: HtmxDetails
 
 
 def wants_part(request: HttpRequest) -> bool:
-    """Return whether htmx puts the answer into the page; when it restores history it wants the whole page."""
+    """Return whether the answer replaces a part of the page.
+
+    htmx asks for whole pages too: to replace the body, and when the reader goes back in the browser's history.
+    """
     htmx = cast(HtmxRequest, request).htmx
     return bool(htmx) and htmx.request_type == "partial" and not htmx.history_restore_request

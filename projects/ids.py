@@ -1,4 +1,7 @@
-"""Time-ordered identifiers: a UUIDv7 is sort key, page cursor and the time of its making in one."""
+"""Time-ordered identifiers: a UUIDv7 is sort key, page cursor and time of making in one.
+
+uuid_utils makes them: Python 3.13 and PostgreSQL 15 cannot.
+"""
 
 from __future__ import annotations
 
@@ -21,16 +24,17 @@ def made_at(identifier: uuid.UUID) -> datetime:
 
 
 def id_at(moment: datetime) -> uuid.UUID:
-    """Return a new UUIDv7 of a moment in the past."""
+    """Return a new UUIDv7 that says it was made at a moment in the past."""
     return uuid.UUID(int=first_id_at(moment).int | secrets.randbits(62))
 
 
 def first_id_at(moment: datetime) -> uuid.UUID:
     """Return the smallest UUIDv7 of a moment, so that a time range becomes a range of ids."""
     milliseconds = max(0, int((moment - _EPOCH) / timedelta(milliseconds=1)))
+    # 48 bits of time, the version (7), 12 bits, the variant (binary 10), 62 bits: RFC 9562, 5.7.
     return uuid.UUID(int=(milliseconds << 80) | (0x7 << 76) | (0x2 << 62))
 
 
 def just_before(identifier: uuid.UUID) -> uuid.UUID:
-    """Return the largest id below one."""
+    """Return the largest id that is smaller than this one."""
     return uuid.UUID(int=max(0, identifier.int - 1))

@@ -1,4 +1,4 @@
-"""A month's limits of an organization and what is used of them: for the pages that show them."""
+"""How much of its monthly limits an organization has used: for the pages and the banner that show it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NEAR_PERCENT = 80  # from here on a banner says that a limit comes near
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """What is used of one limit; no limit means unlimited."""
+    """How much of one limit is used; None means that there is no limit."""
 
     used: int
     limit: int | None
@@ -28,7 +28,7 @@ class Use:
 
 @dataclass(frozen=True, slots=True)
 class MonthUse:
-    """Executions are those counted and those still under way; e-mails are those sent."""
+    """Use of the three limits. Executions under way count too, because they hold their place in the limit already."""
 
     soft: Use
     hard: Use
@@ -36,6 +36,7 @@ class MonthUse:
 
 
 def month_use(organization: Organization, month: date | None = None) -> MonthUse:
+    """Return the use in a month, given by its first day (UTC); without one, in the current month."""
     row = UsageMonth.objects.filter(organization=organization, month=month or this_month()).first()
     executions, emails = (row.reserved, row.emails) if row else (0, 0)
     return MonthUse(

@@ -1,4 +1,7 @@
-"""Secrets at rest: encrypted with keys of their own (FIELD_KEYS), never with SECRET_KEY."""
+"""Secrets at rest: encrypted with FIELD_KEYS, so that nobody who has only the database can read them.
+
+Never with SECRET_KEY: that one is replaced whenever sessions have to end, and would take every secret with it.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from functools import lru_cache
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
 
+# One length for all, which tells nothing about the secret's own.
 MASK = "••••••••"
 
 
@@ -16,16 +20,18 @@ class UnreadableSecret(Exception):
     """The secret was encrypted with a key that this installation does not have."""
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=1)  # with the keys as its argument, because tests change the setting
 def _fernet(keys: tuple[str, ...]) -> MultiFernet:
     return MultiFernet([Fernet(key) for key in keys])
 
 
 def encrypt(value: str) -> str:
+    """Return a token that `decrypt` reads, made with the newest of FIELD_KEYS."""
     return _fernet(tuple(settings.FIELD_KEYS)).encrypt(value.encode()).decode()
 
 
 def decrypt(token: str) -> str:
+    """Return what was encrypted with any of FIELD_KEYS; raise UnreadableSecret when its key is not among them."""
     try:
         return _fernet(tuple(settings.FIELD_KEYS)).decrypt(token.encode()).decode()
     except InvalidToken:
@@ -38,5 +44,5 @@ def new_token(prefix: str) -> str:
 
 
 def digest(token: str) -> str:
-    """Return what is stored of an API token: SHA-256, as the token itself is random enough."""
+    """Return what is stored of an API token: its SHA-256. A slow hash is for passwords, which can be guessed."""
     return hashlib.sha256(token.encode()).hexdigest()

@@ -1,4 +1,8 @@
-"""A secret on its way to the page that shows it once: encrypted in the session until then, and gone after."""
+"""A secret on its way to the page that shows it once.
+
+A POST makes the secret, and the page after its redirect shows it. In between the secret lies in the session, which is a
+row of the database, so it is encrypted there too.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +12,12 @@ from projects import sealing
 
 
 def keep(request: HttpRequest, name: str, secret: str) -> None:
+    """Keep a secret for the next page that takes it by this name."""
     request.session[f"once:{name}"] = sealing.encrypt(secret)
 
 
 def take(request: HttpRequest, name: str) -> str | None:
-    """Return the secret kept under a name, and forget it."""
+    """Return the secret kept under a name and forget it; None when there is none, or its key is gone meanwhile."""
     kept = request.session.pop(f"once:{name}", None)
     try:
         return sealing.decrypt(kept) if kept else None

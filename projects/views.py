@@ -20,10 +20,10 @@ from projects.forms import OrganizationForm, ProjectForm, TokenForm, VariableFor
 from projects.models import ApiToken, Organization, Project, Variable, this_month
 from projects.month_use import month_use
 
-TOKEN_NOTE = "api-token"
+TOKEN_NOTE = "api-token"  # under which a new token waits for the page that shows it
 BURST = 1000  # requests: the organization's page says how long they take at its rate
 
-page = require_http_methods(["GET", "HEAD", "POST"])
+page_with_form = require_http_methods(["GET", "HEAD", "POST"])
 
 
 def signed_in(request: HttpRequest) -> User:
@@ -33,6 +33,7 @@ def signed_in(request: HttpRequest) -> User:
 
 
 def own_project(request: HttpRequest, project_uid: uuid.UUID) -> Project:
+    """Return a project that the person may see; raise Http404, which tells nobody whether there is one."""
     projects = Project.objects.for_user(request.user).select_related("organization")
     return get_object_or_404(projects, pk=project_uid)
 
@@ -49,7 +50,7 @@ def project_list(request: HttpRequest) -> HttpResponse:
 
 
 @login_required
-@page
+@page_with_form
 def new_project(request: HttpRequest) -> HttpResponse:
     user = signed_in(request)
     if not Organization.objects.managed_by(user).exists():
@@ -61,11 +62,11 @@ def new_project(request: HttpRequest) -> HttpResponse:
 
 
 def _make_project(form: ProjectForm, user: User) -> Project:
-    """Return the new project, or the one that the same form has made already."""
+    """Return the new project, or the one that the same form made when it was sent before."""
     project = form.instance
     project.uid, project.created_by = form.cleaned_data["uid"], user
     try:
-        with transaction.atomic():
+        with transaction.atomic():  # so that the look-up below is not part of a transaction that has failed
             project.save(force_insert=True)
     except IntegrityError:
         return get_object_or_404(Project.objects.for_user(user), pk=project.uid)
@@ -79,7 +80,7 @@ def project_detail(request: HttpRequest, project_uid: uuid.UUID) -> HttpResponse
 
 
 @login_required
-@page
+@page_with_form
 def variables(request: HttpRequest, project_uid: uuid.UUID) -> HttpResponse:
     project = own_project(request, project_uid)
     form = VariableForm(request.POST or None, instance=Variable(project=project))
@@ -91,7 +92,7 @@ def variables(request: HttpRequest, project_uid: uuid.UUID) -> HttpResponse:
 
 
 @login_required
-@page
+@page_with_form
 def variable(request: HttpRequest, project_uid: uuid.UUID, pk: int) -> HttpResponse:
     project = own_project(request, project_uid)
     found = get_object_or_404(project.variables, pk=pk)
@@ -104,7 +105,7 @@ def variable(request: HttpRequest, project_uid: uuid.UUID, pk: int) -> HttpRespo
 
 
 def _save_variable(form: VariableForm) -> bool:
-    """Save, or return False with the field's error when another request took the key meanwhile."""
+    """Save; return False, with an error at the field, when another request took the key after the form looked."""
     try:
         with transaction.atomic():
             form.save()
@@ -125,8 +126,8 @@ def delete_variable(request: HttpRequest, project_uid: uuid.UUID, pk: int) -> Ht
 
 
 @login_required
-@never_cache
-@page
+@never_cache  # the page may show a new token
+@page_with_form
 def settings_page(request: HttpRequest) -> HttpResponse:
     user = signed_in(request)
     form = TokenForm(request.POST or None)
@@ -153,20 +154,20 @@ def revoke_token(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 @login_required
-@page
+@page_with_form
 def organization(request: HttpRequest, organization_uid: uuid.UUID) -> HttpResponse:
     """Show the settings to every member; owners and admins may change them."""
     user = signed_in(request)
     found = get_object_or_404(Organization, pk=organization_uid, memberships__user=user)
     may_change = Organization.objects.managed_by(user).filter(pk=found.pk).exists()
     if request.method == "POST" and not may_change:
-        raise PermissionDenied
+        raise PermissionDenied  # 403, not 404: a member knows the page
     form = OrganizationForm(request.POST or None, instance=found, is_open=may_change)
     if form.is_valid():
         form.save()
         messages.success(request, "Saved. Applies from now on, also to executions already waiting.")
         return redirect("projects:organization", found.pk)
-    found.refresh_from_db()  # the form has written what was typed into it
+    found.refresh_from_db()  # a form writes what was typed into its instance, and the page shows what is stored
     context = {
         "organization": found,
         "form": form,

@@ -3,7 +3,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Callable, Generator, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,16 +14,15 @@ from django.db import connection
 from django.db.models.signals import post_migrate
 from django.utils import timezone
 
-from automations.definition import Definition
 from automations.models import Automation
 from executions.models import Execution
+from harness import factory, postgresql
+from harness.databases import PostgresqlDatabase, SqliteDatabase
+from harness.installation import Installation, copy_of, ended
 from projects.models import Membership, Organization, Project
 from tests.support import distribution
-from tests.support.databases import PostgresqlDatabase, SqliteDatabase
-from tests.support.installation import Installation, copy_of
 from tests.support.smtp import Smtp
 from tests.support.stub import Stub
-from tools import postgresql
 
 # --- which tests belong to which part of `make test`
 
@@ -56,18 +55,15 @@ A_MOMENT = timedelta(minutes=1)  # PostgreSQL's clock stands still since the tes
 
 # --- the cast of the tests that need no process: one organization, one project, one builder, one automation
 
-DEFINITION: dict[str, Any] = {
-    "trigger": {"connector": "http", "event": "request"},
-    "steps": [
-        {
-            "key": "fetch",
-            "title": "Fetch",
-            "connector": "http",
-            "action": "request",
-            "input": {"method": "GET", "url": "https://example.com/"},
-        }
-    ],
-}
+STEPS: list[dict[str, Any]] = [
+    {
+        "key": "fetch",
+        "title": "Fetch",
+        "connector": "http",
+        "action": "request",
+        "input": {"method": "GET", "url": "https://example.com/"},
+    }
+]
 
 
 @pytest.fixture(scope="session")
@@ -109,20 +105,12 @@ def project(organization: Organization) -> Project:
 
 @pytest.fixture
 def make_automation(project: Project) -> Callable[..., Automation]:
-    """Return a function that makes an active automation with a trigger; `steps` and fields may be given."""
+    """Return a function that makes an active automation with a trigger; all that the factory takes may be given."""
 
-    def make(
-        name: str = "Orders", *, steps: list[dict[str, Any]] | None = None, is_active: bool = True, **fields: Any
-    ) -> Automation:
-        values = {"project": project, "organization_id": project.organization_id, **fields}
-        automation = Automation.objects.create(name=name, **values)
-        trigger, _ = automation.make_trigger("http", "request")
-        definition = Definition.model_validate(DEFINITION | ({} if steps is None else {"steps": steps}))
-        definition.trigger.uid = trigger.uid
-        automation.save_draft(definition, rev=automation.draft_rev)
-        if is_active:
-            automation.activate(None)
-        return automation
+    def make(name: str = "Orders", *, steps: list[dict[str, Any]] | None = None, **fields: Any) -> Automation:
+        return factory.make_automation(
+            fields.pop("project", project), name, STEPS if steps is None else steps, **fields
+        )
 
     return make
 
@@ -203,7 +191,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Installation:
     base = tmp_path_factory.getbasetemp()
     directory = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "prepared"
     directory.mkdir(exist_ok=True)
-    installation = Installation(directory, SqliteDatabase(directory))
+    installation = Installation(directory, SqliteDatabase(directory), WORKERS="1")
     with (directory / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (directory / "is_prepared").exists():
@@ -259,27 +247,40 @@ def whole(installation: Installation) -> Installation:
     return installation
 
 
+@contextmanager
+def shared(template: Installation, directory: Path, smtp: Smtp) -> Iterator[Installation]:
+    copy = template.copy(directory, template.database.copy(directory), EMAIL_URL=smtp.url)
+    with ended(copy, is_shared=True):
+        copy.start()
+        yield copy
+
+
 @pytest.fixture(scope="session")
 def product_on_sqlite(
     prepared: Installation, tmp_path_factory: pytest.TempPathFactory, _smtp: Smtp
 ) -> Iterator[Installation]:
-    with copy_of(prepared, tmp_path_factory.mktemp("product"), EMAIL_URL=_smtp.url) as copy:
-        copy.start()
-        yield copy
+    with shared(prepared, tmp_path_factory.mktemp("product"), _smtp) as product:
+        yield product
 
 
 @pytest.fixture(scope="session")
 def product_on_postgresql(
     prepared_on_postgresql: Installation, tmp_path_factory: pytest.TempPathFactory, _smtp: Smtp
 ) -> Iterator[Installation]:
-    with copy_of(prepared_on_postgresql, tmp_path_factory.mktemp("product"), EMAIL_URL=_smtp.url) as copy:
-        copy.start()
-        yield copy
+    with shared(prepared_on_postgresql, tmp_path_factory.mktemp("product"), _smtp) as product:
+        yield product
 
 
 @pytest.fixture(scope="session")
-def product(template: Installation, request: pytest.FixtureRequest) -> Installation:
-    """Return an installation with web server and cluster that all tests of the session share: leave it healthy."""
+def shared_product(template: Installation, request: pytest.FixtureRequest) -> Installation:
+    """Return an installation with web server and cluster that all tests of the session share."""
     found = request.getfixturevalue(f"product_on_{template.backend}")
     assert isinstance(found, Installation)
     return found
+
+
+@pytest.fixture
+def product(shared_product: Installation) -> Iterator[Installation]:
+    """Return the installation that all tests share: leave it healthy, and leave no process of yours behind."""
+    yield shared_product
+    shared_product.check_leftovers()

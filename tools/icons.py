@@ -1,47 +1,61 @@
-"""Write static/icons.svg, the sprite of every icon the templates may name: `python tools/icons.py`. Needs `lucide`."""
+"""Write static/icons.svg, the sprite of every icon that is named somewhere: `python tools/icons.py`. Needs `lucide`."""
 
 from __future__ import annotations
 
 import re
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from zipfile import ZipFile
 
 import lucide
 
-SPRITE = Path(__file__).resolve().parent.parent / "static" / "icons.svg"
-NAMES = """
-activity archive arrow-down arrow-left arrow-right arrow-up arrow-up-right ban bell bot box boxes braces
-building-2 calendar chart-column check check-check chevron-down chevron-left chevron-right chevron-up chevrons-up-down
-circle circle-alert circle-check circle-check-big circle-dashed circle-question-mark circle-off circle-pause circle-play circle-plus
-circle-stop circle-x clipboard clock cloud code code-xml cog copy cpu credit-card database download ellipsis
-ellipsis-vertical external-link eye eye-off file-text funnel flask-conical folder gauge git-branch git-fork
-globe grip-vertical hash history hourglass house inbox info key-round keyboard layers layout-grid life-buoy lightbulb link
-list list-filter list-ordered loader-circle lock log-in log-out mail menu message-square minus monitor moon
-mouse-pointer-click network package panels-top-left pause pencil play plug plus power power-off refresh-cw repeat repeat-2 replace reply
-rocket rotate-ccw rotate-cw route save scan-search scroll-text search send server server-off settings shield shield-alert
-shield-check shuffle sliders-horizontal sparkles split square square-arrow-out-up-right square-terminal
-sun tag terminal test-tube timer timer-reset toggle-left toggle-right trash-2 trending-up triangle-alert unplug upload
-user user-plus users variable wand-sparkles waypoints webhook workflow text-wrap file-braces wrench x zap
-""".split()
-ROOT = re.compile(r"<svg[^>]*>(.*)</svg>", re.DOTALL)
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from projects.templatetags.ui import STATUS_ICONS  # noqa: E402  (the checkout is not installed)
+
+SPRITE = ROOT / "static" / "icons.svg"
+SOURCES = ("agentos_site", "executions", "automations", "projects", "connectors", "templates", "static/js")
+PLACES = {  # where a file names an icon
+    ".html": re.compile(r"\{% icon [^%]*%\}"),
+    ".py": re.compile(r".*\bicon\b.*"),
+    ".js": re.compile(r".*\bicon\b.*"),
+}
+QUOTED = re.compile(r'"([a-z0-9-]+)"')
+DRAWING = re.compile(r"<svg[^>]*>(.*)</svg>", re.DOTALL)
 HEAD = "<!-- Icons by Lucide (lucide.dev), ISC licence; made by tools/icons.py. -->"
 STROKE = 'fill="none" stroke="currentColor" stroke-width="1.75" stroke-linecap="round" stroke-linejoin="round"'
 
 
+def named() -> set[str]:
+    """Return every word that may name an icon: those of the statuses, and what is quoted where an icon is drawn."""
+    return {*STATUS_ICONS.values(), *(name for place in _places() for name in QUOTED.findall(place))}
+
+
+def _places() -> Iterator[str]:
+    for folder in SOURCES:
+        for path in (ROOT / folder).rglob("*"):
+            if path.suffix in PLACES:
+                yield from PLACES[path.suffix].findall(path.read_text())
+
+
+def drawings() -> dict[str, str]:
+    """Return Lucide's drawing of each named icon; words that name none are left out."""
+    with ZipFile(Path(lucide.__file__).with_name("lucide.zip")) as archive:
+        known = set(archive.namelist())
+        return {name: archive.read(f"{name}.svg").decode() for name in sorted(named()) if f"{name}.svg" in known}
+
+
 def symbol(name: str, drawing: str) -> str:
-    found = ROOT.search(drawing)
+    found = DRAWING.search(drawing)
     assert found, name
     shapes = re.sub(r"\s*\n\s*", "", found[1]).replace(" />", "/>")
     return f'<symbol id="{name}" viewBox="0 0 24 24" {STROKE}>{shapes}</symbol>'
 
 
 def main() -> None:
-    with ZipFile(Path(lucide.__file__).with_name("lucide.zip")) as archive:
-        known = set(archive.namelist())
-        missing = [name for name in NAMES if f"{name}.svg" not in known]
-        if missing:
-            raise SystemExit(f"Lucide has no {', '.join(missing)}.")
-        symbols = [symbol(name, archive.read(f"{name}.svg").decode()) for name in sorted(set(NAMES))]
+    symbols = [symbol(name, drawing) for name, drawing in drawings().items()]
     SPRITE.write_text("\n".join(['<svg xmlns="http://www.w3.org/2000/svg">', HEAD, *symbols, "</svg>", ""]))
 
 

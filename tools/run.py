@@ -50,7 +50,7 @@ def main() -> int:
 
 
 def take_over(directory: Path) -> int:
-    """Make the data directory ours; two clusters may share a database, two `make run` not a directory."""
+    """Lock the data directory: two clusters may share a database, but two `make run` may not share a directory."""
     directory.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(directory / "run.lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
@@ -78,7 +78,7 @@ def prepare() -> dict[str, Any]:
 
 
 def collect_static() -> None:
-    """Collect and compress the static files, unless they are as they were."""
+    """Collect and compress the static files, unless none has changed."""
     files = [path for path in sorted((ROOT / "static").rglob("*")) if path.is_file()]
     digest = hashlib.sha256((ROOT / "requirements.txt").read_bytes())
     for path in files:
@@ -107,7 +107,7 @@ def run(command: list[str]) -> str:
     return output
 
 
-# --- what runs
+# --- the running processes
 
 
 def manage(*arguments: str) -> list[str]:
@@ -131,7 +131,7 @@ def is_ready() -> bool:
 
 
 def watch(running: Service) -> NoReturn:
-    """Wait until a signal comes, a child dies for good, or the make that started us is gone."""
+    """Wait for a signal, for the death of a child, or for the end of the make that started this process."""
     parent = os.getppid()
     while True:
         running.fail_if_dead()

@@ -13,9 +13,9 @@ from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from harness.databases import SqliteDatabase  # noqa: E402
+from harness.installation import Installation  # noqa: E402
 from tests.browser.conftest import ARGUMENTS, chromium  # noqa: E402  (the checkout is not installed)
-from tests.support.databases import SqliteDatabase  # noqa: E402
-from tests.support.installation import Installation  # noqa: E402
 
 TARGET = ROOT / "docs" / "screenshots"
 SIZE: ViewportSize = {"width": 1280, "height": 800}
@@ -27,8 +27,7 @@ def demo() -> Iterator[Installation]:
         installation = Installation(Path(folder), SqliteDatabase(Path(folder)))
         try:
             installation.prepare()
-            installation.start_web()
-            installation.start_cluster()
+            installation.start()
             yield installation
         finally:
             installation.stop()

@@ -1,4 +1,4 @@
-"""Set up what the tests need, then run every part of them; say plainly which part cannot be had here. `make test`."""
+"""Set up the needs of the tests and run every part of them; name the parts that cannot run here. `make test`."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tools import postgresql  # noqa: E402  (the checkout is not installed)
+from harness import postgresql  # noqa: E402  (the checkout is not installed)
 
 CACHE = ROOT / "tests" / ".cache"
 EXAMPLES = "@octokit/webhooks-examples"
 EXAMPLES_VERSION = "7.6.1"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 UNIT = ["-n", "2", "-m", "not cluster and not browser"]
-BESIDE = ["-n", "4"]  # half of their time is waiting for processes
+BESIDE = ["-n", "4"]  # processes, as the tests spend half of their time waiting
 LONGEST_PART_S = 1200
 LAST_WORDS_S = 30
 CLOSING = re.compile(r"\d+ (passed|failed|errors?|deselected)\b|no tests ran")  # pytest's last line
 
 
 class Unavailable(Exception):
-    """Something that a part needs cannot be had on this machine."""
+    """This machine lacks something that a part needs."""
 
 
 @dataclass
 class Part:
-    """One run of pytest, and what became of it."""
+    """One call of pytest and its result."""
 
     name: str
     arguments: list[str]
@@ -70,11 +70,11 @@ def main(arguments: list[str]) -> int:
     return report(parts)
 
 
-# --- what the parts need
+# --- the needs of the parts
 
 
 def attempt[T](provide: Callable[[], T], consequence: str) -> T | None:
-    """Return what is provided, or say what follows from not having it."""
+    """Return what `provide` returns, or print the consequence of its failure and return None."""
     try:
         return provide()
     except (Unavailable, postgresql.Missing) as reason:
@@ -110,7 +110,7 @@ def postgresql_server(*, is_durable: bool) -> Iterator[str]:
     except postgresql.Missing:
         apt_install("postgresql-common")
         settings = Path("/etc/postgresql-common/createcluster.conf")
-        settings.write_text(settings.read_text() + "\ncreate_main_cluster = false\n")  # programs are all we want
+        settings.write_text(settings.read_text() + "\ncreate_main_cluster = false\n")  # only the programs are needed
         apt_install("postgresql")
     with postgresql.postgresql(is_durable=is_durable) as url:
         yield url
@@ -135,7 +135,7 @@ def apt_install(*packages: str) -> None:
 
 
 def quietly(*command: str) -> None:
-    """Run a command; raise Unavailable with its last words when it fails."""
+    """Run a command; raise Unavailable with the end of its output when it fails."""
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
     done = subprocess.run(
         command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
@@ -145,11 +145,11 @@ def quietly(*command: str) -> None:
         raise Unavailable(f"{' '.join(command[:3])} failed ({last})")
 
 
-# --- running them
+# --- running the parts
 
 
 def run(part: Part) -> None:
-    """Run one part, pass its output on, and keep pytest's closing line."""
+    """Run one part, print its output, and keep pytest's closing line."""
     print(f"\n=== {part.name}", flush=True)
     command = [sys.executable, "-m", "pytest", *part.arguments]
     if sys.stdout.isatty():
@@ -174,7 +174,7 @@ def pass_on(child: subprocess.Popen[str]) -> str:
     assert child.stdout
     for line in child.stdout:
         print(line, end="", flush=True)
-        if CLOSING.search(line):  # a thread of the product may have a later word
+        if CLOSING.search(line):  # not always the last line: a thread of the product may print after it
             last = line.strip(" =\n")
     return last
 

@@ -17,7 +17,7 @@ PYTHON = VENV / "bin" / "python"
 
 
 def fingerprint(requirements: Path) -> str:
-    """Return what an installation of these requirements depends on: their text, this Python and this place."""
+    """Return the values on which an installation of these requirements depends: their text, the Python and the path."""
     text = requirements.read_text()
     if "-r requirements.txt" in text:
         text += (ROOT / "requirements.txt").read_text()
@@ -25,7 +25,7 @@ def fingerprint(requirements: Path) -> str:
 
 
 def is_installed(requirements: Path) -> bool:
-    """Say whether the environment holds them; what the tests need includes what the product needs."""
+    """Return whether the environment has these requirements; those of the tests include those of the product."""
     names = {requirements.name, "requirements-dev.txt"}
     wanted = {name: fingerprint(ROOT / name) for name in names}
     return PYTHON.exists() and any(_read(name) == value for name, value in wanted.items())
@@ -50,7 +50,7 @@ def install(requirements: Path) -> None:
 
 
 def _belongs_here() -> bool:
-    """Say whether .venv was made by this Python in this place and still starts."""
+    """Return whether .venv was made by this Python at this path and still starts."""
     if not PYTHON.exists():
         return False
     check = "import sys; print(sys.version, sys.prefix, end='')"
@@ -66,11 +66,11 @@ def _run(command: list[str], *, hint: str) -> None:
 
 
 def main() -> None:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # takes pip along
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # ends pip too
     requirements = ROOT / sys.argv[1]
     if is_installed(requirements):
         return
-    with (ROOT / ".venv.lock").open("w") as lock:  # two `make run` of one checkout
+    with (ROOT / ".venv.lock").open("w") as lock:  # two `make run` of one checkout may start at once
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not is_installed(requirements):
             install(requirements)

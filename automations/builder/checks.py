@@ -1,4 +1,4 @@
-"""What a builder should know before a draft goes live: warnings, never a reason to refuse."""
+"""Warnings that a builder reads before a draft goes live; none of them is a reason to refuse."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NOT_JSON = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing to look at; `key` names the step, or the trigger."""
+    """One thing to look at; `key` is a step's key, "trigger", or empty for the automation as a whole."""
 
     key: str
     title: str
@@ -30,7 +30,7 @@ class Finding:
 
 
 def warnings(samples: Samples) -> list[Finding]:
-    """Return everything unfinished, wrong or untested in a draft, in its order."""
+    """Return everything unfinished, wrong or untested in a draft: the trigger first, then the steps in their order."""
     found = list(of_trigger(samples))
     if not any(not step.disabled for step in samples.definition.walk()):
         found.append(Finding(key="", title="Steps", message="Add at least one step."))
@@ -40,6 +40,7 @@ def warnings(samples: Samples) -> list[Finding]:
 
 
 def of_step(samples: Samples, step: Any) -> Iterator[Finding]:
+    """Yield what to look at in one step; nothing for a disabled one, nor for a path, whose steps have no form here."""
     if step.disabled or not isinstance(step, ActionStep):
         return
     title = step_title(step)
@@ -54,6 +55,7 @@ def of_step(samples: Samples, step: Any) -> Iterator[Finding]:
 
 
 def step_title(step: Any) -> str:
+    """Return the name that a builder gave a step, else its action's title, else its key."""
     if step.title or not isinstance(step, ActionStep):
         return str(step.title or step.key)
     action = find_action(step.connector, step.action)
@@ -61,6 +63,7 @@ def step_title(step: Any) -> str:
 
 
 def of_trigger(samples: Samples) -> Iterator[Finding]:
+    """Yield what to look at in the trigger."""
     if not samples.definition.trigger.is_configured or samples.automation.trigger is None:
         yield Finding(key=TRIGGER, title="Trigger", message="Choose a trigger.")
         return
@@ -89,22 +92,26 @@ def _problems(samples: Samples, step: ActionStep) -> Iterator[str]:
 
 
 def looks_like_json(value: dict[str, Any]) -> bool:
-    """Return whether a JSON body is text that only looks like JSON: a template outside quotes, or a slip."""
+    """Return whether a JSON body is text that was meant as JSON: it holds a template outside quotes, or a mistake.
+
+    Such a body would be sent as one JSON string, without any error.
+    """
     body = value.get("body")
     if value.get("body_type", "json") != "json" or not isinstance(body, str):
         return False
+    # It begins as an object or a list does; `{{` and `{%` begin a template, whose result may be anything.
     return re.match(r"\s*(\{(?![{%])|\[)", body) is not None
 
 
 def _mapping_problem(samples: Samples, step: ActionStep) -> str | None:
-    """Return what the step's templates would miss, as far as the samples of what it reads can tell."""
+    """Return what the step's templates would miss, as far as the samples of the steps that it reads can tell."""
     sources, read = samples.keys_before(step.key), roots(step.input)
     for later in samples.definition.steps:
         if later.key in read and later.key not in sources:
             place = "its own output" if later.key == step.key else f"“{step_title(later)}”, a later step"
             return f"The step reads from {place}."
     if any(samples.output_of(key) is None for key in read.intersection(sources)):
-        return None  # its sources have to be tested first
+        return None  # a step that it reads has no sample yet: that one's own warning comes first
     try:
         mapping.render(step.input, samples.scope_of(step.key))
     except mapping.MappingError as error:

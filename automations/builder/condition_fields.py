@@ -1,4 +1,7 @@
-"""The editor of conditions: comparisons in groups of all or any, the groups themselves joined by all or any."""
+"""The editor of conditions: two levels, comparisons in groups, each group and the groups together joined by all or any.
+
+A definition may hold deeper ones, made by import or API: the editor shows them as JSON.
+"""
 
 from __future__ import annotations
 
@@ -23,11 +26,14 @@ FAMILY_ORDER = ["Text", "Any", "Number", "Date", "Array", "Object", "Type"]
 FAMILIES.sort(key=lambda item: FAMILY_ORDER.index(item[0]) if item[0] in FAMILY_ORDER else 99)
 ROW = re.compile(r"-(\d{1,3})-(\d{1,3})-path")
 
-type Editable = list[dict[str, Any]]
+type Editable = list[dict[str, Any]]  # groups: {"mode": "all" or "any", "rows": [{"path", "op", "value"}]}
 
 
 def as_groups(value: Any) -> tuple[str, Editable] | None:
-    """Return how groups are joined and each group's rows; None for what is nested deeper than the editor shows."""
+    """Return how the groups are joined, and the groups; None for conditions that are nested deeper than two levels.
+
+    Comparisons that stand beside groups become a group of their own, joined as they were.
+    """
     value = value if isinstance(value, dict) else {}
     mode = "any" if value.get("any") is not None else "all"
     members = value.get(mode) or []
@@ -46,6 +52,7 @@ def as_groups(value: Any) -> tuple[str, Editable] | None:
 
 
 def as_stored(mode: str, groups: Editable) -> dict[str, Any]:
+    """Return edited groups as a definition stores them, without empty ones and without a level that joins only one."""
     filled = [{group["mode"]: group["rows"]} for group in groups if group["rows"]]
     if len(filled) <= 1:
         return filled[0] if filled else {"all": []}
@@ -53,11 +60,14 @@ def as_stored(mode: str, groups: Editable) -> dict[str, Any]:
 
 
 class ConditionsWidget(forms.Widget):
-    template_name = "automations/widgets/conditions.html"
+    """Rows of path, operator and value in groups; a text area of JSON for conditions that are nested deeper."""
+
+    template_name = "automations/widgets/_conditions.html"
     use_fieldset = True
     spare = 1  # empty rows in the last group; with 2, an empty group as well
 
     def value_from_datadict(self, data: Mapping[str, Any], files: Any, name: str) -> Any:
+        """Return conditions as a definition stores them, or the JSON text that was typed; rows without a path go."""
         if f"{name}-json" in data:
             return data[f"{name}-json"]
         groups: dict[int, dict[str, Any]] = {}
@@ -70,9 +80,6 @@ class ConditionsWidget(forms.Widget):
                 rows.append({"path": path.strip(), "op": op, **({"value": value} if needs_value else {})})
         return as_stored("any" if data.get(f"{name}-mode") == "any" else "all", list(groups.values()))
 
-    def value_omitted_from_data(self, data: Mapping[str, Any], files: Any, name: str) -> bool:
-        return False
-
     def get_context(self, name: str, value: Any, attrs: Any) -> dict[str, Any]:
         context = super().get_context(name, value, attrs)
         shown = None if isinstance(value, str) else as_groups(value)
@@ -82,17 +89,19 @@ class ConditionsWidget(forms.Widget):
         context["widget"] |= {
             "mode": mode,
             "groups": [{**group, "shown": [*group["rows"], {}]} for group in groups],
-            "grow": name.partition("-")[2],
+            "grow": name.partition("-")[2],  # the field's name without the form's prefix
             "json": None if shown else text,
             "families": FAMILIES,
         }
         return context
 
     def id_for_label(self, id_: str) -> str:
-        return ""
+        return ""  # the label is a fieldset's legend
 
 
 class Conditions(forms.Field):
+    """Conditions of a trigger or a step; without any they always hold."""
+
     widget = ConditionsWidget
 
     def __init__(self, **options: Any) -> None:
@@ -105,6 +114,7 @@ class Conditions(forms.Field):
         """Return the group as plain JSON; refuse one that a definition could not hold."""
         if isinstance(value, str):
             value = _parsed(value)
+        # PostgreSQL cannot store a null character, not even as an escape in JSON.
         no_nul(orjson.dumps(value).decode().replace("\\u0000", "\x00"))
         try:
             return Group.model_validate(value).model_dump(mode="json", exclude_none=True)
@@ -124,7 +134,7 @@ def _parsed(text: str) -> Any:
 
 
 def _place(value: Any, loc: tuple[Any, ...]) -> str:
-    """Return the path of the comparison that is wrong, to be read before the rule."""
+    """Return the path of the wrong comparison, for the beginning of the sentence; nothing when no comparison is."""
     for part in loc:
         try:
             value = value[part]
@@ -136,5 +146,6 @@ def _place(value: Any, loc: tuple[Any, ...]) -> str:
 
 
 def _rows(data: Mapping[str, Any], name: str) -> list[tuple[int, int]]:
+    """Return the numbers of group and row of every comparison that was sent."""
     found = (ROW.fullmatch(key.removeprefix(name)) for key in data if key.startswith(f"{name}-"))
     return [(int(match[1]), int(match[2])) for match in found if match]

@@ -1,149 +1,23 @@
-"""Forms of the automation pages. Those of a step's input and a trigger's settings are made from the connector."""
+"""Forms of the builder that every automation, step and trigger has; input_form.py makes those of connectors."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from django import forms
-from django.forms.utils import ErrorList
 from django.urls import reverse
 from django.utils.html import format_html
-from pydantic import BaseModel
 
 from automations.builder.condition_fields import Conditions
-from automations.builder.inputs import Choice, Choices, JsonValue, Lines, NamedValues, Number, Pairs, Value
 from automations.definition import ActionStep
 from automations.models import Automation
-from connectors.sdk.problems import Problem
 from projects.forms import one_line, rule
 from projects.ids import new_id
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # only mypy's ModelForm takes its model in brackets
     AutomationModelForm = forms.ModelForm[Automation]
 else:
     AutomationModelForm = forms.ModelForm
-
-type Schema = dict[str, Any]
-type Options = dict[str, Any]
-
-
-class ProblemField(forms.BoundField):
-    """A field that shows, beside errors of its form, what is wrong with the value that is stored."""
-
-    @property
-    def errors(self) -> ErrorList:
-        found = super().errors
-        problems = cast(InputForm, self.form).problems.get(self.name, [])
-        return found or self.form.error_class(problems, renderer=self.form.renderer)
-
-
-class InputForm(forms.Form):
-    """The fields of a connector's model. What it gives back may hold templates, so only its shape is certain."""
-
-    bound_field_class = ProblemField
-    use_required_attribute = False
-
-    def __init__(
-        self, model: type[BaseModel], value: dict[str, Any], data: Any = None, *, problems: Iterable[Problem] = ()
-    ) -> None:
-        super().__init__(data, prefix="input")
-        schema = model.model_json_schema()
-        self.problems: dict[str, list[str]] = {}
-        for problem in problems:
-            self.problems.setdefault(problem.field, []).append(problem.message)
-        self.advanced_names: set[str] = set()
-        for name, found in schema.get("properties", {}).items():
-            self._add(name, _resolved(found, schema), value)
-            if name in schema.get("required", []):
-                self.fields[name].required = True  # as the page says; a draft may be unfinished
-
-    def _add(self, name: str, schema: Schema, value: dict[str, Any]) -> None:
-        self.fields[name] = field = make_field(schema)
-        field.initial = value.get(name, schema.get("default"))
-        if schema.get("advanced"):
-            self.advanced_names.add(name)
-
-    def grow(self, name: str) -> None:
-        """Show one more empty row or group in a field."""
-        self.fields[name].widget.spare = 2
-
-    @property
-    def main(self) -> list[forms.BoundField]:
-        return [self[name] for name in self.fields if name not in self.advanced_names]
-
-    @property
-    def advanced(self) -> list[forms.BoundField]:
-        return [self[name] for name in self.fields if name in self.advanced_names]
-
-    def non_field_errors(self) -> ErrorList:
-        """Return what is wrong with the input as a whole, as typed or as stored."""
-        return super().non_field_errors() or self.error_class(self.problems.get("", []), renderer=self.renderer)
-
-    @property
-    def advanced_has_errors(self) -> bool:
-        return any(field.errors for field in self.advanced)
-
-    @property
-    def value(self) -> dict[str, Any]:
-        """Return what was typed, without what was left empty."""
-        return {name: value for name, value in self.cleaned_data.items() if value not in ("", None, [], {})}
-
-
-def make_field(schema: Schema) -> forms.Field:
-    """Return the field for one property of a model, by its `widget` hint."""
-    example = next(iter(schema.get("examples", [])), "")
-    make = FIELDS.get(schema.get("widget", "text"), _text)
-    options = {"label": schema.get("title"), "help_text": schema.get("description", "")}
-    field = make(schema, example if isinstance(example, str) else "", options)
-    field.units = schema.get("units", ())  # type: ignore[attr-defined]  # of a schedule, for which it is shown
-    return field
-
-
-def _text(schema: Schema, example: str, options: Options) -> forms.Field:
-    return Value(example=example, **options)
-
-
-def _select(schema: Schema, example: str, options: Options) -> forms.Field:
-    labels = schema.get("labels", {})
-    choices = [(choice, labels.get(choice) or _choice_label(str(choice))) for choice in schema.get("enum", [])]
-    return Choice(choices=choices, **options)
-
-
-def _checkboxes(schema: Schema, example: str, options: Options) -> forms.Field:
-    labels = schema.get("labels", {})
-    return Choices(choices=[(choice, labels.get(choice, choice)) for choice in schema["items"]["enum"]], **options)
-
-
-def _switch(schema: Schema, example: str, options: Options) -> forms.Field:
-    return forms.BooleanField(required=False, widget=forms.CheckboxInput(attrs={"role": "switch"}), **options)
-
-
-FIELDS: dict[str, Callable[[Schema, str, Options], forms.Field]] = {
-    "text": _text,
-    "select": _select,
-    "switch": _switch,
-    "checkboxes": _checkboxes,
-    "number": lambda schema, example, options: Number(example=example, **options),
-    "json": lambda schema, example, options: JsonValue(rows=6, is_code=True, example=example, **options),
-    "textarea": lambda schema, example, options: Value(rows=4, example=example, **options),
-    "template": lambda schema, example, options: Value(rows=4, example=example, **options),
-    "pairs": lambda schema, example, options: Pairs(**options),
-    "fields": lambda schema, example, options: NamedValues(**options),
-    "list": lambda schema, example, options: Lines(**options),
-    "conditions": lambda schema, example, options: Conditions(label=options["label"]),
-}
-
-
-def _choice_label(choice: str) -> str:
-    return choice if choice.isupper() else {"json": "JSON"}.get(choice, choice.capitalize())
-
-
-def _resolved(found: Schema, schema: Schema) -> Schema:
-    """Return a property with what it refers to merged in."""
-    if "$ref" in found:
-        return {**schema["$defs"][found["$ref"].rsplit("/", 1)[-1]], **found}
-    return found
 
 
 class NewAutomationForm(AutomationModelForm):
@@ -157,6 +31,8 @@ class NewAutomationForm(AutomationModelForm):
         fields = ["name", "description"]
 
     def clean_name(self) -> str:
+        """Refuse a name that another automation has; not the one that this very form made when it was sent before."""
+        # Django does not check the model's own constraint here, because the project is no field of the form.
         name: str = self.cleaned_data["name"]
         others = Automation.objects.kept().filter(project=self.instance.project, name=name)
         if others.exclude(pk__in=[self.instance.pk, self.data.get("uid")]).exists():
@@ -165,7 +41,9 @@ class NewAutomationForm(AutomationModelForm):
 
 
 class SettingsForm(NewAutomationForm):
-    uid = None  # type: ignore[assignment]
+    """Name, description and settings of an automation that exists."""
+
+    uid = None  # type: ignore[assignment]  # Django's way to leave out a field of the parent
 
     class Meta:
         model = Automation
@@ -182,6 +60,7 @@ class SettingsForm(NewAutomationForm):
         self.fields["is_throttled"].help_text = _throttle_help(self.instance)
 
     def clean_time_limit_s(self) -> int:
+        """Keep within the organization's longest allotted time."""
         seconds: int = self.cleaned_data["time_limit_s"]
         most = self.instance.organization.time_limit_s
         if not 1 <= seconds <= most:
@@ -190,7 +69,7 @@ class SettingsForm(NewAutomationForm):
 
 
 def _throttle_help(automation: Automation) -> str:
-    """Return what the switch does here: the rate is the organization's, and a caller who waits is never throttled."""
+    """Return what the switch does for this automation: a Response step overrides it, the organization sets the rate."""
     if automation.definition.replies:
         return "This automation is never throttled, because its Response step makes the caller wait."
     organization = automation.organization
@@ -204,7 +83,7 @@ def _throttle_help(automation: Automation) -> str:
 
 
 class StepForm(forms.Form):
-    """What every step has, whatever it does."""
+    """The settings that every step has, whatever it does: names, note and rules for errors."""
 
     title = forms.CharField(max_length=200, required=False, validators=[one_line], label="Name")
     key = forms.CharField(
@@ -218,6 +97,7 @@ class StepForm(forms.Form):
         choices=[("stop", "Stop the execution as Failed"), ("skip", "Skip the step and continue")],
         label="If it fails",
     )
+    # The same bounds as in `definition.RetryPolicy` and `definition.ActionStep`, which refuse without a form.
     retry_times = forms.IntegerField(
         min_value=0, max_value=10, label="Automatic tries after a failure", error_messages=rule("a whole number", 0, 10)
     )
@@ -247,22 +127,23 @@ class StepForm(forms.Form):
     )
 
     def __init__(self, step: ActionStep, data: Any = None) -> None:
-        super().__init__(data, prefix="step", initial=_of_step(step))
+        super().__init__(data, prefix="step", initial=_initial_of(step))
 
     @property
     def policy(self) -> list[forms.BoundField]:
+        """Return the fields that the page keeps folded up."""
         names = ("on_error", "retry_times", "retry_backoff_s", "time_limit_s", "if_interrupted", "key")
         return [self[name] for name in names]
 
     def apply(self, step: ActionStep) -> None:
-        """Write all but the key, which other steps refer to, into a step."""
+        """Write everything but the key into a step: a new key must also be put into the steps that read it."""
         given = self.cleaned_data
         step.title, step.note, step.on_error = given["title"], given["note"], given["on_error"]
         step.retry.times, step.retry.backoff_s = given["retry_times"], given["retry_backoff_s"]
         step.time_limit_s, step.if_interrupted = given["time_limit_s"], given["if_interrupted"] or None
 
 
-def _of_step(step: ActionStep) -> dict[str, Any]:
+def _initial_of(step: ActionStep) -> dict[str, Any]:
     return {
         **step.model_dump(include={"title", "key", "note", "on_error", "time_limit_s", "if_interrupted"}),
         "retry_times": step.retry.times,
@@ -271,6 +152,8 @@ def _of_step(step: ActionStep) -> dict[str, Any]:
 
 
 class TriggerConditionsForm(forms.Form):
+    """The conditions under which a trigger starts an execution."""
+
     conditions = Conditions(
         label="Only start if", help_text="Without conditions, every request or fire time starts an execution."
     )
@@ -279,4 +162,5 @@ class TriggerConditionsForm(forms.Form):
         super().__init__(data, prefix="start", initial={"conditions": value})
 
     def grow(self) -> None:
+        """Show one more empty group."""
         self.fields["conditions"].widget.spare = 2

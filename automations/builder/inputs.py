@@ -1,6 +1,7 @@
-"""Form fields made from a connector's declaration: each reads what was typed into the JSON that a definition stores.
+"""Form fields made from a connector's declaration: each turns what was typed into the JSON that a definition stores.
 
-A field may always hold a template instead of its own kind of value, so nothing but the shape is checked here.
+Any field may hold a template instead of its own kind of value, so only the shape is checked here; the connector's model
+checks the values, and warnings show them.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ from django.core.validators import ProhibitNullCharactersValidator
 
 from connectors.sdk.call import JSON
 
+# PostgreSQL cannot store a null character, not even as an escape in JSON.
 no_nul = ProhibitNullCharactersValidator()
 
 
 class Value(forms.CharField):
-    """One line of text, or many; the base of all that is typed."""
+    """Text on one line, or on `rows` lines; the base of every field that is typed."""
 
     def __init__(self, *, rows: int = 0, example: str = "", is_code: bool = False, **options: Any) -> None:
         attrs: dict[str, Any] = {"data-insertable": "template", "autocomplete": "off"}
@@ -40,6 +42,8 @@ class Value(forms.CharField):
 
 
 class Number(Value):
+    """A number; text that is none stays text, because it may be a template."""
+
     def clean(self, value: Any) -> Any:
         text = super().clean(value).strip()
         try:
@@ -50,14 +54,14 @@ class Number(Value):
             number = float(text)
         except ValueError:
             return text
-        return number if number - number == 0 else text  # not nan, not infinite
+        return number if number - number == 0 else text  # JSON has neither NaN nor infinity
 
 
 class JsonValue(Value):
-    """JSON where it can be read as such, else text."""
+    """A JSON value where the text is JSON, else the text itself."""
 
     def bound_data(self, data: Any, initial: Any) -> Any:
-        """Read what was typed, so that a form shown again holds the same and not its text in quotes."""
+        """Return what was typed as a value, so that a form with errors shows it as typed and not quoted once more."""
         try:
             return as_read(data or "")
         except forms.ValidationError:
@@ -73,7 +77,7 @@ class JsonValue(Value):
 
 
 class Choice(forms.ChoiceField):
-    """One of several; a form that leaves it out leaves it as the connector declares."""
+    """One of several values; a form that was sent without this field keeps what the connector declares."""
 
     def validate(self, value: Any) -> None:
         if value not in self.empty_values:
@@ -86,7 +90,7 @@ class Choices(forms.MultipleChoiceField):
 
 
 class Lines(forms.CharField):
-    """A list of texts, one a line."""
+    """A list of texts without spaces, one on each line; commas separate them too."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(widget=forms.Textarea(attrs={"rows": 2, "class": "mono"}), required=False, **options)
@@ -99,9 +103,9 @@ class Lines(forms.CharField):
 
 
 class RowsWidget(forms.Widget):
-    """Rows of a name and a value, with empty ones at the end; gives them as a list of both."""
+    """Rows of a name and a value, with `spare` empty ones at the end; its value is a list of (name, value)."""
 
-    template_name = "automations/widgets/rows.html"
+    template_name = "automations/widgets/_rows.html"
     use_fieldset = True
     spare = 1
 
@@ -114,9 +118,6 @@ class RowsWidget(forms.Widget):
                 rows.append(row)
         return rows
 
-    def value_omitted_from_data(self, data: Mapping[str, Any], files: Any, name: str) -> bool:
-        return False
-
     def get_context(self, name: str, value: Any, attrs: Any) -> dict[str, Any]:
         context = super().get_context(name, value, attrs)
         context["widget"]["rows"] = [*(value or []), *[("", "")] * self.spare]
@@ -124,11 +125,11 @@ class RowsWidget(forms.Widget):
         return context
 
     def id_for_label(self, id_: str | None, index: str | None = None) -> str:
-        return ""
+        return ""  # the label is a fieldset's legend
 
 
 class Pairs(forms.Field):
-    """A list of {name, value}, both text."""
+    """A list of {"name", "value"}, both text; a name may come twice, as in headers."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(widget=RowsWidget, required=False, **options)
@@ -147,7 +148,7 @@ class Pairs(forms.Field):
 
 
 class NamedValues(Pairs):
-    """An object: a name and a JSON value a row."""
+    """An object: each row is a name, which comes once, and a JSON value."""
 
     def prepare_value(self, value: Any) -> Any:
         if isinstance(value, dict):
@@ -162,14 +163,17 @@ class NamedValues(Pairs):
 
 
 def as_typed(value: JSON) -> str:
-    """Return a value as a person would type it: text bare, unless it would be read as something else."""
+    """Return a value as a person would type it: text without quotes, unless it would be read as something else.
+
+    `as_read(as_typed(value))` is the value again.
+    """
     if isinstance(value, str):
         return orjson.dumps(value).decode() if _is_json(value) else value
     return orjson.dumps(value).decode()
 
 
 def as_read(text: str) -> JSON:
-    """Return what was typed: what is JSON as its value, everything else as text."""
+    """Return what was typed: the value where it is JSON, else the text; raise ValidationError for null characters."""
     no_nul(text)
     if not _is_json(text):
         return text

@@ -1,4 +1,4 @@
-"""The tree of values that a step can read, for people to click on."""
+"""The data picker: the values that a step can read, as trees to click on. The size of a tree is bounded."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ from connectors.sdk.mapping import as_text
 
 DEPTH = 6
 NODES_A_SOURCE = 300
-ITEMS_A_LIST = 3
-PREVIEW = 60
-OPEN_UP_TO = 12
-BARE = re.compile(r"[A-Za-z_][\w-]*")
+ITEMS_A_LIST = 3  # the others are of the same kind, as a rule
+PREVIEW = 60  # characters
+OPEN_UP_TO = 12  # members
+BARE_NAME = re.compile(r"[A-Za-z_][\w-]*")  # may follow a dot in a path; every other name stands in ["..."]
 
 
 @dataclass(slots=True, kw_only=True)
 class Node:
+    """One value: `path` leads to it, `preview` shows its beginning, or how many members it has."""
+
     label: str
     path: str
     preview: str
@@ -39,7 +41,7 @@ class Node:
 
 @dataclass(slots=True, kw_only=True)
 class Source:
-    """A trigger, step or the variables; `is_tested` says whether its values are real."""
+    """The trigger, a step or the variables. `is_tested`: the values come from a test, not from a declared sample."""
 
     key: str
     title: str
@@ -49,13 +51,14 @@ class Source:
 
 
 def sources(samples: Samples, key: str) -> list[Source]:
-    """Return what a step can read, nearest first."""
+    """Return the sources that a step can read: the step before it first, the trigger and the variables last."""
     found = [_source(samples, source) for source in samples.keys_before(key)]
     node = tree("vars", samples.variables) if samples.variables else None
     return [*reversed(found), Source(key="vars", title="Variables", icon="braces", node=node, is_tested=True)]
 
 
 def tree(path: str, value: JSON) -> Node:
+    """Return a value as a tree whose nodes have paths that begin with `path`."""
     return _node(path, path, value, DEPTH, iter(range(NODES_A_SOURCE)))
 
 
@@ -74,6 +77,7 @@ def _source(samples: Samples, key: str) -> Source:
 
 
 def _node(label: str, path: str, value: JSON, depth: int, budget: Iterator[int]) -> Node:
+    """Return a node with its members; `budget` yields once for each node that the whole tree may still get."""
     node = Node(label=label, path=path, preview=_preview(value))
     if depth:
         for name, child, child_path in _members(path, value):
@@ -84,10 +88,11 @@ def _node(label: str, path: str, value: JSON, depth: int, budget: Iterator[int])
 
 
 def _members(path: str, value: JSON) -> Iterator[tuple[str, JSON, str]]:
+    """Yield label, value and path of what is in a value; no path can hold a name with a double quote in it."""
     match value:
         case dict():
             for name, child in value.items():
-                if BARE.fullmatch(name):
+                if BARE_NAME.fullmatch(name):
                     yield name, child, f"{path}.{name}"
                 elif '"' not in name:
                     yield name, child, f'{path}["{name}"]'

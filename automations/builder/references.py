@@ -1,4 +1,4 @@
-"""Which sources (trigger, steps, vars) a step's configuration reads from."""
+"""Which sources (trigger, steps, variables) a step's configuration reads from."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from connectors.sdk.mapping import PART
 
 
 def roots(value: Any) -> frozenset[str]:
-    """Return the first names of everything that templates and condition paths in a value read."""
+    """Return the first name of each path that a value's templates and conditions read: "trigger", "vars", a step's key.
+
+    A dict with both `path` and `op` is a comparison of a condition, wherever it stands.
+    """
     match value:
         case str():
             return _of_text(value)
@@ -30,11 +33,11 @@ def _of_path(path: Any) -> frozenset[str]:
     return frozenset({first[1]}) if first and first[1] else frozenset()
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=4096)  # the builder asks for every text of the draft each time a pane is drawn, and parsing is slow
 def _of_text(text: str) -> frozenset[str]:
     if "{{" not in text and "{%" not in text:
         return frozenset()
     try:
         return frozenset(ENVIRONMENT.from_string(text).global_variables())
     except (LiquidError, RecursionError):
-        return frozenset()  # a template that cannot be read has a problem of its own
+        return frozenset()  # the check of the step's input reports a template that cannot be read

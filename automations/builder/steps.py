@@ -15,8 +15,10 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from automations.builder import edits, picker
 from automations.builder.checks import step_title
-from automations.builder.forms import InputForm, StepForm
-from automations.builder.overview import address, edited, own_automation, rev_of, show
+from automations.builder.forms import StepForm
+from automations.builder.input_form import InputForm
+from automations.builder.overview import edit_draft
+from automations.builder.page import address, own_automation, seen_rev, show_pane
 from automations.builder.samples import Samples
 from automations.definition import ActionStep, Definition
 from automations.models import Automation, StaleDraft, StepTest
@@ -33,6 +35,7 @@ def step(request: HttpRequest, project_uid: uuid.UUID, automation_uid: uuid.UUID
     saved = save_step(request, automation, key)
     if isinstance(saved, HttpResponse):
         return saved
+    # "Add a row" is a submit of the whole form: nothing typed gets lost, and it works without scripts.
     grown = f"?grow={request.POST['grow'][:64]}" if request.POST.get("grow", "").isidentifier() else ""
     if not grown:
         messages.success(request, "Step saved.")
@@ -40,26 +43,29 @@ def step(request: HttpRequest, project_uid: uuid.UUID, automation_uid: uuid.UUID
 
 
 def save_step(request: HttpRequest, automation: Automation, key: str) -> str | HttpResponse:
-    """Save what the step's form holds and return the step's key, which may be new; or the page that says why not."""
+    """Save what the step's forms hold and return the step's key, which may be a new one; else the page with the errors.
+
+    Raise Http404 for a step that the draft does not have, and for a path, which has no form here.
+    """
     definition = automation.definition
-    found = _find(definition, key)
+    found = _step_or_404(definition, key)
     if not isinstance(found, ActionStep):
         raise Http404
-    form, given = StepForm(found, request.POST), _input_form(found, request.POST)
-    is_valid = form.is_valid() & (given is None or given.is_valid())
+    form, input_form = StepForm(found, request.POST), _input_form(found, request.POST)
+    is_valid = form.is_valid() & (input_form is None or input_form.is_valid())  # & asks both: all errors at once
     if not is_valid:
-        return show_step(request, automation, key, form=form, given=given, status=422)
+        return show_step(request, automation, key, form=form, input_form=input_form, status=422)
     form.apply(found)
-    if given is not None:
-        found.input = given.value
+    if input_form is not None:
+        found.input = input_form.value
     try:
         edits.rename_key(definition, key, form.cleaned_data["key"])
-        automation.save_draft(definition, rev=rev_of(request))
+        automation.save_draft(definition, rev=seen_rev(request))
     except edits.Impossible as error:
         form.add_error("key", str(error))
-        return show_step(request, automation, key, form=form, given=given, status=422)
+        return show_step(request, automation, key, form=form, input_form=input_form, status=422)
     except StaleDraft:
-        return show_step(request, automation, key, form=form, given=given, status=409)
+        return show_step(request, automation, key, form=form, input_form=input_form, status=409)
     _rename_test(automation, key, found.key)
     return found.key
 
@@ -70,19 +76,19 @@ def show_step(
     key: str,
     *,
     form: StepForm | None = None,
-    given: InputForm | None = None,
+    input_form: InputForm | None = None,
     status: int = 200,
 ) -> HttpResponse:
     definition = automation.definition
-    found = _find(definition, key)
+    found = _step_or_404(definition, key)
     if not isinstance(found, ActionStep):
-        return show(request, automation, "path", step=found, status=status)
+        return show_pane(request, automation, "path", step=found, status=status)
     samples = Samples(automation, definition)
-    given = given or _input_form(found)
-    if given and (grow := request.GET.get("grow")) in given.fields:
-        given.grow(str(grow))
-    test = samples.tests.get(key)
-    return show(
+    input_form = input_form or _input_form(found)
+    if input_form and (grow := request.GET.get("grow")) in input_form.fields:
+        input_form.grow(str(grow))
+    test = samples.tests.get(key)  # an outdated one too: the page says that it is outdated
+    return show_pane(
         request,
         automation,
         "step",
@@ -93,7 +99,7 @@ def show_step(
         connector=CONNECTORS.get(found.connector),
         action=find_action(found.connector, found.action),
         form=form or StepForm(found),
-        input_form=given,
+        input_form=input_form,
         sources=picker.sources(samples, key),
         test=test,
         test_is_current=samples.test_of(key) is not None,
@@ -113,11 +119,11 @@ def pretty(text: str) -> str:
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def add(request: HttpRequest, project_uid: uuid.UUID, automation_uid: uuid.UUID, position: int) -> HttpResponse:
-    """Choose what a new step does; it comes to stand at a position, counted from 0."""
+    """Offer the actions for a new step, and add the chosen one at a position, counted from 0."""
     automation = own_automation(request, project_uid, automation_uid)
     if request.method != "POST":
-        return show(request, automation, "choose", position=position, connectors=CONNECTORS.values())
-    return edited(request, automation, partial(_add, request, automation, position))
+        return show_pane(request, automation, "choose", position=position, connectors=CONNECTORS.values())
+    return edit_draft(request, automation, partial(_add, request, automation, position))
 
 
 def _add(request: HttpRequest, automation: Automation, position: int, draft: Definition) -> str:
@@ -130,19 +136,23 @@ def _add(request: HttpRequest, automation: Automation, position: int, draft: Def
 def move(request: HttpRequest, project_uid: uuid.UUID, automation_uid: uuid.UUID, key: str) -> HttpResponse:
     automation = own_automation(request, project_uid, automation_uid)
     by = -1 if request.POST.get("direction") == "up" else 1
-    return edited(request, automation, lambda draft: _moved(automation, draft, key, by))
 
+    def change(draft: Definition) -> str:
+        edits.move_step(draft, key, by)
+        return address("step", automation, key)
 
-def _moved(automation: Automation, draft: Definition, key: str, by: int) -> str:
-    edits.move_step(draft, key, by)
-    return address("step", automation, key)
+    return edit_draft(request, automation, change)
 
 
 @login_required
 @require_POST
 def duplicate(request: HttpRequest, project_uid: uuid.UUID, automation_uid: uuid.UUID, key: str) -> HttpResponse:
     automation = own_automation(request, project_uid, automation_uid)
-    return edited(request, automation, lambda draft: address("step", automation, edits.duplicate_step(draft, key).key))
+
+    def change(draft: Definition) -> str:
+        return address("step", automation, edits.duplicate_step(draft, key).key)
+
+    return edit_draft(request, automation, change)
 
 
 @login_required
@@ -155,7 +165,7 @@ def delete(request: HttpRequest, project_uid: uuid.UUID, automation_uid: uuid.UU
         messages.success(request, f"Step “{step_title(removed)}” deleted from the draft.")
         return address("builder", automation)
 
-    return edited(request, automation, change)
+    return edit_draft(request, automation, change)
 
 
 @login_required
@@ -164,14 +174,15 @@ def disable(request: HttpRequest, project_uid: uuid.UUID, automation_uid: uuid.U
     automation = own_automation(request, project_uid, automation_uid)
 
     def change(draft: Definition) -> str:
-        found = _find(draft, key)
+        found = _step_or_404(draft, key)
         found.disabled = not found.disabled
         return address("step", automation, key)
 
-    return edited(request, automation, change)
+    return edit_draft(request, automation, change)
 
 
-def _find(definition: Definition, key: str) -> Any:
+def _step_or_404(definition: Definition, key: str) -> Any:
+    """Return a step of the draft, inside a path too; raise Http404 when the draft has none of that key."""
     found = definition.find(key)
     if found is None:
         raise Http404
@@ -179,14 +190,17 @@ def _find(definition: Definition, key: str) -> Any:
 
 
 def _input_form(found: ActionStep, data: Any = None) -> InputForm | None:
+    """Return the form that the step's action declares; None while no action is chosen, or none of that name exists."""
     action = find_action(found.connector, found.action)
     if action is None:
         return None
+    # A step that was just added shows no errors; a form that was sent holds other values than those stored.
     problems = check_input(action, found.input) if found.input and data is None else []
     return InputForm(action.input, found.input, data, problems=problems)
 
 
 def _rename_test(automation: Automation, old: str, new: str) -> None:
+    """Let the test go along with its step; one that an earlier step of the new key left behind is dropped."""
     if new != old:
         StepTest.objects.filter(automation=automation, step_key=new).delete()
         StepTest.objects.filter(automation=automation, step_key=old).update(step_key=new)

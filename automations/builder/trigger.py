@@ -19,8 +19,10 @@ from django.views.decorators.http import require_http_methods, require_POST
 from automations import timing
 from automations.builder import checks
 from automations.builder.edits import Impossible
-from automations.builder.forms import InputForm, TriggerConditionsForm
-from automations.builder.overview import address, edited, own_automation, rev_of, show
+from automations.builder.forms import TriggerConditionsForm
+from automations.builder.input_form import InputForm
+from automations.builder.overview import edit_draft
+from automations.builder.page import address, own_automation, seen_rev, show_pane
 from automations.builder.samples import TRIGGER, Samples
 from automations.builder.steps import pretty
 from automations.definition import Definition
@@ -34,7 +36,7 @@ SAMPLE_TYPES = ["application/json", "application/x-www-form-urlencoded", "text/p
 
 
 @login_required
-@never_cache
+@never_cache  # the page may show a secret
 @require_http_methods(["GET", "HEAD", "POST"])
 def trigger(request: HttpRequest, project_uid: uuid.UUID, automation_uid: uuid.UUID) -> HttpResponse:
     automation = own_automation(request, project_uid, automation_uid)
@@ -50,24 +52,26 @@ def trigger(request: HttpRequest, project_uid: uuid.UUID, automation_uid: uuid.U
 
 
 def save_trigger(request: HttpRequest, automation: Automation) -> HttpResponse | None:
-    """Save what the trigger's form holds; return a page only to say why not."""
+    """Save what the trigger's forms hold; return the page with the errors, or None. Raise Http404 without a trigger."""
     definition = automation.definition
     event = _event(definition)
     if event is None:
         raise Http404
-    config = InputForm(event.config, definition.trigger.config, request.POST)
-    start = TriggerConditionsForm({}, request.POST)
-    if not (config.is_valid() & start.is_valid()):
-        return show_trigger(request, automation, config=config, start=start, status=422)
-    first_day, definition.trigger.config = definition.trigger.config.get("first_day"), config.value
-    if wrong := timing.problems(definition.trigger, timezone.now(), known_first_day=first_day):
-        config = InputForm(event.config, config.value, request.POST, problems=wrong)
-        return show_trigger(request, automation, config=config, start=start, status=422)
-    definition.trigger.conditions = Group.model_validate(start.cleaned_data["conditions"])
+    part = definition.trigger
+    config_form = InputForm(event.config, part.config, request.POST)
+    start_form = TriggerConditionsForm({}, request.POST)
+    if not (config_form.is_valid() & start_form.is_valid()):  # & asks both: all errors at once
+        return show_trigger(request, automation, config_form=config_form, start_form=start_form, status=422)
+    known_first_day, part.config = part.config.get("first_day"), config_form.value
+    # Unlike a step's input, settings are stored only when they are right: no failed execution would show the mistake.
+    if wrong := timing.problems(part, timezone.now(), known_first_day=known_first_day):
+        config_form = InputForm(event.config, part.config, request.POST, problems=wrong)
+        return show_trigger(request, automation, config_form=config_form, start_form=start_form, status=422)
+    part.conditions = Group.model_validate(start_form.cleaned_data["conditions"])
     try:
-        automation.save_draft(definition, rev=rev_of(request))
+        automation.save_draft(definition, rev=seen_rev(request))
     except StaleDraft:
-        return show_trigger(request, automation, config=config, start=start, status=409)
+        return show_trigger(request, automation, config_form=config_form, start_form=start_form, status=409)
     return None
 
 
@@ -75,8 +79,8 @@ def show_trigger(
     request: HttpRequest,
     automation: Automation,
     *,
-    config: InputForm | None = None,
-    start: TriggerConditionsForm | None = None,
+    config_form: InputForm | None = None,
+    start_form: TriggerConditionsForm | None = None,
     sample: Any = None,
     sample_error: str = "",
     status: int = 200,
@@ -84,14 +88,14 @@ def show_trigger(
     definition = automation.definition
     event, current = _event(definition), automation.trigger
     if event is None or current is None or "choose" in request.GET:
-        return show(request, automation, "choose_trigger", connectors=CONNECTORS.values(), status=status)
+        return show_pane(request, automation, "choose_trigger", connectors=CONNECTORS.values(), status=status)
     conditions = definition.trigger.conditions.model_dump(mode="json", exclude_none=True)
-    start = start or TriggerConditionsForm(conditions)
+    start_form = start_form or TriggerConditionsForm(conditions)
     if request.GET.get("grow") == "conditions":
-        start.grow()
+        start_form.grow()
     samples = Samples(automation, definition)
     test = samples.tests.get(TRIGGER)
-    return show(
+    return show_pane(
         request,
         automation,
         "trigger",
@@ -100,8 +104,8 @@ def show_trigger(
         event=event,
         next_times=timing.next_times(timing.rule_of(definition.trigger), timezone.now()),
         unfinished=list(checks.of_trigger(samples)),
-        config_form=config or InputForm(event.config, definition.trigger.config),
-        start_form=start,
+        config_form=config_form or InputForm(event.config, definition.trigger.config),
+        start_form=start_form,
         new_secret=shown_once.take(request, current.uid),
         sample=sample or _sample_of(test, event),
         sample_error=sample_error,
@@ -115,7 +119,7 @@ def show_trigger(
 @login_required
 @require_POST
 def make(request: HttpRequest, project_uid: uuid.UUID, automation_uid: uuid.UUID) -> HttpResponse:
-    """Make the automation's first trigger; done twice, it leaves the one that is there."""
+    """Make the automation's first trigger; a second click leaves the one that is there, with its URL and secret."""
     automation = own_automation(request, project_uid, automation_uid)
     if automation.trigger is not None and automation.definition.trigger.is_configured:
         return redirect(address("trigger", automation))
@@ -125,14 +129,15 @@ def make(request: HttpRequest, project_uid: uuid.UUID, automation_uid: uuid.UUID
 @login_required
 @require_POST
 def replace(request: HttpRequest, project_uid: uuid.UUID, automation_uid: uuid.UUID) -> HttpResponse:
-    """Put a trigger with a new URL and secret in the place of the one in use, which stops working."""
+    """Replace the trigger in use by one with a new URL and secret; the old URL stops working at once."""
     return _make(request, own_automation(request, project_uid, automation_uid))
 
 
 def _make(request: HttpRequest, automation: Automation) -> HttpResponse:
+    """Make a trigger and name it in the draft, both or neither: a refused draft must not cost the URL in use."""
     with transaction.atomic():
-        answer = edited(request, automation, partial(_new_trigger, request, automation))
-        if answer.status_code >= 400:
+        answer = edit_draft(request, automation, partial(_new_trigger, request, automation))
+        if answer.status_code >= 400:  # `edit_draft` answers a refusal with a page, and no exception undoes the trigger
             transaction.set_rollback(True)
     return answer
 
@@ -143,7 +148,8 @@ def _new_trigger(request: HttpRequest, automation: Automation, draft: Definition
     if known is None or known.event(key) is None:
         raise Impossible("Choose a trigger.")
     made, secret = automation.make_trigger(connector, key)
-    if (draft.trigger.connector, draft.trigger.event) != (connector, key):
+    if not draft.trigger.starts_by(connector, key):
+        # Settings and conditions of another kind of trigger mean nothing here.
         draft.trigger.config, draft.trigger.conditions = {}, Group()
     draft.trigger.uid, draft.trigger.connector, draft.trigger.event = made.uid, connector, key
     shown_once.keep(request, made.uid, secret)
@@ -153,6 +159,7 @@ def _new_trigger(request: HttpRequest, automation: Automation, draft: Definition
 @login_required
 @require_POST
 def rotate(request: HttpRequest, project_uid: uuid.UUID, automation_uid: uuid.UUID) -> HttpResponse:
+    """Give the trigger a new secret, shown on the next page only."""
     automation = own_automation(request, project_uid, automation_uid)
     current = automation.trigger
     if current is None:
@@ -171,7 +178,7 @@ def remove_secret(request: HttpRequest, project_uid: uuid.UUID, automation_uid: 
 
 
 def _sample_of(test: StepTest | None, event: Event) -> dict[str, Any]:
-    """Return the sample to start from: the one tested last, or the connector's."""
+    """Return the sample request that the form starts with: the one tested last, or one made of the event's sample."""
     if test and test.input:
         stored: dict[str, Any] = json.loads(test.input)
         return stored
@@ -186,5 +193,6 @@ def _sample_of(test: StepTest | None, event: Event) -> dict[str, Any]:
 
 
 def _event(definition: Definition) -> Event | None:
+    """Return the chosen event as its connector declares it; None while none is chosen, or none of that name exists."""
     connector = CONNECTORS.get(definition.trigger.connector)
     return connector.event(definition.trigger.event) if connector else None

@@ -125,6 +125,16 @@ class Automation(models.Model):
             raise StaleDraft
         self.refresh_from_db()
 
+    def design(self, steps: list[dict[str, Any]], *, connector: str = "http", event: str = "request", **of: Any) -> str:
+        """Make the trigger and save the draft at once, as a script does; return the trigger's secret.
+
+        `steps`, and `config` and `conditions` of the trigger, are given as in a definition.
+        """
+        trigger, secret = self.make_trigger(connector, event)
+        part = {"uid": trigger.uid, "connector": connector, "event": event, **of}
+        self.save_draft(Definition.model_validate({"trigger": part, "steps": steps}), rev=self.draft_rev)
+        return secret
+
     def activate(self, user: User | None) -> Version:
         """Make the draft live and return its version; raise NotReady with everything that is missing.
 

@@ -6,7 +6,7 @@ import json
 from email.message import Message as Headers
 from typing import Any, cast
 
-from connectors.sdk import exact_json as payload
+from connectors.sdk import exact_json
 from connectors.sdk.call import JSON, HttpResponse
 from connectors.sdk.exact_json import REPLACEMENT
 
@@ -51,7 +51,7 @@ def _text(body: bytes, charset: str, kind: str) -> str | None:
 def _value(text: str) -> JSON:
     """Return the value of JSON text, or the text itself where it is none or could not be stored."""
     try:
-        value = payload.loads(text)
+        value = exact_json.loads(text)
         # What could not be written back could not be stored: infinity, lone surrogates, too many levels.
         json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
     except (ValueError, RecursionError):

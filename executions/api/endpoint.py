@@ -1,4 +1,4 @@
-"""The door of the API: the method, who asks for which organization, and an error in JSON whatever happens."""
+"""The entrance of the API: it checks method, token and organization, and answers every error in JSON."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ type View = Callable[..., HttpResponse]
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks: the token's user, in an organization of theirs. Cookies are never looked at."""
+    """The user whose token a request holds, in one of their organizations. Cookies are ignored."""
 
     user: User
     organization_uid: uuid.UUID
@@ -36,21 +36,21 @@ class Caller:
         return Project.objects.for_user(self.user).filter(organization=self.organization_uid)
 
     def executions_of(self, project_uid: uuid.UUID) -> ExecutionQuerySet:
-        mine = Execution.objects.for_user(self.user)
-        return mine.filter(organization=self.organization_uid, project=project_uid)
+        visible = Execution.objects.for_user(self.user)
+        return visible.filter(organization=self.organization_uid, project=project_uid)
 
 
 def endpoint(*methods: str) -> Callable[[View], View]:
-    """Make a view of `view(request, caller, ...)`, for these methods."""
+    """Make a Django view of `view(request, caller, ...)` that allows these methods only."""
 
     def decorator(view: View) -> View:
-        @csrf_exempt  # a token in a header is nothing that a browser sends by itself
+        @csrf_exempt  # safe: a browser does not send the token's header by itself
         @wraps(view)
         def wrapper(request: HttpRequest, **path: object) -> HttpResponse:
             try:
                 _check_method(request, methods)
                 return view(request, _caller(request), **path)
-            except Exception as problem:
+            except Exception as problem:  # not left to Django, whose error pages are HTML
                 return answers.error(request, _refusal(request, problem))
 
         return wrapper
@@ -60,6 +60,7 @@ def endpoint(*methods: str) -> Callable[[View], View]:
 
 @csrf_exempt
 def unknown(request: HttpRequest) -> HttpResponse:
+    """Answer an address that the API does not have."""
     return answers.error(request, NOT_FOUND)
 
 
@@ -87,6 +88,7 @@ def _organization_uid(request: HttpRequest, user: User) -> uuid.UUID:
     text = request.headers.get("organization_uid", "").strip()
     if not text:
         raise ApiError(400, "organization_missing", "Send the organization's uid in the header organization_uid.")
+    # One answer for wrong ids and for others' organizations, which must not become known.
     forbidden = ApiError(403, "organization_forbidden", "The token's owner is not a member of this organization.")
     try:
         uid = uuid.UUID(text)

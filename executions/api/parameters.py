@@ -1,4 +1,4 @@
-"""The query parameters of the lists. What is not understood is refused by its name; unknown names are ignored."""
+"""The query parameters of the lists. A wrong value is refused with its parameter's name; unknown names are ignored."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from django.http import HttpRequest
 from executions.api.answers import ApiError
 from executions.states import Status
 
-PAGE_LIMIT = 100
-SKIP_LIMIT = 10_000  # beyond it, a cursor: skipping reads what it skips
+PAGE_LIMIT = 100  # rows of an answer
+SKIP_LIMIT = 10_000  # rows; the database reads those that it skips, and a cursor reaches further
 ACTIVE = re.compile(r"""\{\s*['"]active['"]\s*:\s*['"]?(true|false)['"]?\s*\}""")
 YES_OR_NO = {"true": True, "1": True, "false": False, "0": False, "": False}
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Which part of a list, in which order."""
+    """The part of a list to answer, and its order."""
 
     limit: int
     skip: int
@@ -35,6 +35,7 @@ def bad(name: str, message: str) -> ApiError:
 
 
 def window(request: HttpRequest, *, sorts: tuple[str, ...]) -> Window:
+    """Return the part that `limit`, `skip`, `asc`, `desc` and `include_count` ask for; the first sort is usual."""
     ascending, descending = text(request, "asc"), text(request, "desc")
     if ascending and descending:
         raise bad("desc", "cannot be sent together with asc.")
@@ -58,6 +59,7 @@ def number(request: HttpRequest, name: str, *, most: int, default: int, least: i
     value = text(request, name)
     if not value:
         return default
+    # Nine digits at most, because int() raises an error for thousands of them.
     if not re.fullmatch(r"[0-9]{1,9}", value) or not least <= int(value) <= most:
         raise bad(name, f"must be a whole number from {least} to {most}.")
     return int(value)
@@ -71,7 +73,7 @@ def flag(request: HttpRequest, name: str) -> bool:
 
 
 def active(request: HttpRequest) -> bool | None:
-    """Return what `query={'active':'true'}` asks for: the one query that is documented."""
+    """Return the value in `query={'active':'true'}`, the only query that is documented; None without a query."""
     value = text(request, "query")
     found = ACTIVE.fullmatch(value)
     if value and not found:
@@ -88,7 +90,7 @@ def uid(request: HttpRequest, name: str) -> uuid.UUID | None:
 
 
 def moment(request: HttpRequest, name: str) -> datetime | None:
-    """Return a time in ISO 8601; one without an offset is in UTC."""
+    """Return a time in ISO 8601, in UTC unless it has an offset; None when the parameter is missing."""
     value = text(request, name)
     try:
         found = datetime.fromisoformat(value) if value else None
@@ -98,7 +100,7 @@ def moment(request: HttpRequest, name: str) -> datetime | None:
 
 
 def span(request: HttpRequest) -> tuple[datetime | None, datetime | None]:
-    """Return the time range of `from` and `to`."""
+    """Return the time range from `from` until before `to`; None is an open end."""
     start, end = moment(request, "from"), moment(request, "to")
     if start and end and start >= end:
         raise bad("to", "must be after from.")
@@ -106,7 +108,7 @@ def span(request: HttpRequest) -> tuple[datetime | None, datetime | None]:
 
 
 def statuses(request: HttpRequest) -> list[Status]:
-    """Return those of `status=failed,rejected`; the parameter may also come several times."""
+    """Return the statuses of `status=failed,rejected`; the parameter may also be repeated."""
     codes = [code.strip() for part in request.GET.getlist("status") for code in part.split(",")]
     found = {code: Status.from_code(code) for code in codes if code}
     if None in found.values():

@@ -1,4 +1,4 @@
-"""What became of the requests at an automation's trigger URLs, executed or not."""
+"""The requests at an automation's trigger URLs and their outcomes, executed or not."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django.shortcuts import get_object_or_404
 from automations.models import Automation
 from executions.api import answers, parameters, shapes
 from executions.api.endpoint import Caller, endpoint
-from executions.log.request_list import Line, Search
+from executions.log.request_list import RequestLine, Search
 from executions.models import Outcome
 
 
@@ -35,7 +35,7 @@ def _outcome(request: HttpRequest) -> Outcome | None:
     return Outcome(value) if value else None
 
 
-def _shape(automation: Automation, line: Line) -> shapes.Shape:
+def _shape(automation: Automation, line: RequestLine) -> shapes.Shape:
     return {
         "id": str(line.id),
         "rule_id": str(automation.uid),

@@ -1,4 +1,4 @@
-"""Rows as the API shows them: the documented fields of the Automations API v1, then our own."""
+"""Rows in the shape of the API: the documented fields of the Automations API v1, then our own."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def project(row: Project) -> Shape:
         "user_id": _user_id(row.created_by_id),
         "org_id": str(row.organization_id),
         "shared": [_user_id(member.pk) for member in row.members.all()],
-        "tags": [],
+        "tags": [],  # documented; projects have neither tags nor types here
         "type": "standard",
         "created_by": {
             "uid": _user_id(row.created_by_id),
@@ -40,7 +40,7 @@ def project(row: Project) -> Shape:
 
 
 def automation(row: Automation, *, with_steps: bool = False) -> Shape:
-    """Return an automation; its steps are those of the draft, without what their fields hold."""
+    """Return an automation; its steps are those of the draft, without the values of their fields."""
     shape: Shape = {
         "id": str(row.uid),
         "title": row.name,
@@ -60,7 +60,7 @@ def automation(row: Automation, *, with_steps: bool = False) -> Shape:
 
 
 def executions(rows: Iterable[Execution]) -> list[Shape]:
-    """Return executions with the step runs of their current attempts, read at once."""
+    """Return executions with the step runs of their current attempts, which one query reads."""
     found = list(rows)
     runs: dict[uuid.UUID, list[StepRun]] = {row.pk: [] for row in found}
     current = Q(attempt=0) | Q(attempt=F("execution__attempt"))
@@ -154,7 +154,7 @@ def _steps(definition: Definition) -> Shape:
 
 
 def _updated_at(row: Execution) -> datetime:
-    """Return the last move that the row remembers."""
+    """Return the time of the latest move that the row holds."""
     retried_at = row.run_at if row.attempt > 1 else None
     return row.finished_at or row.started_at or retried_at or row.accepted_at
 

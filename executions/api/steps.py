@@ -1,4 +1,4 @@
-"""The step runs of one attempt with their payloads, as people may see them: secrets masked."""
+"""The step runs of one attempt with their payloads, in which secrets are masked."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from executions.api.endpoint import Caller, endpoint
 from executions.models import StepRun
 from executions.sealed_json import EXCERPT
 
-WHOLE_LIMIT = 16 * 1024 * 1024  # characters of payload in one answer; what comes after is an excerpt
+WHOLE_LIMIT = 16 * 1024 * 1024  # characters of whole payloads in one answer; the others are excerpts
 
 
 @endpoint("GET", "HEAD")
@@ -29,6 +29,7 @@ def steps(request: HttpRequest, caller: Caller, project_uid: uuid.UUID, executio
 
 
 def _known(key: str) -> str:
+    # PostgreSQL would raise an error for a NUL character.
     if not key.isascii() or not key.isprintable():
         raise parameters.bad("key", "is not the key of a step.")
     return key
@@ -49,7 +50,7 @@ def _with_payloads(runs: list[StepRun]) -> list[shapes.Shape]:
 
 
 def _payload(run: StepRun, side: str, *, is_whole: bool) -> object:
-    """Return a payload as the JSON text it is stored as, or the beginning of it as a text."""
+    """Return a whole payload as its stored JSON text, otherwise the beginning of that text as a string."""
     text = run.shown(side)
     if text is None:
         return None

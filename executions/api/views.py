@@ -18,7 +18,7 @@ from executions.models import Execution, ExecutionQuerySet
 from executions.models.retry import RetryRefused
 from projects.models import Project, ProjectQuerySet
 
-COUNT_LIMIT = 10_000  # no answer counts a growing table to its end
+COUNT_LIMIT = 10_000  # rows that an answer counts at most, as the tables grow without end
 SORTS = {"created_at": "created_at", "title": "name", "updated_at": "updated_at"}
 READ = ("GET", "HEAD")
 
@@ -123,7 +123,7 @@ def _cursor(request: HttpRequest, window: Window) -> uuid.UUID | None:
 
 
 def _page(rows: ExecutionQuerySet, window: Window, cursor: uuid.UUID | None) -> list[Execution]:
-    """Return a page and one row more, which says that there is another page. The id orders like the creation."""
+    """Return a page and one row more, which tells of another page. Ids order executions by their creation."""
     if cursor:
         rows = rows.filter(id__gt=cursor) if window.is_ascending else rows.filter(id__lt=cursor)
     ordered = _with_names(rows).order_by("id" if window.is_ascending else "-id")
@@ -132,6 +132,7 @@ def _page(rows: ExecutionQuerySet, window: Window, cursor: uuid.UUID | None) -> 
 
 def _part[Q: QuerySet[Any]](rows: Q, window: Window) -> Q:
     sign = "" if window.is_ascending else "-"
+    # The key completes the order, so that no row is on two pages or on none.
     ordered = rows.order_by(f"{sign}{SORTS[window.sort]}", f"{sign}pk")
     return ordered[window.skip : window.skip + window.limit]
 

@@ -1,4 +1,4 @@
-"""Past executions for the demo's log: one in each status that a past execution can have, over the last days.
+"""Past executions for the demo's log, over the last days, with each status that a past execution can have.
 
 Pending and Running are left out: an engine would start the one and recover the other.
 """
@@ -16,13 +16,13 @@ from django.utils import timezone
 from automations.definition import ActionStep, Definition
 from automations.models import Automation, Version
 from connectors.sdk.call import JSON
-from executions import sealed_json as encoding
+from executions import sealed_json
 from executions.models import Attempt, Execution, Outcome, Receipt, ReceiptDay, StepRun
 from executions.states import FINAL, Lane, Status, StepStatus
 from projects.ids import id_at, made_at
 from projects.models import UsageDay, UsageMonth
 
-SHARD = 15
+SHARD = 15  # of the counters
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
 ORDER: JSON = {"id": "A-17", "customer": {"name": "Ada Lovelace"}, "total": 100}
 SHAPED: JSON = {"id": "A-17", "name": "ADA LOVELACE", "total": 120}
@@ -43,7 +43,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Past:
-    """One execution to remember; `failures` are its earlier attempts, all alike."""
+    """One past execution; `failures` is the number of its earlier attempts, all of them alike."""
 
     automation: str
     ago: timedelta
@@ -70,6 +70,7 @@ def unavailable(url: str) -> Step:
 
 
 def story() -> list[Past]:
+    """Return the past executions to store."""
     url = "https://api.example.com/orders/A-17"
     failed = "Step “Call the API” failed: The server answered with status 503."
     ok = Step(input={"method": "GET", "url": url}, output={"status": 200, "headers": {}, "body": {"ok": True}},
@@ -108,7 +109,7 @@ def story() -> list[Past]:
         Past(automation="wait", ago=10 * MINUTE, body={}, status=Status.PAUSED, reason_code="waiting",
              reason="The execution waits in “Wait a second”.",
              steps=[Step(status=StepStatus.PAUSED, input={"amount": 20, "unit": "days"},
-                         resume_in=timedelta(days=20))]),
+                         resume_in=timedelta(days=20))]),  # so late that no engine of the demo resumes it
     ]  # fmt: skip
 
 
@@ -127,7 +128,7 @@ RECEIPTS = [
 
 
 def write(automations: dict[str, Automation]) -> None:
-    """Store the story; a project that has executions keeps its own."""
+    """Store the past executions and receipts; call it only for a project without executions."""
     now = timezone.now()
     for past in story():
         automation = automations[past.automation]
@@ -211,17 +212,17 @@ class _Writer:
 
     def _usage(self) -> None:
         day, month = made_at(self.id).date(), made_at(self.id).date().replace(day=1)
-        _add(lambda: UsageDay.objects.get_or_create(
+        _increment(lambda: UsageDay.objects.get_or_create(
             organization_id=self.automation.organization_id, project_id=self.automation.project_id, day=day,
             automation_id=self.automation.uid, status=self.past.status, shard=SHARD)[0], "count")  # fmt: skip
-        _add(lambda: UsageMonth.objects.get_or_create(
+        _increment(lambda: UsageMonth.objects.get_or_create(
             organization_id=self.automation.organization_id, month=month)[0], "reserved")  # fmt: skip
 
 
 def _leave_receipt(
     automation: Automation, identifier: uuid.UUID, outcome: Outcome, http_status: int, code: str, reason: str
 ) -> None:
-    """Store what became of a request that started nothing; a duplicate's first delivery is the execution before it."""
+    """Store the receipt of a request that started nothing; a duplicate refers to the execution before it."""
     earlier = Execution.objects.filter(automation=automation, id__lt=identifier).newest_first().first()
     assert automation.trigger is not None
     Receipt.objects.create(
@@ -233,18 +234,19 @@ def _leave_receipt(
 
 
 def _count_request(automation: Automation, at: datetime, outcome: Outcome) -> None:
-    _add(lambda: ReceiptDay.objects.get_or_create(
+    _increment(lambda: ReceiptDay.objects.get_or_create(
         organization_id=automation.organization_id, automation=automation, day=at.date(), outcome=outcome,
         shard=SHARD)[0], "count")  # fmt: skip
 
 
-def _add(find: Callable[[], Any], column: str) -> None:
+def _increment(find: Callable[[], Any], column: str) -> None:
     row = find()
     setattr(row, column, getattr(row, column) + 1)
     row.save(update_fields=[column])
 
 
-def _sides(given: JSON, output: JSON) -> dict[str, Any]:
-    texts = {"input": encoding.dumps(given) if given is not None else None,
-             "output": encoding.dumps(output) if output is not None else None}  # fmt: skip
+def _sides(input_value: JSON, output: JSON) -> dict[str, Any]:
+    """Return the columns of a step run's input and output."""
+    texts = {"input": sealed_json.dumps(input_value) if input_value is not None else None,
+             "output": sealed_json.dumps(output) if output is not None else None}  # fmt: skip
     return {**texts, **{f"{side}_bytes": len(text or "") for side, text in texts.items()}}

@@ -1,7 +1,8 @@
-"""Evidence that outlives a worker: which execution's code held the loop when it died, and whether it stalled.
+"""The black box: a file that names the execution whose code holds the event loop, and outlives the process.
 
-A file mapped into memory names the execution and its step; writing it costs no system call. Another engine of the
-same machine reads it when it buries this one.
+The file is mapped into memory, so writing it costs no system call, and the kernel keeps it when the process is killed.
+After the engine's death another engine on the same machine reads it (docs/engine-deaths.md). The watchdog stands here
+too: it ends a process whose loop stands still, and leaves the stacks of its threads in a second file.
 """
 
 from __future__ import annotations
@@ -16,60 +17,74 @@ from pathlib import Path
 
 from django.conf import settings
 
-SIZE = 128
-STALL_S = 5.0  # that one execution may hold the loop
-WATCH_EVERY_S = 1.0
-NOBODY = bytes(16)
+SIZE = 128  # bytes of the file: the execution's id (16), the step's key (65, padded with zeros), the rest unused
+STALL_S = 5.0  # seconds that one execution may hold the event loop before the watchdog ends the process
+ARM_EVERY_S = 1.0  # seconds between two arms of the watchdog while the loop is alive
+NO_EXECUTION = bytes(16)  # the id in the file while no execution's code runs
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What a dead engine left behind."""
+    """The traces of a dead engine; the defaults mean that nothing is known."""
 
-    execution_id: uuid.UUID | None = None  # whose code held the loop
-    step: str = ""
-    has_stalled: bool = False
+    execution_id: uuid.UUID | None = None  # the execution whose code held the loop at the moment of death
+    step: str = ""  # the key of its step; empty before the first step
+    has_stalled: bool = False  # the watchdog ended the process
 
 
 class BlackBox:
+    """Writes the black box of one engine and arms its watchdog."""
+
     def __init__(self, engine_id: uuid.UUID) -> None:
-        box, stall = files_of(engine_id)
+        box, stall = paths_of(engine_id)
         box.parent.mkdir(parents=True, exist_ok=True)
         box.write_bytes(bytes(SIZE))
         with box.open("r+b") as file:
             self._map = mmap.mmap(file.fileno(), SIZE)
         self._stall = stall.open("w")
-        self._watched_at = math.inf
+        self._armed_at = math.inf  # monotonic time; infinite, so that only arm_watchdog() arms it for the first time
 
-    def hold(self, execution_id: bytes, step: bytes) -> None:
-        """Say whose code runs from now on; it is this that may not stall, however long others had the loop before."""
+    def note_execution(self, execution_id: bytes, step: bytes) -> None:
+        """Write down the execution whose code runs from now on, and the key of its step.
+
+        Arms the watchdog anew if the last time is longer ago than ARM_EVERY_S. The execution then has STALL_S for
+        itself: the executions that held the loop just before it do not shorten its time.
+        """
         self._map[:16] = execution_id
-        self.step(step)
-        if time.monotonic() - self._watched_at > WATCH_EVERY_S:
-            self.watch()
+        self.note_step(step)
+        if time.monotonic() - self._armed_at > ARM_EVERY_S:
+            self.arm_watchdog()
 
-    def step(self, key: bytes) -> None:
+    def note_step(self, key: bytes) -> None:
         self._map[16:81] = key.ljust(65, b"\0")
 
-    def let_go(self) -> None:
-        self._map[:16] = NOBODY
+    def clear(self) -> None:
+        self._map[:16] = NO_EXECUTION
 
-    def watch(self) -> None:
-        """End this process unless called again before it stalls: a thread in C, which needs no GIL."""
-        self._watched_at = time.monotonic()
+    def arm_watchdog(self) -> None:
+        """Have this process end in STALL_S seconds, unless this is called again before.
+
+        faulthandler waits in a thread written in C, which needs no GIL: a regular expression or a loop that never
+        yields cannot stop it. It writes the stacks of all threads before it ends the process.
+        """
+        self._armed_at = time.monotonic()
         faulthandler.dump_traceback_later(STALL_S, exit=True, file=self._stall)
 
-    def stop_watching(self) -> None:
+    def disarm_watchdog(self) -> None:
         faulthandler.cancel_dump_traceback_later()
 
 
-def files_of(engine_id: uuid.UUID) -> tuple[Path, Path]:
-    place = Path(settings.DATA_DIR) / "engines"
-    return place / f"{engine_id}.black-box", place / f"{engine_id}.stall"
+def paths_of(engine_id: uuid.UUID) -> tuple[Path, Path]:
+    """Return the paths of the engine's black box and of the stacks that its watchdog writes."""
+    folder = Path(settings.DATA_DIR) / "engines"
+    return folder / f"{engine_id}.black-box", folder / f"{engine_id}.stall"
 
 
-def is_of(engine_id: uuid.UUID, pid: int) -> bool:
-    """Return whether the process is the engine's, whose file it has in memory: its pid may be another one's by now."""
+def is_process_of(engine_id: uuid.UUID, pid: int) -> bool:
+    """Return whether the process with this pid is still the engine's: it has the engine's black box in its memory.
+
+    The kernel gives the pid of an ended process to another one, which nobody here may kill.
+    """
     try:
         return f"/{engine_id}.black-box" in Path(f"/proc/{pid}/maps").read_text(errors="replace")
     except OSError:
@@ -77,25 +92,25 @@ def is_of(engine_id: uuid.UUID, pid: int) -> bool:
 
 
 def evidence_of(engine_id: uuid.UUID) -> Evidence:
-    """Return what an engine of this machine left behind; nothing known is evidence of nothing."""
-    box, stall = files_of(engine_id)
+    """Return the evidence that an engine of this machine left, or an empty one when its files cannot be read."""
+    box, stall = paths_of(engine_id)
     try:
         content = box.read_bytes()
         has_stalled = stall.stat().st_size > 0
     except OSError:
         return Evidence()
-    holder = uuid.UUID(bytes=content[:16]) if content[:16] != NOBODY else None
+    holder = uuid.UUID(bytes=content[:16]) if content[:16] != NO_EXECUTION else None
     return Evidence(holder, content[16:81].rstrip(b"\0").decode(errors="replace"), has_stalled)
 
 
 def traces_of(engine_id: uuid.UUID) -> str:
-    """Return the stacks that the watchdog wrote before it ended the process."""
+    """Return the stacks that the watchdog wrote before it ended the process; empty when there are none."""
     try:
-        return files_of(engine_id)[1].read_text(errors="replace")
+        return paths_of(engine_id)[1].read_text(errors="replace")
     except OSError:
         return ""
 
 
 def remove(engine_id: uuid.UUID) -> None:
-    for file in files_of(engine_id):
-        file.unlink(missing_ok=True)
+    for path in paths_of(engine_id):
+        path.unlink(missing_ok=True)

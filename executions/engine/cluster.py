@@ -1,7 +1,7 @@
-"""How django-q2's cluster carries the engines: a worker process exists, so an engine runs.
+"""django-q2's cluster with an engine in each worker process.
 
-The sentinel starts a new worker within half a second of a death, whatever state its pipe is in; the worker's main
-thread stays an ordinary django-q2 worker for housekeeping (executions/tasks.py).
+The sentinel starts a new worker, and so a new engine, within half a second of a death. The main thread of a worker
+stays an ordinary django-q2 worker, for housekeeping (executions/tasks.py).
 """
 
 from __future__ import annotations
@@ -30,24 +30,31 @@ from executions.tasks import make_schedules
 
 logger = logging.getLogger(__name__)
 
-STOP = "STOP"
-STOP_S = settings.ENGINE_DRAIN_S + 3.5  # after SIGTERM; what has not ended by then is killed: below the service's own
-HOUSEKEEPING_S = 3.0  # that a worker waits for its task once its engine has stopped
-PUSHER_S = 2.0  # twice as long as it sleeps when there is nothing to do
-ORPHAN_CHECK_S = 1.0
-DATABASE_TURN_S = 0.001  # that the engine's database thread waits for a busy loop; Python's own 5 ms halve the rate
-GARBAGE_AFTER = 20_000  # new objects; executions die without cycles, Python's 2,000 look at each while it lives
+STOP = "STOP"  # the task by which django-q2 tells a worker to stop
+# Seconds after SIGTERM in which the cluster must end before it is killed. Less than agentos_site.service.DRAIN_S, so
+# that the cluster ends by itself before the service kills it.
+STOP_S = settings.ENGINE_DRAIN_S + 3.5
+HOUSEKEEPING_S = 3.0  # seconds that a worker waits for its housekeeping task once its engine has stopped
+PUSHER_S = 2.0  # seconds to wait for the pusher's end: twice as long as it sleeps when there is nothing to do
+ORPHAN_CHECK_S = 1.0  # seconds between two looks whether the sentinel and the main process live
+# Seconds after which Python takes the GIL from a busy loop and gives it to the engine's database thread. With Python's
+# own 5 ms an engine runs half as many executions a second.
+DATABASE_TURN_S = 0.001
+# New objects after which Python looks for cyclic garbage. Executions leave no cycles, and with Python's own 2,000 the
+# collector walks over each of them while it still runs.
+GARBAGE_AFTER = 20_000
 
 _engine: Engine | None = None
 _main_pid = 0
-_parent_pid = 0  # of what this process forks
-_asked, _ask = os.pipe()  # all processes share it; there is something to read once the cluster is asked to stop
+_parent_pid = 0  # the pid that the processes forked from here must have as their parent
+_stop_reader, _stop_writer = os.pipe()  # shared by all processes; holds a byte once the cluster is asked to stop
 
 
 class SafeQueue(django_q.queues.Queue):  # type: ignore[misc]
-    """A queue that survives kill -9 of a worker that waits for a task, and lets the engine stop before the worker ends.
+    """A task queue that survives `kill -9` of a waiting worker, and stops the engine before its worker ends.
 
-    django-q2 waits inside the pipe's read lock; a worker killed there leaves it locked for good (django-q2 #23).
+    django-q2 waits for a task while it holds the pipe's read lock. A worker killed there leaves the lock taken for
+    good, and no worker gets a task any more (django-q2 #23). This queue takes the lock for the moment of reading only.
     """
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
@@ -59,13 +66,14 @@ class SafeQueue(django_q.queues.Queue):  # type: ignore[misc]
         return task
 
     def _next(self) -> Any:
+        """Return the next task, however long it takes."""
         while True:
-            multiprocessing.connection.wait([self._reader])  # without the lock
+            multiprocessing.connection.wait([self._reader])  # waits without the lock
             if not self._rlock.acquire(timeout=1):
                 continue
             try:
                 if not self._reader.poll(0):
-                    continue  # another worker was faster
+                    continue  # another worker has read the task
                 data = self._reader.recv_bytes()
                 self._sem.release()
             finally:
@@ -75,46 +83,46 @@ class SafeQueue(django_q.queues.Queue):  # type: ignore[misc]
 
 
 class Cluster(django_q.cluster.Cluster):  # type: ignore[misc]
-    """A main process that ends as failed when its sentinel was killed.
+    """The cluster's main process, which fails when its sentinel was killed, so that a supervisor starts it anew.
 
-    django-q2's would end as if all were well, or wait for ever to tell a killed sentinel that it may stop.
+    django-q2's own would end with success, or wait for ever to tell the killed sentinel to stop.
     """
 
     def start(self) -> int:
-        signal.signal(signal.SIGCHLD, lambda *_: self._fail_with_the_sentinel())  # interrupts every wait
+        signal.signal(signal.SIGCHLD, lambda *_: self._fail_with_the_sentinel())  # the signal interrupts every wait
         return int(super().start())
 
     def stop(self) -> bool:
-        """Ask the sentinel to stop and wait for its end.
+        """Ask the sentinel to stop and wait for its end; return False if it is dead already.
 
-        This runs in a signal's handler, perhaps before the code below it has noted that the sentinel is dead, and
-        `Event.set` waits for ever for a waiter that was killed: a thread waits in its place.
+        This runs in a signal handler, perhaps before the interrupted code has noted that the sentinel is dead.
+        `Event.set` waits for ever for a killed sentinel, so a thread of its own calls it.
         """
         if not self.sentinel.is_alive():
             return False
-        os.write(_ask, b"!")  # engines hear of it at once, whatever sentinel, pusher and tasks are busy with
+        os.write(_stop_writer, b"!")  # stops engines at once, even while sentinel, pusher or a task hang
         logger.info("cluster %s stops", self.name)
         threading.Thread(target=self.stop_event.set, name="stop", daemon=True).start()
         if not multiprocessing.connection.wait([self.sentinel.sentinel], STOP_S):
             end_the_cluster("the cluster did not stop in time and is killed")
         self.sentinel.join()
-        self.start_event: Any = None  # so django-q2's start() sees that it is over
+        self.start_event: Any = None  # tells django-q2's start() that the cluster has stopped
         self.stop_event: Any = None
         return True
 
     def wait(self) -> None:
-        """Wait until the sentinel has ended as it was asked to."""
+        """Wait until the sentinel has ended; end this process as failed if the sentinel was killed."""
         self.sentinel.join()
-        self._fail_with_the_sentinel()  # join may have taken the exit code before the signal was seen
+        self._fail_with_the_sentinel()  # join may take the exit code before SIGCHLD is handled
 
     def _fail_with_the_sentinel(self) -> None:
-        is_main = os.getpid() == self.pid  # its children inherit the signal's handler
+        is_main = os.getpid() == self.pid  # children inherit this signal handler
         if is_main and self.sentinel is not None and self.sentinel.exitcode:
             end_the_cluster(f"the sentinel ended with exit code {self.sentinel.exitcode}")
 
 
 class Sentinel(django_q.cluster.Sentinel):  # type: ignore[misc]
-    """A sentinel that stops also while its pusher sleeps, which it does for 10 s after a database error."""
+    """A sentinel that stops although its pusher sleeps, as it does for 10 s after a database error."""
 
     def stop(self) -> None:
         self.event_out.set()
@@ -124,44 +132,50 @@ class Sentinel(django_q.cluster.Sentinel):  # type: ignore[misc]
 
 
 def install() -> None:
-    """Make the cluster that this process starts next carry engines."""
+    """Prepare this process, so that each worker of the cluster it starts next has an engine."""
     global _main_pid, _parent_pid
     _main_pid = _parent_pid = os.getpid()
-    os.register_at_fork(after_in_child=tie_to_parent)
+    os.register_at_fork(after_in_child=die_if_orphaned)
     django_q.cluster.Queue = SafeQueue
     django_q.cluster.Sentinel = Sentinel
     post_spawn.connect(start_engine, dispatch_uid="executions.engine.cluster")
 
 
-def tie_to_parent() -> None:
-    """Have the kernel kill this new process when the one that forked it ends: an orphaned pusher would eat tasks."""
+def die_if_orphaned() -> None:
+    """Have the kernel kill this newly forked process when its parent ends.
+
+    An orphaned pusher would take tasks out of the queue that no worker runs.
+    """
     global _parent_pid
     die_with_parent(signal.SIGKILL)
     if os.getppid() != _parent_pid:
-        os._exit(1)  # it was faster
+        os._exit(1)  # the parent ended before the kernel was asked
     _parent_pid = os.getpid()
 
 
 def schedule_housekeeping() -> None:
-    """Make sure that housekeeping is scheduled; the cluster starts also while the database is away."""
+    """Schedule housekeeping unless it is; the cluster starts even while the database is away."""
     try:
         make_schedules()
     except DatabaseError:
         logger.exception("housekeeping could not be scheduled")
     finally:
-        connections.close_all()  # nothing of it is for the processes that are forked next
+        connections.close_all()  # forked processes must not share a connection
 
 
 def start_engine(**_: Any) -> None:
-    """Start this worker's engine; an error must not kill the worker in a respawn loop."""
+    """Start this worker's engine.
+
+    An error is logged only: a worker that it ended would be started and ended again and again.
+    """
     global _engine
     try:
-        connections.close_all()  # inherited by fork
+        connections.close_all()  # those inherited by the fork
         sys.setswitchinterval(DATABASE_TURN_S)
-        gc.freeze()  # what the cluster has loaded stays, and stays shared
+        gc.freeze()  # no collection touches the loaded modules, so their memory stays shared between workers
         gc.set_threshold(GARBAGE_AFTER, *gc.get_threshold()[1:])
         if is_asked_to_stop():
-            return  # the sentinel has not heard of it yet
+            return  # the sentinel started this worker before it heard of the stop
         _engine = Engine()
         _engine.start()
         threading.Thread(target=end_with_the_cluster, args=(os.getppid(),), name="guard", daemon=True).start()
@@ -170,19 +184,22 @@ def start_engine(**_: Any) -> None:
 
 
 def stop_engine() -> None:
+    """Stop this worker's engine, if it has one, and wait for it."""
     if _engine is not None:
         _engine.stop(settings.ENGINE_DRAIN_S)
 
 
 def is_asked_to_stop(within: float = 0) -> bool:
-    return bool(select.select([_asked], [], [], within)[0])
+    """Return whether the cluster is asked to stop; wait for it for up to `within` seconds."""
+    return bool(select.select([_stop_reader], [], [], within)[0])
 
 
 def end_with_the_cluster(sentinel: int) -> None:
-    """End the whole cluster when its main process or its sentinel is gone, where the kernel does not.
+    """Watch, in a thread of each worker, for the end of the cluster.
 
-    When it is asked to stop, the engine does so at once, and housekeeping in the main thread is not waited for long:
-    it may hang in a mail server, and what is left of it is done later.
+    When the main process or the sentinel is gone, end the whole cluster, on systems where the kernel does not do it.
+    When the cluster is asked to stop, stop the engine at once. The housekeeping task in the main thread gets
+    HOUSEKEEPING_S and no more: it may hang in a mail server, and its next turn does the rest.
     """
     while not is_asked_to_stop(within=ORPHAN_CHECK_S):
         if os.getppid() != sentinel or not is_alive(_main_pid):
@@ -193,7 +210,7 @@ def end_with_the_cluster(sentinel: int) -> None:
 
 
 def end_the_cluster(reason: str) -> NoReturn:
-    """End all that is left of it at once, so that its supervisor sees a failure and starts it anew."""
+    """Kill all processes of the cluster, so that its supervisor sees a failure and starts the cluster anew."""
     logger.error("%s: the cluster ends", reason)
     if os.getpgrp() == _main_pid:
         os.killpg(_main_pid, signal.SIGKILL)

@@ -1,4 +1,7 @@
-"""The one thread of an engine that talks to the database: what arrives during a commit shares the next."""
+"""The one thread of an engine that talks to the database.
+
+Everything that arrives while a transaction is under way shares the next one, and one connection serves the engine.
+"""
 
 from __future__ import annotations
 
@@ -24,12 +27,17 @@ from executions.store.rows import Claimed, Move, StepRecord, VariableRow
 
 logger = logging.getLogger(__name__)
 
-LONGEST_BACKOFF_S = 2.0
-NOT_STORABLE = "not_storable"
+LONGEST_BACKOFF_S = 2.0  # seconds between two tries while the database is away, at most
+NOT_STORABLE = "not_storable"  # the reason code of an execution whose result the database refuses
 
 
 class DatabaseThread(threading.Thread):
-    """Claims, records and moves for one engine. All callbacks are called in this thread."""
+    """Stores records and moves and makes claims for one engine.
+
+    All callbacks run in this thread: `on_claimed` with the result of each claim, also an empty one, `on_lost` with the
+    ids of executions that turned out not to be this engine's any more. `shard` is the engine's usage counter, so that
+    engines do not wait for each other's rows.
+    """
 
     def __init__(
         self,
@@ -43,47 +51,55 @@ class DatabaseThread(threading.Thread):
         self.shard = shard
         self.on_claimed = on_claimed
         self.on_lost = on_lost
-        self.owned: dict[uuid.UUID, Claimed] = {}
+        self.owned: dict[uuid.UUID, Claimed] = {}  # the executions that this engine runs, as the database knows them
         self.definitions: dict[uuid.UUID, Definition | Unreadable] = {}
         self.variables: dict[uuid.UUID, tuple[list[VariableRow], Variables]] = {}
         self.gathered = Batch()
         self._has_work = threading.Condition()
         self._is_stopping = False
-        self._must_reconcile = False
+        self._must_reconcile = False  # after a database error, because it is unknown which commits took effect
 
     # --- called by the engine, from its own thread
 
     def record(self, records: list[StepRecord], when_durable: Callable[[bool], None]) -> None:
-        """Store records; `when_durable` gets whether the execution was still ours."""
+        """Store one execution's records with the next commit.
+
+        `when_durable` is called after it, with True if the execution was still this engine's.
+        """
         with self._has_work:
             self.gathered.records.append(tuple(records))
             self.gathered.waiting.append(when_durable)
             self._has_work.notify()
 
     def move(self, moves: list[Move]) -> None:
+        """Store moves out of Running, and the records that go with them, with the next commit."""
         with self._has_work:
             self.gathered.moves += moves
             self._has_work.notify()
 
     def claim(self, slots: int, waited_s: float) -> None:
+        """Claim up to `slots` executions that have been due for `waited_s` seconds, and on top throttled ones."""
         with self._has_work:
             self.gathered.claim, self.gathered.waited_s = slots, waited_s
             self._has_work.notify()
 
     def claim_suspect(self) -> None:
-        """Claim one of those that must run alone."""
+        """Claim one suspect, which must run alone."""
         with self._has_work:
             self.gathered.claims_suspect = True
             self._has_work.notify()
 
     def call(self, function: Callable[[], None]) -> None:
-        """Run something else between two commits, with a connection that is known to work."""
+        """Call a function in this thread after the next commit, so with a connection that has just worked.
+
+        A database error is logged and the function is not called again.
+        """
         with self._has_work:
             self.gathered.calls.append(function)
             self._has_work.notify()
 
     def stop(self) -> None:
-        """End the thread once everything queued is committed."""
+        """End the thread once everything that was handed over is committed."""
         with self._has_work:
             self._is_stopping = True
             self._has_work.notify()
@@ -93,21 +109,25 @@ class DatabaseThread(threading.Thread):
     def run(self) -> None:
         try:
             while (batch := self._take()) is not None:
-                self._commit_somehow(batch)
+                self._commit_until_done(batch)
         except BaseException:
             logger.exception("the database thread of the engine failed: this worker ends")
-            os._exit(1)  # without this thread nothing that runs here could ever end; peers recover it
+            os._exit(1)  # without this thread no execution here could end; peers recover them
         connection.close()
 
     def _take(self) -> Batch | None:
+        """Wait for something to do and return it, or None once the thread is to end."""
         with self._has_work:
             while not self.gathered and not self._is_stopping:
                 self._has_work.wait()
             batch, self.gathered = self.gathered, Batch()
             return batch if batch or not self._is_stopping else None
 
-    def _commit_somehow(self, batch: Batch) -> None:
-        """Commit, however long the database stays away; what cannot be stored fails its own execution only."""
+    def _commit_until_done(self, batch: Batch) -> None:
+        """Commit the batch, however long the database stays away.
+
+        A result that the database refuses fails its own execution and no other.
+        """
         backoff = 0.05
         while True:
             try:
@@ -118,7 +138,7 @@ class DatabaseThread(threading.Thread):
             except Exception as error:
                 self._must_reconcile = True
                 forget_connection()
-                if is_about_values(error):
+                if is_caused_by_values(error):
                     self._commit_in_parts(batch, error)
                     return
                 logger.warning("database error, trying again in %.2f s: %s", backoff, error)
@@ -129,6 +149,7 @@ class DatabaseThread(threading.Thread):
         records = [record for group in batch.records for record in group]
         claimed: list[Claimed] = []
         lost: set[uuid.UUID] = set()
+        # A claim with nothing else to write looks first whether anything is due: cheaper than to claim nothing.
         claims = batch.claims_suspect or (batch.claim and (records or batch.moves or store().may_claim(batch.waited_s)))
         if records or batch.moves or claims:
             with store().pipeline(is_durable=bool(records or batch.moves)):
@@ -141,6 +162,7 @@ class DatabaseThread(threading.Thread):
         self._after(batch, self._works(claimed), lost)
 
     def _after(self, batch: Batch, claimed: list[Work], lost: set[uuid.UUID]) -> None:
+        """Tell the engine the results of a committed batch, and make its calls."""
         for move in batch.moves:
             self.owned.pop(move.execution.id, None)
         self.owned.update((work.execution.id, work.execution) for work in claimed)
@@ -162,24 +184,24 @@ class DatabaseThread(threading.Thread):
             logger.exception("a call of the engine failed")
 
     def _commit_in_parts(self, batch: Batch, error: Exception) -> None:
-        """Find what cannot be stored, and keep it from failing its neighbours."""
+        """Commit each result by itself, so that the one that the database refuses fails no other."""
         parts = list(batch.parts())
         if len(parts) == 1:
             self._give_up(batch, error)
             return
         logger.error("results cannot be stored together, storing them one by one: %s", error)
         for part in parts:
-            self._commit_somehow(part)
+            self._commit_until_done(part)
 
     def _give_up(self, part: Batch, error: Exception) -> None:
-        """End the execution of the one result that cannot be stored."""
+        """Fail the execution whose result the database refuses; raise the error if it refuses that move, too."""
         for execution in [group[0].execution for group in part.records] + [move.execution for move in part.moves]:
             if any(move.reason_code == NOT_STORABLE for move in part.moves):
-                raise error  # nothing could be plainer
+                raise error  # no move holds fewer values than this one
             logger.error("a result of execution %s cannot be stored: %s", execution.id, error)
             reason = "AgentOS could not store the result of a step."
             move = Move(execution=execution, target=Status.FAILED, reason_code=NOT_STORABLE, reason=reason)
-            self._commit_somehow(Batch(moves=[move]))
+            self._commit_until_done(Batch(moves=[move]))
         for when_durable in part.waiting:
             when_durable(False)
         if rest := replace(part, records=[], waiting=[], moves=[]):
@@ -187,7 +209,11 @@ class DatabaseThread(threading.Thread):
             self._after(rest, [], set())
 
     def _reconcile(self) -> None:
-        """After a lost answer or a crash of the database: agree with it on what this engine runs."""
+        """Agree with the database on the executions that this engine runs, after any database error.
+
+        A commit whose answer was lost may have claimed executions that nobody runs: they are given back. Executions
+        that now belong to another engine are dropped here.
+        """
         with store().transaction():
             held = store().fenced(self.engine_id, list(self.owned.values()))()
             store().release(self.engine_id, held)
@@ -196,14 +222,15 @@ class DatabaseThread(threading.Thread):
         self.on_lost([execution.id for execution in lost])
 
     def adopt(self, condemned: list[tuple[Claimed, str, str]]) -> list[Work]:
-        """In this thread: own what was taken over from a dead engine, to be ended."""
+        """Own, in this thread, the executions that recovery took over from dead engines; return them to be rejected."""
         works = self._works([execution for execution, _, _ in condemned])
         self.owned.update((work.execution.id, work.execution) for work in works)
         return [replace(work, verdict=(code, step)) for work, (_, code, step) in zip(works, condemned, strict=True)]
 
-    # --- what a runner needs besides its execution
+    # --- definitions and variables
 
     def _works(self, claimed: list[Claimed]) -> list[Work]:
+        """Return the executions with their definitions and variables; versions never change, so each is read once."""
         if not claimed:
             return []
         if missing := {execution.version_id for execution in claimed} - self.definitions.keys():
@@ -214,7 +241,7 @@ class DatabaseThread(threading.Thread):
         ]
 
     def _variables(self, execution: Claimed) -> Variables:
-        """Return the variables of its project as they are now; what has not changed is not decrypted again."""
+        """Return the present variables of the execution's project; unchanged ones are not decrypted again."""
         known = self.variables.get(execution.project_id)
         if known is None or known[0] != execution.variables:
             known = execution.variables, variables_of(execution.project_id, execution.variables)
@@ -222,8 +249,8 @@ class DatabaseThread(threading.Thread):
         return known[1]
 
 
-def is_about_values(error: Exception) -> bool:
-    """Return whether something that was to be stored is at fault; of the rest, another try may succeed."""
+def is_caused_by_values(error: Exception) -> bool:
+    """Return whether a value that was to be stored caused the error; after any other error a second try may succeed."""
     return isinstance(error, (DataError, IntegrityError)) or not isinstance(error, Error)
 
 

@@ -1,4 +1,4 @@
-"""What tells one machine and its processes from another's."""
+"""This machine and its processes: names that no other machine has, and the life of a process."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import sys
 from functools import cache
 from pathlib import Path
 
-PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+PR_SET_PDEATHSIG = 1  # of prctl(2), from <linux/prctl.h>
 
 
 @cache
@@ -20,7 +20,10 @@ def host_name() -> str:
 
 @cache
 def boot_id() -> str:
-    """Return what tells this start of the machine from another, so that a pid can be judged."""
+    """Return the id of this start of the machine, or "" where the kernel has none.
+
+    A pid means something only with it: after a restart, and in another container, the same pid is another process.
+    """
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
@@ -28,7 +31,7 @@ def boot_id() -> str:
 
 
 def is_alive(pid: int) -> bool:
-    """Return whether the process runs; one that has ended but was not yet waited for does not."""
+    """Return whether the process runs; a zombie, which has ended and whose parent has not waited for it, does not."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -42,6 +45,6 @@ def is_alive(pid: int) -> bool:
 
 
 def die_with_parent(number: signal.Signals) -> None:
-    """Have the kernel send this process a signal when the one that forked it ends; Linux only."""
+    """Have the kernel send this process a signal when its parent ends; does nothing on other systems than Linux."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number)

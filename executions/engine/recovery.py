@@ -1,4 +1,4 @@
-"""What becomes of the executions of an engine that died (ARCHITECTURE.md, "Deaths")."""
+"""Recovery of a dead engine's executions by its peers (docs/engine-deaths.md)."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ from executions.store.rows import Claimed, Peer
 
 logger = logging.getLogger(__name__)
 
-
-AWAY_S = STALE_AFTER_S / 2  # without a beat of its own, after which an engine has been away
+AWAY_S = STALE_AFTER_S / 2  # seconds between two beats of this engine after which it counts as having been away
 
 
 class Presence:
-    """Knows whether this engine has been here for so long that a peer's silence is the peer's own.
+    """Knows whether this engine has beaten for long enough to trust that a silent peer is dead.
 
-    One that was away finds all others stale that were away with it, as all are when the database was.
+    When the database was away, all engines were. Whichever comes back first finds the leases of all others stale,
+    although they live.
     """
 
     def __init__(self) -> None:
-        self.since: float | None = None
+        self.since: float | None = None  # monotonic time of the first beat since this engine began or was away
 
-    def beaten(self, after_s: float) -> bool:
-        """Take note of a beat, so long after the one before; return whether the others' silence can be trusted."""
+    def note_beat(self, after_s: float) -> bool:
+        """Note a beat, `after_s` seconds after the last one; return whether a stale lease means a dead peer."""
         now = time.monotonic()
         if self.since is None or after_s > AWAY_S:
             self.since = now
@@ -45,26 +45,28 @@ class Presence:
 
 
 def recover(engine_id: uuid.UUID, peers: Sequence[Peer], *, trusts_silence: bool) -> list[tuple[Claimed, str, str]]:
-    """Give back what dead engines held; return those that are over now, this engine's own, with code and step.
+    """Give back the executions of dead engines; return those that must be Rejected, with reason code and step key.
 
-    Runs in the caller's transaction.
+    `trusts_silence` says whether a stale lease proves a death. The returned executions belong to this engine now. Runs
+    in the caller's transaction; of several engines that find the same peer dead, the one that deletes its row recovers.
     """
     condemned = []
     for peer in peers:
         is_ours = peer.host == host_name() and peer.boot_id == boot_id()
-        # Of this machine a dead process is known before its lease ends.
+        # On the same machine an engine sees at once that a process is gone, up to 10 s before its lease is stale.
         is_gone = is_ours and not is_alive(peer.pid)
         if (is_gone or (peer.is_stale and trusts_silence)) and store().end_lease(peer.id, if_stale=not is_gone):
-            condemned += bury(peer.id, engine_id, black_box.evidence_of(peer.id) if is_ours else Evidence())
+            condemned += _recover_from(peer.id, engine_id, black_box.evidence_of(peer.id) if is_ours else Evidence())
             if is_ours:
-                transaction.on_commit(partial(end, peer))
+                transaction.on_commit(partial(_kill_if_hanging, peer))
     return condemned
 
 
-def bury(dead_id: uuid.UUID, engine_id: uuid.UUID, evidence: Evidence) -> list[tuple[Claimed, str, str]]:
+def _recover_from(dead_id: uuid.UUID, engine_id: uuid.UUID, evidence: Evidence) -> list[tuple[Claimed, str, str]]:
+    """Judge the death of one engine and give its executions back; return the rejected one, if there is one."""
     verdict = judge(store().held_by(dead_id), evidence)
     condemned: list[tuple[Claimed, str, str]] = []
-    if verdict.accused and verdict.is_over:
+    if verdict.accused and verdict.rejects:
         rows = store().loaded(store().take_over(verdict.accused, dead_id, engine_id))
         condemned = [(claimed, verdict.code, evidence.step) for claimed in rows]
     elif verdict.accused:
@@ -78,9 +80,9 @@ def bury(dead_id: uuid.UUID, engine_id: uuid.UUID, evidence: Evidence) -> list[t
     return condemned
 
 
-def end(peer: Peer) -> None:
-    """Kill a dead engine's process if it still hangs, so that its sentinel starts a new worker in its place."""
-    if black_box.is_of(peer.id, peer.pid):
+def _kill_if_hanging(peer: Peer) -> None:
+    """Kill the process of a dead engine if it still hangs, so that its sentinel starts a new worker in its place."""
+    if black_box.is_process_of(peer.id, peer.pid):
         logger.warning("engine %s hangs: killing its process %s", peer.id, peer.pid)
         with suppress(ProcessLookupError):
             os.kill(peer.pid, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""What an engine has claimed: some of it runs, the rest is about to. In the loop's thread."""
+"""The slots of an engine: the executions that it has claimed, running or about to begin. In the loop's thread."""
 
 from __future__ import annotations
 
@@ -16,28 +16,29 @@ from executions.store.rows import Move
 
 
 class Slots:
-    """Runs each execution in a task of its own; its length is the number of slots that are taken.
+    """Runs each execution in a task of its own; `len()` is the number of slots that are taken.
 
-    `move_of` runs one and returns how it leaves Running, or None when it is no longer ours; `hand_over` gets what all
-    of them that end in one round of the loop made; `on_begun` hears when none waits any more, `on_freed` of each slot.
+    `run_execution` runs an execution and returns its move out of Running, or None when it is no longer this engine's.
+    `hand_over` gets the moves of all executions that end in the same round of the loop, so that they share a commit.
+    `on_begun` is called when all claimed executions have begun, `on_freed` with the id of each that leaves its slot.
     """
 
     def __init__(
         self,
         black_box: BlackBox,
-        move_of: Callable[[Work, LoopTurn], Coroutine[Any, Any, Move | None]],
+        run_execution: Callable[[Work, LoopTurn], Coroutine[Any, Any, Move | None]],
         hand_over: Callable[[list[Move]], None],
         on_begun: Callable[[], None],
         on_freed: Callable[[uuid.UUID], None],
     ) -> None:
         self.black_box = black_box
-        self.move_of = move_of
+        self.run_execution = run_execution
         self.hand_over = hand_over
         self.on_begun = on_begun
         self.on_freed = on_freed
         self.loop = asyncio.get_running_loop()
         self.share = FairShare()
-        self.is_over = False  # nothing begins any more; what has not is given back with the rest
+        self.is_stopped = False  # nothing begins any more; the engine gives back the executions that wait
         self._waiting: deque[Work] = deque()
         self._tasks: dict[uuid.UUID, asyncio.Task[None]] = {}
         self._ended: list[Move] = []
@@ -46,38 +47,45 @@ class Slots:
         return len(self._waiting) + len(self._tasks)
 
     @property
-    def is_behind(self) -> bool:
+    def has_waiting(self) -> bool:
+        """Return whether claimed executions have not begun."""
         return bool(self._waiting)
 
     def run(self, works: Iterable[Work]) -> None:
+        """Begin the claimed executions, from the next round of the loop on."""
         if not self._waiting:
             self.loop.call_soon(self._begin)
         self._waiting += works
 
     def drop(self, execution_ids: Iterable[uuid.UUID]) -> None:
-        """Stop running what is no longer ours; somebody else goes on, or we do after the next claim."""
+        """Stop running executions that are no longer this engine's; whichever engine claims them next goes on."""
         lost = set(execution_ids)
         dropped = [work.execution.id for work in self._waiting if work.execution.id in lost]
         self._waiting = deque(work for work in self._waiting if work.execution.id not in lost)
         for execution_id in dropped:
-            self.on_freed(execution_id)  # it may be the suspect that has the engine to itself
+            self.on_freed(execution_id)  # one may be the suspect that has the engine to itself
         for execution_id in lost:
             if task := self._tasks.get(execution_id):
                 task.cancel()
 
     async def drain(self, seconds: float) -> None:
-        """Let what runs come to its end; what has not by then ends at once, which takes it a moment."""
+        """Wait until all running executions have ended; cancel those that still run after so many seconds."""
         if self._tasks:
             await asyncio.wait(self._tasks.values(), timeout=seconds)
         for task in list(self._tasks.values()):
             task.cancel()
         if self._tasks:
-            await asyncio.wait(list(self._tasks.values()), timeout=2)
+            await asyncio.wait(list(self._tasks.values()), timeout=2)  # seconds to clean up
 
     def _begin(self) -> None:
-        """Begin one after the other and run it up to where it waits, which most never do."""
+        """Begin the waiting executions, and run each up to the point where it waits; most end without waiting.
+
+        After TURN_S the rest goes on in the next round of the loop, so that beats, timers and answers get their turn.
+        Eager starts in such turns, with the rarer garbage collection of cluster.py, empty a backlog at 6,645 instead of
+        5,736 executions/s on SQLite (medians of six interleaved runs).
+        """
         turn_ends = time.monotonic() + TURN_S
-        while self._waiting and not self.is_over:
+        while self._waiting and not self.is_stopped:
             if time.monotonic() > turn_ends:
                 self.loop.call_soon(self._begin)
                 return
@@ -91,19 +99,19 @@ class Slots:
         execution_id = work.execution.id
         try:
             turn = LoopTurn(self.black_box, self.share, execution_id)
-            move = await traced(self.move_of(work, turn), turn)
+            move = await traced(self.run_execution(work, turn), turn)
             if move is not None:
-                self._end(move)
+                self._note_end(move)
         finally:
-            if self._tasks.get(execution_id) is asyncio.current_task():  # not the task of a later claim of the same
+            if self._tasks.get(execution_id) is asyncio.current_task():  # else a later claim of the same execution runs
                 del self._tasks[execution_id]
             self.on_freed(execution_id)
 
-    def _end(self, move: Move) -> None:
+    def _note_end(self, move: Move) -> None:
         self._ended.append(move)
         if len(self._ended) == 1:
-            self.loop.call_soon(self._hand_all_over)
+            self.loop.call_soon(self._hand_over_ended)
 
-    def _hand_all_over(self) -> None:
+    def _hand_over_ended(self) -> None:
         moves, self._ended = self._ended, []
         self.hand_over(moves)

@@ -1,9 +1,10 @@
-"""Who is to blame for an engine's death, and what follows (ARCHITECTURE.md, "Deaths").
+"""Judges which execution killed an engine, and with what consequence (docs/engine-deaths.md).
 
-An engine runs hundreds at once, so its death alone accuses nobody. Evidence does: the execution whose code held the
-loop becomes a suspect, which runs alone from then on until its next durable step. Without evidence all become suspects
-at the second death that they have in common. A death counts when the execution was alone, or when a suspect is named
-again; the third one rejects it, and so does a suspect's stall.
+An engine runs hundreds of executions at once, so its death by itself accuses none of them. Evidence does: the
+execution whose code held the loop becomes a suspect and runs alone until its next durable step. Without evidence all
+executions of the engine become suspects at the second death that they have in common. A death counts against an
+execution that ran alone, and against a suspect that the black box names again. The third counted death rejects the
+execution; so does a stall of a suspect. The first stall does not, because a machine that was suspended looks like one.
 """
 
 from __future__ import annotations
@@ -13,28 +14,29 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from executions.engine.black_box import Evidence
-from executions.store.rows import SUSPECT, Held
+from executions.store.rows import SUSPECT, HeldExecution
 
-DEATH_LIMIT = 3
+DEATH_LIMIT = 3  # counted deaths that reject an execution
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`accused` becomes a suspect; `counts` says whether the death counts against it, `is_over` that it is rejected."""
+    """The judgement of one engine's death."""
 
-    accused: uuid.UUID | None
-    counts: bool = False
-    is_over: bool = False
-    code: str = ""
+    accused: uuid.UUID | None  # the execution that becomes a suspect; None accuses all of them together
+    counts: bool = False  # the death counts against the accused
+    rejects: bool = False  # the accused is Rejected
+    code: str = ""  # the reason code of the rejection
 
 
-def judge(held: Sequence[Held], evidence: Evidence) -> Verdict:
+def judge(held: Sequence[HeldExecution], evidence: Evidence) -> Verdict:
+    """Return the verdict on the executions that a dead engine held."""
     named = next((one for one in held if one.id == evidence.execution_id), None)
     accused = held[0] if len(held) == 1 else named
     if accused is None:
         return Verdict(None)
     counts = len(held) == 1 or accused.suspicion >= SUSPECT
     if counts and named and evidence.has_stalled and accused.suspicion >= SUSPECT:
-        return Verdict(accused.id, counts, is_over=True, code="stalled")
-    is_over = counts and accused.deaths + 1 >= DEATH_LIMIT
-    return Verdict(accused.id, counts, is_over, "worker_died" if is_over else "")
+        return Verdict(accused.id, counts, rejects=True, code="stalled")
+    rejects = counts and accused.deaths + 1 >= DEATH_LIMIT
+    return Verdict(accused.id, counts, rejects, "worker_died" if rejects else "")

@@ -1,4 +1,4 @@
-"""What passes between the engine's loop and its database thread: claimed work one way, a batch of results the other."""
+"""The two messages between an engine's loop and its database thread: claimed work, and a batch of results."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from executions.store.rows import Claimed, Move, StepRecord
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """A claimed execution with all that its runner needs."""
+    """A claimed execution with everything that its runner needs."""
 
     execution: Claimed
     definition: Definition | Unreadable
     variables: Variables
-    verdict: tuple[str, str] = ("", "")  # code and step of one that has hurt its worker too often
+    verdict: tuple[str, str] = ("", "")  # reason code and step key, if the execution is to be rejected, not run
 
 
 @dataclass(slots=True)
 class Batch:
-    """What waits for the next commit."""
+    """Everything that the next commit stores, claims or calls."""
 
     records: list[tuple[StepRecord, ...]] = field(default_factory=list)
-    waiting: list[Callable[[bool], None]] = field(default_factory=list)  # one a tuple of records
+    waiting: list[Callable[[bool], None]] = field(default_factory=list)  # one callback for each tuple of records
     moves: list[Move] = field(default_factory=list)
-    claim: int = 0
-    waited_s: float = 0.0  # that what is claimed has been due for
+    claim: int = 0  # executions to claim, at most
+    waited_s: float = 0.0  # seconds that they must have been due
     claims_suspect: bool = False
     calls: list[Callable[[], None]] = field(default_factory=list)
 
@@ -36,7 +36,7 @@ class Batch:
         return bool(self.records or self.moves or self.claim or self.claims_suspect or self.calls)
 
     def parts(self) -> Iterator[Batch]:
-        """Yield it one execution's result at a time, and then the rest."""
+        """Yield a batch for each execution's result, and then one for the claims and calls."""
         for group, when_durable in zip(self.records, self.waiting, strict=True):
             yield Batch(records=[group], waiting=[when_durable])
         for move in self.moves:

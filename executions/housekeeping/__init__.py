@@ -1,1 +1,1 @@
-"""What is done beside executions: retention, notices about limits."""
+"""The regular work beside executions: retention, and e-mails about limits."""

@@ -1,4 +1,8 @@
-"""E-mails to an organization's owners when a limit of the month is near or reached: once a level, whoever notices."""
+"""E-mails to the owners of an organization when a limit of the month is near or reached.
+
+A housekeeping task looks once a minute. Each owner is told once a month about each level of each limit, however many
+clusters run.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +26,9 @@ from projects.month_use import NEAR_PERCENT
 
 logger = logging.getLogger(__name__)
 
-LEVELS = (100, NEAR_PERCENT)
-BUDGET_S = 20.0  # after which a look begins no other e-mail: the next one goes on
-LOOK_ENDS_IN = timedelta(minutes=2)  # at the latest, as django-q2 ends a task after one
+LEVELS = (100, NEAR_PERCENT)  # percent of a limit
+BUDGET_S = 20.0  # seconds after which a look begins no further e-mail; the next look goes on
+LOOK_ENDS_IN = timedelta(minutes=2)  # no look lasts longer: django-q2 ends a task after one minute (Q_CLUSTER.timeout)
 Limit = LimitNotice.Limit
 COLUMNS = {Limit.SOFT: "soft_limit", Limit.HARD: "hard_limit", Limit.EMAIL: "email_limit"}
 EFFECTS = {
@@ -45,7 +49,7 @@ AgentOS sends this e-mail to the owners of {organization} when a limit is near, 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """One limit of an organization at the highest level that it has reached in a month."""
+    """One limit of an organization, with its use in a month that has reached a level."""
 
     organization: Organization
     month: date
@@ -58,13 +62,16 @@ class Notice:
         return 100 if self.used >= self.most else NEAR_PERCENT
 
     def send(self, deadline: float) -> bool:
-        """Tell the owners whom nobody has told, and return whether any was; who is left over is for a later look."""
+        """Send the e-mail to each owner who has not had it; return whether one was sent.
+
+        No e-mail begins after `deadline` (monotonic time). A later look tells the owners who are left.
+        """
         owners = self._owners()
-        if not owners or (notice := self._take()) is None:
+        if not owners or (notice := self._reserve()) is None:
             return False
         before = len(notice.told)
-        if self._tell(notice, owners, deadline) and notice.told:
-            self._close()
+        if self._tell_owners(notice, owners, deadline) and notice.told:
+            self._mark_told()
         else:
             notice.again_at = timezone.now()
             notice.save(update_fields=["again_at"])
@@ -75,8 +82,11 @@ class Notice:
         active = User.objects.filter(is_active=True, pk__in=owners.values("user")).exclude(email="")
         return list(active.order_by("pk").values_list("pk", "email"))
 
-    def _take(self) -> LimitNotice | None:
-        """Take this level for longer than a look can last, or return None: another look has it, or all are told."""
+    def _reserve(self) -> LimitNotice | None:
+        """Reserve this level for this look and return its row; None when another look has it or all owners are told.
+
+        The reservation ends after LOOK_ENDS_IN, in case the process of this look dies.
+        """
         now = timezone.now()
         notice, is_new = LimitNotice.objects.get_or_create(
             **self._key(self.percent), defaults={"again_at": now + LOOK_ENDS_IN}
@@ -85,12 +95,15 @@ class Notice:
             return notice
         if notice.again_at is None or notice.again_at > now:
             return None
-        # Only while nobody else has taken it, so that `told` is still as it was read.
+        # By compare-and-set: another look may have taken the row since it was read, and told owners.
         free = LimitNotice.objects.filter(pk=notice.pk, again_at=notice.again_at)
         return notice if free.update(again_at=now + LOOK_ENDS_IN) else None
 
-    def _tell(self, notice: LimitNotice, owners: list[tuple[int, str]], deadline: float) -> bool:
-        """Return whether each has had an e-mail or been refused; when the mail server is away, no other is tried."""
+    def _tell_owners(self, notice: LimitNotice, owners: list[tuple[int, str]], deadline: float) -> bool:
+        """Send the e-mails that are due; return False if some must wait for a later look.
+
+        An owner whose address is refused is left out. When the mail server fails, no other owner is tried.
+        """
         for owner, address in owners:
             if owner in notice.told:
                 continue
@@ -109,8 +122,8 @@ class Notice:
             notice.save(update_fields=["told"])
         return True
 
-    def _close(self) -> None:
-        """Be done with this level, and with the one below, which needs no e-mail any more."""
+    def _mark_told(self) -> None:
+        """Mark this level as told, and with it the level below, about which an e-mail would be stale news."""
         for level in (level for level in LEVELS if level <= self.percent):
             LimitNotice.objects.update_or_create(**self._key(level), defaults={"again_at": None})
 
@@ -145,7 +158,7 @@ class Notice:
 
 
 def send_due_notices() -> int:
-    """Send what is due and return how many notices that were."""
+    """Send the due notices, for BUDGET_S at most; return the number of notices that an owner got."""
     deadline, sent = time.monotonic() + BUDGET_S, 0
     for notice in due_notices():
         if time.monotonic() > deadline:
@@ -155,18 +168,21 @@ def send_due_notices() -> int:
 
 
 def due_notices() -> list[Notice]:
-    """Return the limits that are near or reached this month and not told to all, by two questions however many.
+    """Return the limits of this month that are near or reached and of which not all owners are told.
 
-    Their e-mails are no step's: they do not count against the month's.
+    It takes two queries, however many organizations there are. The e-mails about limits are not sent by steps, so they
+    do not count against the month's maximum of e-mails.
     """
     month = this_month()
     near = Q()
     for limit, column in COLUMNS.items():
-        nearly = F(f"organization__{column}") * ((NEAR_PERCENT - 1) / 100)  # exact below, in integers
+        nearly = F(f"organization__{column}") * (
+            (NEAR_PERCENT - 1) / 100
+        )  # a little too low: _notices_of compares exactly, in integers
         near |= Q((f"organization__{column}__gt", 0), (f"{_counter(limit)}__gte", nearly))
     rows = list(UsageMonth.objects.filter(near, month=month).select_related("organization"))
     notices = LimitNotice.objects.filter(month=month, organization__in=[row.organization_id for row in rows])
-    closed = notices.exclude(again_at__lte=timezone.now())  # or another look is at it
+    closed = notices.exclude(again_at__lte=timezone.now())  # told to all, or another look has taken it
     told = set(closed.values_list("organization", "limit", "percent"))
     return [
         notice

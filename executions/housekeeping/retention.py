@@ -1,7 +1,8 @@
-"""Retention: what an organization no longer keeps is removed, a little at a time, so that nobody waits for it.
+"""Retention removes what organizations no longer keep, in small parts, so that no other work waits for it.
 
-Only executions that have ended ever go. On PostgreSQL weeks that nobody keeps are dropped whole; everything else
-goes in short transactions with a pause as long as each took. What is counted (UsageDay, UsageMonth, ReceiptDay) stays.
+It removes executions in a final status only, and never a counter (UsageDay, UsageMonth, ReceiptDay). On PostgreSQL it
+drops whole partitions, weeks of which no organization keeps anything; all other rows go in short transactions with
+pauses (batches.py). docs/retention.md says what goes when.
 """
 
 from __future__ import annotations
@@ -30,16 +31,19 @@ logger = logging.getLogger(__name__)
 
 FIRINGS_KEPT = timedelta(days=40)
 RUNS_KEPT = timedelta(days=90)
-PURGED_AFTER = timedelta(days=1)  # a deleted automation: nothing that knew it as live is under way any more
+PURGED_AFTER = timedelta(days=1)  # from deletion to removal: by then no request under way knows the automation as live
 ENDED = sorted(FINAL)
 
 
 class AlreadyRunning(Exception):
-    """Another round is under way."""
+    """Another round of retention is under way."""
 
 
 def begin(*, is_dry_run: bool = False) -> RetentionRun:
-    """Return a new run; raise AlreadyRunning. One whose process has died is closed."""
+    """Return the row of a new round; raise AlreadyRunning while another one is under way.
+
+    Closes the rows of rounds that have not beaten for STALE_AFTER: their process has died.
+    """
     now = timezone.now()
     RetentionRun.objects.filter(finished_at=None, beat_at__lt=now - STALE_AFTER).update(
         finished_at=now, error="Its process ended before it did."
@@ -58,9 +62,13 @@ def perform(
     organization: Organization | None = None,
     now: datetime | None = None,
 ) -> None:
-    """Do one round, of all organizations unless told, and keep in its row how far it got."""
+    """Do one round of retention and store its result in `run`.
+
+    Stops after `budget_s` seconds (None: when all is done); the next round then goes on where this one stopped. Covers
+    all organizations, or only the one given. Raises any error, after noting it in `run.error`.
+    """
     try:
-        Round(run, budget_s, organization, now or timezone.now()).go()
+        Round(run, budget_s, organization, now or timezone.now()).perform()
         run.is_complete = True
     except OutOfTime:
         pass
@@ -73,12 +81,12 @@ def perform(
 
 
 def before_days(days: int | None, now: datetime) -> uuid.UUID:
-    """Return the id before which nothing is kept that is kept for so many days."""
+    """Return the id below which everything is older than so many days; FIRST, below which nothing is, for None."""
     return FIRST if days is None else first_id_at(now - timedelta(days=days))
 
 
 def before_count(organization: Organization) -> uuid.UUID:
-    """Return the oldest id of as many as an organization keeps."""
+    """Return the id of the oldest execution that an organization keeps by number; FIRST when it keeps all."""
     if organization.keep_count is None:
         return FIRST
     newest = Execution.objects.filter(project__in=_project_ids(organization)).order_by("-id")
@@ -91,7 +99,7 @@ def _project_ids(organization: Organization) -> list[uuid.UUID]:
 
 
 class Round:
-    """One round of retention. A dry one counts what another would remove, and changes nothing."""
+    """One round of retention. A dry run counts the rows that it would remove, and removes nothing."""
 
     def __init__(
         self, run: RetentionRun, budget_s: float | None, organization: Organization | None, now: datetime
@@ -100,13 +108,13 @@ class Round:
         self.only = organization
         self.now = now
         self.batches = Batches(budget_s)
-        self.beaten = time.monotonic()
+        self.beat_at = time.monotonic()
         ended = RetentionRun.objects.filter(is_dry_run=False, finished_at__isnull=False).order_by("-id")
         self.before = ended.first() or RetentionRun(is_complete=True)
 
-    def go(self) -> None:
+    def perform(self) -> None:
         if partitions.are_used() and self.only is None:
-            self._turn_weeks()
+            self._rotate_weeks()
         self._remove_receipts()
         self._remove_older(Delivery.objects.filter(expires_at__lt=self.now), "expires_at", "deliveries")
         self._remove_older(Firing.objects.filter(fires_at__lt=self.now - FIRINGS_KEPT), "fires_at", "firings")
@@ -120,7 +128,7 @@ class Round:
             self._count("pages", self.batches.repeat(space.give_back))
 
     def _organizations(self) -> Iterator[Organization]:
-        """Return all of them, first the one at which the round before ran out of time."""
+        """Yield all organizations, beginning with the one at which the last round ran out of time."""
         if self.only is not None:
             yield self.only
             return
@@ -131,8 +139,11 @@ class Round:
 
     # --- whole weeks
 
-    def _turn_weeks(self) -> None:
-        """Make the weeks ahead and drop those that nobody keeps; where a lock is not to be had, next time."""
+    def _rotate_weeks(self) -> None:
+        """Make the partitions of the next weeks and drop the outlived ones.
+
+        A lock that cannot be had at once is left to the next round: requests would wait behind it.
+        """
         try:
             if not self.run.is_dry_run:
                 partitions.make_weeks(self.now)
@@ -153,11 +164,11 @@ class Round:
             names = [partition.name] if self.run.is_dry_run else partitions.drop(partition, tables)
             self.run.partitions = ", ".join(filter(None, [self.run.partitions, *names]))
             self._beat()
-            if names:  # a round that ends has always done something
+            if names:  # after a drop only, so that even a round without time drops one week
                 self.batches.check()
 
     def _expired(self, end: uuid.UUID) -> list[uuid.UUID]:
-        """Return the organizations that keep nothing of before an id."""
+        """Return the organizations that keep nothing from before the id."""
         expiring = Organization.objects.filter(keep_days__isnull=False).values_list("pk", "keep_days")
         return [pk for pk, days in expiring if days and first_id_at(self.now - timedelta(days=days)) >= end]
 
@@ -165,24 +176,28 @@ class Round:
 
     def _remove_executions(self, organization: Organization) -> None:
         before = max(before_days(organization.keep_days, self.now), self._before_count(organization))
-        emptied = before_days(organization.keep_payloads_days, self.now)
+        payloads_before = before_days(organization.keep_payloads_days, self.now)
         for project_id in _project_ids(organization):
             if before > FIRST:
                 ended = Execution.objects.filter(project=project_id, status__in=ENDED)
-                self._each(ended.filter(id__lt=before), "executions", _remove)
-            if emptied > before:
-                self._empty(project_id, before, emptied)
+                self._remove_each(ended.filter(id__lt=before), "executions", _remove)
+            if payloads_before > before:
+                self._remove_payloads_between(project_id, before, payloads_before)
 
     def _before_count(self, organization: Organization) -> uuid.UUID:
-        """Return the oldest that the number keeps, as the round found it that began with this organization."""
+        """Return the id of the oldest execution that the organization keeps by number.
+
+        Finding it reads all the executions that are kept, so a round that goes on with an organization takes the id
+        that the round before has found, unless the number was changed since.
+        """
         wanted, found = (organization.pk, organization.keep_count), self.before.count_before
         if found is None or wanted != (self.before.organization_id, self.before.keep_count):
             found = before_count(organization)
         self.run.keep_count, self.run.count_before = organization.keep_count, found
         return found
 
-    def _empty(self, project_id: uuid.UUID, start: uuid.UUID, end: uuid.UUID) -> None:
-        """Remove the payloads of those that have ended, from where an earlier round has got to."""
+    def _remove_payloads_between(self, project_id: uuid.UUID, start: uuid.UUID, end: uuid.UUID) -> None:
+        """Remove the payloads of ended executions between two ids, from the point that an earlier round reached."""
         mark = RetentionMark.objects.filter(pk=project_id).first() or RetentionMark(project_id, FIRST)
         after = max(just_before(start), mark.set_out(self.now, is_new_series=self.before.is_complete))
         rows, full = Execution.objects.filter(project=project_id), Q(payloads_removed_at=None, status__in=ENDED)
@@ -190,7 +205,7 @@ class Round:
             self._count("payloads", [rows.filter(full, id__gt=after, id__lt=end).count()])
             return
         try:
-            for done, last in self.batches.walk(rows, full, self._remove_payloads, after, end):
+            for done, last in self.batches.remove_wanted(rows, full, self._remove_payloads, after, end):
                 mark.reached = last
                 self._count("payloads", [done])
             mark.reached, mark.walked_at = max(after, just_before(end)), self.now
@@ -202,7 +217,7 @@ class Round:
         StepRun.objects.filter(execution__in=ids).update(input=None, output=None)
         Payload.objects.filter(execution__in=ids).delete()
 
-    # --- receipts, deliveries, slots
+    # --- receipts, deliveries, firings
 
     def _remove_receipts(self) -> None:
         organizations = Organization.objects.filter(keep_days__isnull=False)
@@ -211,17 +226,17 @@ class Round:
         for days in organizations.values_list("keep_days", flat=True).distinct():
             before = first_id_at(self.now - timedelta(days=days or 0))
             old = Receipt.objects.filter(organization__in=organizations.filter(keep_days=days), id__lt=before)
-            self._each(old, "receipts", lambda ids: Receipt.objects.filter(pk__in=ids).delete())
+            self._remove_each(old, "receipts", lambda ids: Receipt.objects.filter(pk__in=ids).delete())
 
     def _remove_older(self, old: models.QuerySet[Any], field: str, counted: str) -> None:
         if self.only is not None:
             old = old.filter(organization_id=self.only.pk)
-        self._count(counted, [old.count()] if self.run.is_dry_run else self.batches.older(old, field))
+        self._count(counted, [old.count()] if self.run.is_dry_run else self.batches.delete_in_order(old, field))
 
-    # --- what was deleted by people
+    # --- automations and projects that people deleted
 
     def _purge(self) -> None:
-        """Remove deleted automations and projects for good once nothing that happened in them is left."""
+        """Remove deleted automations and projects for good, once their executions and receipts are removed."""
         since = Q(deleted_at__lt=self.now - PURGED_AFTER)
         happened = [Exists(model.objects.filter(automation=OuterRef("pk"))) for model in (Execution, Receipt)]
         automations = Automation.objects.filter(since, *(~one for one in happened))
@@ -231,13 +246,15 @@ class Round:
         )  # fmt: skip
         if self.only is not None:
             automations, projects = automations.filter(organization=self.only), projects.filter(organization=self.only)
-        self._each(automations, "automations", _purge_automations)
-        self._each(projects, "projects", _purge_projects)
+        self._remove_each(automations, "automations", _purge_automations)
+        self._remove_each(projects, "projects", _purge_projects)
 
-    # --- counting and telling
+    # --- counting, and the beat by which others see that this round lives
 
-    def _each(self, rows: models.QuerySet[Any], counted: str, remove: Callable[[list[uuid.UUID]], object]) -> None:
-        self._count(counted, [rows.count()] if self.run.is_dry_run else self.batches.each(rows, remove))
+    def _remove_each(
+        self, rows: models.QuerySet[Any], counted: str, remove: Callable[[list[uuid.UUID]], object]
+    ) -> None:
+        self._count(counted, [rows.count()] if self.run.is_dry_run else self.batches.remove_each(rows, remove))
 
     def _count(self, name: str, batches: Iterable[int]) -> None:
         for done in batches:
@@ -245,8 +262,8 @@ class Round:
             self._beat()
 
     def _beat(self) -> None:
-        if time.monotonic() - self.beaten > 1:
-            self.beaten = time.monotonic()
+        if time.monotonic() - self.beat_at > 1:
+            self.beat_at = time.monotonic()
             self.run.beat_at = timezone.now()
             self.run.save()
 

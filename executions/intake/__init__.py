@@ -1,1 +1,1 @@
-"""How a request, or the clock, becomes an execution."""
+"""From a request at a trigger URL, or a schedule's fire time, to a stored execution."""

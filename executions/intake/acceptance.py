@@ -1,4 +1,4 @@
-"""Accepting requests: one transaction checks what is still live, duplicates and limits, and stores them all."""
+"""Accept requests: one transaction checks revisions, duplicates and limits of many requests and stores them all."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from executions.intake.group_commit import GroupCommit, Join
 from executions.intake.live_trigger import LiveTrigger
 from executions.intake.replies import replies
 from executions.models import Outcome
-from executions.monitoring import histograms as metrics
+from executions.monitoring import histograms
 from executions.states import Lane
 from executions.store import store
 from executions.store.away import AWAY, forget_connection
@@ -28,17 +28,17 @@ from projects.ids import made_at, new_id
 
 logger = logging.getLogger(__name__)
 
-SHARDS = 16  # of the receipts' counters: web processes do not wait for each other's rows
+SHARDS = 16  # rows of each receipt counter, so that web processes do not wait for each other's row
 LIMIT_REACHED = (
     "The organization has reached its hard limit of executions for this month. The count restarts on the 1st (UTC)."
 )
 KEY_REUSED = "Another request has already used this Idempotency-Key."
-LONGEST_DOUBT_S = 30.0
-WRITTEN_A_MINUTE = 300  # refusals of one trigger that a process writes down; a flood beyond is only counted
+LONGEST_DOUBT_S = 30.0  # seconds of asking a database that is away whether a commit took place
+WRITTEN_A_MINUTE = 300  # refusals of one trigger that a process stores each minute; further ones are only counted
 
 
 class Stale(Exception):
-    """What the request was checked against is no longer live: look again."""
+    """The automation has changed since the request was checked: check the request again."""
 
 
 class LimitReached(Exception):
@@ -46,7 +46,7 @@ class LimitReached(Exception):
 
 
 class Duplicate(Exception):
-    """The delivery has made an execution before; `is_same` says whether it held the same then."""
+    """The delivery has made an execution before; `is_same` says whether its content was the same then."""
 
     def __init__(self, execution_id: uuid.UUID, *, is_same: bool) -> None:
         super().__init__(execution_id)
@@ -55,7 +55,7 @@ class Duplicate(Exception):
 
 
 class Acceptance:
-    """One transaction's worth of requests; `refused` says why some executions are not stored."""
+    """The requests of one transaction; `refused` holds, by execution id, the reason why one is not stored."""
 
     def __init__(self, items: Sequence[NewExecution | NewReceipt]) -> None:
         self.items = list(items)
@@ -66,6 +66,7 @@ class Acceptance:
         self.is_sent = False
 
     def commit(self, join: Join[NewExecution | NewReceipt]) -> None:
+        """Store the requests, and those that `join` adds, in one transaction."""
         with store().pipeline():
             self.items += join()
             self.executions = [item for item in self.items if isinstance(item, NewExecution)]
@@ -74,10 +75,13 @@ class Acceptance:
             self.receipts = [item for item in self.items if isinstance(item, NewReceipt)] + self._receipts_of_refused()
             store().insert_receipts(self.receipts)
             store().count_receipts(os.getpid() % SHARDS, self.accepted, self.receipts)
-            self.is_sent = True  # but for COMMIT: from now on only the database knows what became of it
+            self.is_sent = True  # only COMMIT is left: from here on the database alone knows the result
 
     def is_stored(self) -> bool:
-        """Look, once the database is back, whether a commit whose answer was lost took place."""
+        """Return, once the database is back, whether a commit whose answer was lost took place.
+
+        Raise the database's error when it stays away for LONGEST_DOUBT_S.
+        """
         deadline = time.monotonic() + (LONGEST_DOUBT_S if self.is_sent else 0.0)
         while True:
             forget_connection()
@@ -89,7 +93,7 @@ class Acceptance:
                 time.sleep(0.1)
 
     def _is_found(self) -> bool:
-        """Look for one of its rows: they were stored together or not at all."""
+        """Return whether one row of the transaction is stored: all are, or none."""
         for execution in self.accepted:
             return store().has_execution(execution.id)
         for receipt in self.receipts:
@@ -102,6 +106,7 @@ class Acceptance:
         return [execution for execution in self.executions if execution.id not in self.refused]
 
     def store(self) -> None:
+        """Refuse executions by revision, duplicate and limit, in this order, and store the others."""
         self.live = store().live({execution.automation_id for execution in self.executions})
         for execution in self.executions:
             row = self.live.get(execution.automation_id)
@@ -111,35 +116,40 @@ class Acceptance:
                 execution.clamp_to(row)
         self._refuse_duplicates()
         self._refuse_over_limit()
-        self._place()
+        self._postpone_direct_starts()
         if accepted := self.accepted:
             store().insert_executions(accepted)
 
     def _refuse_duplicates(self) -> None:
-        """Of each delivery's id let the first through, in this batch and in the organization's window."""
+        """Refuse the repetitions of a delivery, in this batch and within the organization's window."""
         named = [execution for execution in self.accepted if execution.delivery]
         if not named:
             return
-        first = {(new.trigger_uid, new.delivery.key): new for new in reversed(named) if new.delivery}
-        windows = {new.id: self.live[new.automation_id].duplicates_h for new in first.values()}
-        remembered = store().remember_deliveries(list(first.values()), windows)
-        for new in named:
-            assert new.delivery is not None
-            of, fingerprint = remembered[new.trigger_uid, new.delivery.key]
-            if of != new.id:
-                self.refused[new.id] = Duplicate(of, is_same=fingerprint == new.delivery.fingerprint)
+        firsts = {(item.trigger_uid, item.delivery.key): item for item in reversed(named) if item.delivery}
+        windows = {first.id: self.live[first.automation_id].duplicates_h for first in firsts.values()}
+        remembered = store().remember_deliveries(list(firsts.values()), windows)
+        for execution in named:
+            delivery = execution.delivery
+            assert delivery is not None
+            first_id, fingerprint = remembered[execution.trigger_uid, delivery.key]
+            if first_id != execution.id:
+                self.refused[execution.id] = Duplicate(first_id, is_same=fingerprint == delivery.fingerprint)
 
     def _refuse_over_limit(self) -> None:
-        """Reserve the month's executions, organization by organization in one order; refuse those without a place."""
-        wanted = Counter(_meter(execution) for execution in self.accepted)
+        """Reserve the month's executions; refuse those beyond the organization's hard limit.
+
+        All processes lock the organizations in one order, so that they cannot deadlock.
+        """
+        wanted = Counter(_month_of(execution) for execution in self.accepted)
         left = {key: store().reserve(*key, amount) for key, amount in sorted(wanted.items())}
         for execution in self.accepted:
-            key = _meter(execution)
+            key = _month_of(execution)
             if left[key] <= 0:
                 self._refuse_with_repetitions(execution)
             left[key] -= 1
 
     def _refuse_with_repetitions(self, execution: NewExecution) -> None:
+        """Refuse an execution over the limit, and the repetitions of its delivery, which now repeat nothing."""
         self.refused[execution.id] = LimitReached()
         if execution.delivery:
             store().forget_delivery(execution.trigger_uid, execution.delivery.key)
@@ -147,8 +157,8 @@ class Acceptance:
                 if isinstance(why, Duplicate) and why.execution_id == execution.id:
                     self.refused[id] = LimitReached()
 
-    def _place(self) -> None:
-        """Let those wait for a later minute that their organization's direct starts of this one do not reach."""
+    def _postpone_direct_starts(self) -> None:
+        """Postpone direct starts beyond their organization's limit of this minute to a later minute with room."""
         direct: dict[uuid.UUID, list[NewExecution]] = {}
         throttled: set[uuid.UUID] = set()
         for execution in self.accepted:
@@ -158,50 +168,59 @@ class Acceptance:
                 throttled.add(execution.organization_id)
         for organization_id, executions in sorted(direct.items()):
             limit = self.live[executions[0].automation_id].direct_limit or 1
-            places = store().place_direct(organization_id, len(executions), limit)
-            for execution, minute in zip(executions, places, strict=True):
+            minutes = store().place_direct(organization_id, len(executions), limit)
+            for execution, minute in zip(executions, minutes, strict=True):
                 execution.start_at(minute, limit)
         if throttled:
             store().make_paces(sorted(throttled))
 
     def _receipts_of_refused(self) -> list[NewReceipt]:
-        """Return the receipts of those that made no execution and will not be looked at again."""
+        """Return the receipts of the refused executions, except the stale ones, whose requests are checked again."""
         return [
-            receipt for new in self.executions if (why := self.refused.get(new.id)) and (receipt := _receipt(new, why))
+            receipt
+            for execution in self.executions
+            if (why := self.refused.get(execution.id)) and (receipt := _receipt(execution, why))
         ]
 
 
-def _meter(execution: NewExecution) -> tuple[uuid.UUID, date]:
+def _month_of(execution: NewExecution) -> tuple[uuid.UUID, date]:
+    """Return the organization and the month (UTC) that the execution counts in."""
     return execution.organization_id, made_at(execution.id).date().replace(day=1)
 
 
-def _receipt(new: NewExecution, why: Exception) -> NewReceipt | None:
+def _receipt(execution: NewExecution, why: Exception) -> NewReceipt | None:
+    """Return the receipt of a refused execution; None for a stale one, whose request is checked again."""
     match why:
-        case Duplicate(is_same=False, execution_id=first) if new.delivery and new.delivery.must_match:
+        case Duplicate(is_same=False, execution_id=first) if execution.delivery and execution.delivery.must_match:
             return receipt_for(
-                new, Outcome.REFUSED, 422, "idempotency_key_reused", reason=KEY_REUSED, execution_id=first
+                execution, Outcome.REFUSED, 422, "idempotency_key_reused", reason=KEY_REUSED, execution_id=first
             )
         case Duplicate(execution_id=first):
-            return receipt_for(new, Outcome.DUPLICATE, 202, "duplicate", reason="", execution_id=first)
+            return receipt_for(execution, Outcome.DUPLICATE, 202, "duplicate", reason="", execution_id=first)
         case LimitReached():
-            return receipt_for(new, Outcome.REFUSED, 429, "hard_limit", reason=LIMIT_REACHED)
+            return receipt_for(execution, Outcome.REFUSED, 429, "hard_limit", reason=LIMIT_REACHED)
         case _:
             return None
 
 
-def receipt_for(of: NewExecution | LiveTrigger, outcome: Outcome, status: int, code: str, **fields: Any) -> NewReceipt:
+def receipt_for(
+    source: NewExecution | LiveTrigger, outcome: Outcome, status: int, code: str, **fields: Any
+) -> NewReceipt:
+    """Return a new receipt of a request that made no execution, with the ids of `source`."""
     return NewReceipt(
-        id=new_id(), organization_id=of.organization_id, project_id=of.project_id, automation_id=of.automation_id,
-        trigger_uid=of.trigger_uid, outcome=outcome.value, http_status=status, code=code, **fields,
+        id=new_id(), organization_id=source.organization_id, project_id=source.project_id,
+        automation_id=source.automation_id, trigger_uid=source.trigger_uid, outcome=outcome.value, http_status=status,
+        code=code, **fields,
     )  # fmt: skip
 
 
 def write(
     items: Sequence[NewExecution | NewReceipt], join: Join[NewExecution | NewReceipt] = tuple
 ) -> list[uuid.UUID | Exception]:
-    """Store a batch, and what joins it, in one transaction; return for each its id or why it is not stored.
+    """Store a batch, and the items that `join` adds, in one transaction.
 
-    An error of the database is raised only when nothing is stored, or when it stays away for longer than senders wait.
+    Return for each item its id, or the exception that says why it is not stored. Raise an error of the database only
+    when nothing is stored, or when the database stays away for longer than senders wait.
     """
     acceptance = Acceptance(items)
     try:
@@ -209,9 +228,8 @@ def write(
     except AWAY as error:
         if connection.in_atomic_block or connection.is_usable():
             raise
-        logger.warning(
-            "accepting requests on a new database connection: %s", error
-        )  # it may have died long before this batch
+        # The connection may have died long before this batch: a new one usually succeeds.
+        logger.warning("accepting requests on a new database connection: %s", error)
         if not acceptance.is_stored():
             acceptance = Acceptance(acceptance.items)
             acceptance.commit(tuple)
@@ -220,11 +238,12 @@ def write(
 
 @cache
 def group_commit() -> GroupCommit[NewExecution | NewReceipt, uuid.UUID]:
+    """Return the process's one group commit, whose thread starts with the first request."""
     return GroupCommit("intake", write)
 
 
 class Ticket:
-    """What a sender holds while its execution is being stored, and a caller until it has its reply."""
+    """The wait for an execution: until it is stored and, with a Response step, until its reply is."""
 
     def __init__(self, execution: NewExecution) -> None:
         self.execution_id = execution.id
@@ -241,11 +260,11 @@ class Ticket:
             if self._reply:
                 self._reply.give_up()
             raise
-        metrics.accepted(self._started)
+        histograms.accepted(self._started)
         return execution_id
 
     def reply(self) -> ReplyRow | None:
-        """Return, once `stored()` has returned, what the Response step answers; None past REPLY_LIMIT_S."""
+        """Return the Response step's reply, or None after REPLY_LIMIT_S; call `stored()` before."""
         assert self._reply is not None
         return self._reply.wait()
 
@@ -256,14 +275,14 @@ def accept(execution: NewExecution) -> Ticket:
 
 
 def reply_of(execution_id: uuid.UUID) -> ReplyRow | None:
-    """Return what the Response step of an execution that is stored already answers; None past REPLY_LIMIT_S."""
+    """Return the reply of an execution that is stored already, as for a repeated delivery; None after REPLY_LIMIT_S."""
     expected = replies().expect(execution_id, settings.REPLY_LIMIT_S)
     replies().look()
     return expected.wait()
 
 
 def leave_receipt(live: LiveTrigger, outcome: Outcome, status: int, code: str, reason: str) -> None:
-    """Store what became of a request that made no execution; raise Unavailable."""
+    """Store the receipt of a request that made no execution; raise Unavailable when the database does not take it."""
     is_written = outcome is not Outcome.REFUSED or _is_written(live.trigger_uid, int(time.monotonic() // 60))
     group_commit().submit(receipt_for(live, outcome, status, code, reason=reason, is_written=is_written)).wait()
 
@@ -272,8 +291,8 @@ _refusals: Counter[tuple[str, int]] = Counter()
 
 
 def _is_written(trigger_uid: str, minute: int) -> bool:
-    """Keep strangers from filling the disk: of a flood of refusals only the first of each minute become rows."""
-    if len(_refusals) > 1000:
+    """Return whether a refusal becomes a row: only the first of each minute do, lest a flood of them fill the disk."""
+    if len(_refusals) > 1000:  # bounds the memory; nearly all of these minutes are over
         _refusals.clear()
     _refusals[trigger_uid, minute] += 1
     return _refusals[trigger_uid, minute] <= WRITTEN_A_MINUTE

@@ -1,4 +1,4 @@
-"""Reads the body and the query of a request by their declared type, exactly, or refuses them by name."""
+"""Read a request's body and query exactly, by their declared type, or refuse them with the name of the field."""
 
 from __future__ import annotations
 
@@ -9,18 +9,21 @@ import orjson
 
 from connectors.sdk.call import JSON
 from connectors.sdk.exact_json import has_long_number
-from executions import sealed_json as encoding
+from executions import sealed_json
 
-FIELD_LIMIT = 1000
-DEPTH_LIMIT = 64
-KEY_LIMIT = 10_000
+FIELD_LIMIT = 1000  # fields of a form or a query
+DEPTH_LIMIT = 64  # levels of nested objects and lists
+KEY_LIMIT = 10_000  # keys of all objects together
 FORM = "application/x-www-form-urlencoded"
 CHARSETS = ("", "utf-8", "utf8", "us-ascii")
 BYTE_ORDER_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 
 
 class Refused(Exception):
-    """The request is refused, and nothing of it is stored."""
+    """A refusal: the answer's status, a stable code for machines, and a sentence for the sender. No execution is made.
+
+    `headers` are the answer's own; `extra` stands beside `error` in its JSON body.
+    """
 
     def __init__(
         self,
@@ -40,7 +43,10 @@ class Refused(Exception):
 
 
 def parse(raw: bytes, content_type: str) -> JSON:
-    """Return the value of a body; its declared type decides how it is read, never its look."""
+    """Return the value of a body, read by its declared type and never by its look; raise Refused.
+
+    JSON gives any value, a form a dict of its fields, text a str, and an empty body without a type None.
+    """
     kind, charset = _kind_and_charset(content_type)
     if not kind and not raw:
         return None
@@ -59,7 +65,7 @@ def parse(raw: bytes, content_type: str) -> JSON:
 
 
 def fields(raw: bytes, where: str) -> dict[str, JSON]:
-    """Return the fields of a form or query; a name that comes again makes its value a list."""
+    """Return the fields of a form or query, a list of values for a name that comes more than once; raise Refused."""
     if not raw:
         return {}
     text = _decoded(raw)
@@ -110,11 +116,12 @@ def _json(raw: bytes) -> JSON:
     if not raw.strip():
         raise Refused(400, "invalid_json", "The body is empty.")
     try:
-        value = orjson.loads(raw)  # strict, also where the digits need the exact reader
+        value = orjson.loads(raw)  # strict, also for bodies whose long numbers only the exact reader keeps
     except orjson.JSONDecodeError as error:
         raise _json_refusal(raw, error) from None
     if has_long_number(raw):
         value = _exact(raw)
+    # Counting bytes is cheap and never too low, so that most bodies need no walk.
     if raw.count(b"[") + raw.count(b"{") > DEPTH_LIMIT or raw.count(b":") > KEY_LIMIT:
         _check_size(value)
     if b"\\u0000" in raw:
@@ -123,8 +130,9 @@ def _json(raw: bytes) -> JSON:
 
 
 def _exact(raw: bytes) -> JSON:
+    """Return the value with all digits of its integers, which orjson turns into floats past 64 bits."""
     try:
-        return encoding.loads(raw)
+        return sealed_json.loads(raw)
     except RecursionError:
         raise _too_deep() from None
     except ValueError:
@@ -168,7 +176,7 @@ def _check_size(value: Any) -> None:
 
 
 def _refuse_nul(value: Any, path: str) -> None:
-    """Refuse a value with a NUL character, which PostgreSQL cannot hold, naming where it stands."""
+    """Raise Refused with the path of a NUL character, which PostgreSQL cannot store."""
     open_values = [(path, value)]
     while open_values:
         path, item = open_values.pop()

@@ -1,4 +1,4 @@
-"""Starting what schedules are due: one transaction takes some, makes an execution a fire time and sets the next."""
+"""Start due schedules: one transaction takes some, makes an execution for each fire time and sets the next one."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from executions.store.rows import NewExecution, NewReceipt
 
 logger = logging.getLogger(__name__)
 
-AT_ONCE = 50  # schedules of a round
-ENOUGH = 1000  # executions of a round: a quarter of a second, in which the engine does not beat
-AFTER_AN_ERROR_S = 60.0
+SCHEDULES_A_ROUND = 50
+EXECUTIONS_A_ROUND = 1000  # take a quarter of a second, in which the engine cannot renew its lease
+AFTER_AN_ERROR_S = 60.0  # seconds for which an engine leaves a schedule that it cannot start to the others
 LATE = {
     "once": "One execution replaced them all",
     "all": f"Each was started later, at most the latest {CATCH_UP_LIMIT}",
@@ -31,7 +31,7 @@ LATE = {
 
 @dataclass(slots=True)
 class Fired:
-    """What one schedule starts now."""
+    """The executions and receipts that one schedule makes now, and its next fire time; None: it never fires again."""
 
     executions: list[tuple[datetime, NewExecution]] = field(default_factory=list)
     receipts: list[NewReceipt] = field(default_factory=list)
@@ -39,16 +39,16 @@ class Fired:
 
 
 class DueSchedules:
-    """What one engine starts by the clock; one that it cannot start it leaves alone for a while, due for others."""
+    """Starts schedules for one engine; a schedule that it cannot start stays due, for the other engines."""
 
     def __init__(self) -> None:
-        self.left_alone: dict[str, float] = {}  # the triggers, until when
-        self.singly = 0  # rounds of one schedule to come, after a round that failed
+        self.left_alone: dict[str, float] = {}  # failed schedules' triggers, until when by time.monotonic
+        self.single_rounds = 0  # rounds to come that take one schedule each, after a round that failed
 
     def start_due(self) -> float | None:
-        """Start a round of what is due, in the engine's database thread; return the seconds until the next one fires.
+        """Start one round of due schedules, in the engine's database thread; return the seconds to the next one.
 
-        None when nothing does, 0 when there is more: beats and claims, which share the thread, get their turn first.
+        None: there is no schedule. 0: more are due already, but beats and claims share the thread and come first.
         """
         self.left_alone = {uid: until for uid, until in self.left_alone.items() if until > time.monotonic()}
         due_in = store().next_schedule(self.left_alone)
@@ -56,21 +56,27 @@ class DueSchedules:
             return due_in
         try:
             taken = self._round()
-        except Stale:  # an automation changed meanwhile; the next look sees what it is now
+        except Stale:  # an automation has changed meanwhile; the next round reads it again
             return 0.1
         due_in = store().next_schedule(self.left_alone)
-        return None if due_in is None else max(due_in, 0.0 if taken else 0.1)  # none taken: another engine has them
+        if due_in is None:
+            return None
+        return max(due_in, 0.0 if taken else 0.1)  # none taken: another engine has locked them
 
     def _round(self) -> int:
-        """Start in one transaction; what fails of several is tried again one by one, what fails alone left alone."""
-        limit, self.singly = (1, self.singly - 1) if self.singly else (AT_ONCE, 0)
+        """Start one round in one transaction; return the number of schedules taken.
+
+        When a round of several fails, the next rounds take one each; a schedule that fails alone rests for a while.
+        """
+        limit = 1 if self.single_rounds else SCHEDULES_A_ROUND
+        self.single_rounds = max(0, self.single_rounds - 1)
         taken: list[tuple[str, datetime]] = []
         try:
             with store().transaction():
                 now, taken = store().take_schedules(limit, self.left_alone)
                 _start(taken, now)
         except (Stale, *AWAY):
-            raise  # the database's own trouble is nobody's fault
+            raise  # no schedule is to blame
         except Exception:
             if not taken:
                 raise
@@ -84,30 +90,31 @@ class DueSchedules:
             self.left_alone[uid] = time.monotonic() + AFTER_AN_ERROR_S
         else:
             logger.warning("%s schedules cannot be started together: trying them one by one", len(taken))
-            self.singly = len(taken)
+            self.single_rounds = len(taken)
 
 
 def _start(taken: list[tuple[str, datetime]], now: datetime) -> None:
-    """Start what is due of these; those beyond what is enough for one transaction stay due."""
+    """Start the fire times of these schedules; the schedules beyond EXECUTIONS_A_ROUND stay due."""
     fired: dict[str, Fired] = {}
-    found: list[tuple[datetime, NewExecution]] = []
+    executions: list[tuple[datetime, NewExecution]] = []
     for uid, at in taken:
-        if len(found) < ENOUGH:
+        if len(executions) < EXECUTIONS_A_ROUND:
             fired[uid] = _fired(uid, at, now)
-            found += fired[uid].executions
-    made = store().insert_firings([(new.trigger_uid, at, new.organization_id, new.id) for at, new in found])
-    receipts = [receipt for one in fired.values() for receipt in one.receipts]
-    answers = write([*(new for _, new in found if new.id in made), *receipts])
+            executions += fired[uid].executions
+    made = store().insert_firings([(item.trigger_uid, at, item.organization_id, item.id) for at, item in executions])
+    receipts = [receipt for schedule in fired.values() for receipt in schedule.receipts]
+    answers = write([*(execution for _, execution in executions if execution.id in made), *receipts])
     if any(isinstance(answer, Stale) for answer in answers):
         raise Stale
-    for uid, one in fired.items():
-        store().set_schedule(uid, one.next_at)
+    for uid, schedule in fired.items():
+        store().set_schedule(uid, schedule.next_at)
 
 
 def _fired(uid: str, first: datetime, now: datetime) -> Fired:
-    """Return what a schedule that was next due at `first` starts now; nothing, and no next time, when it is not live.
+    """Return the executions and the next fire time of a schedule that is due since `first`; none when it is not live.
 
-    A live one that this release, or a machine without its time zone, cannot read is an error, never "not live".
+    A live schedule that this release cannot read, or whose time zone this machine lacks, raises an error: as "not live"
+    it would never fire again.
     """
     live = read_trigger(uid)
     if live is None or not live.is_active or live.definition is None:
@@ -115,26 +122,27 @@ def _fired(uid: str, first: datetime, now: datetime) -> Fired:
     rule = Rule.model_validate(live.definition.trigger.config)
     fired = Fired(next_at=next_fire_time(rule, now))
     for at in due_fire_times(rule, first, now):
-        _add(fired, live, rule, at, now)
+        _add_fire_time(fired, live, rule, at, now)
     _add_missed(fired, live, rule, first, now)
     return fired
 
 
-def _add(fired: Fired, live: LiveTrigger, rule: Rule, at: datetime, now: datetime) -> None:
+def _add_fire_time(fired: Fired, live: LiveTrigger, rule: Rule, at: datetime, now: datetime) -> None:
+    """Add the execution of one fire time, or the receipt that its conditions are not met."""
     assert live.definition is not None
     payload = output(rule, at, now)
     group = live.definition.trigger.conditions
     if conditions.holds(group, {"trigger": payload}):
-        new = new_execution(live, payload)
-        new.run_at = now  # its id has this machine's time, which claims, on the database's clock, would wait for
-        fired.executions.append((at, new))
+        execution = new_execution(live, payload)
+        execution.run_at = now  # the database's time: the id holds this machine's, for which claims would wait
+        fired.executions.append((at, execution))
         return
     reason = conditions.explain(group, {"trigger": payload})
     fired.receipts.append(receipt_for(live, Outcome.CONDITIONS_NOT_MET, 200, "conditions_not_met", reason=reason))
 
 
 def _add_missed(fired: Fired, live: LiveTrigger, rule: Rule, first: datetime, now: datetime) -> None:
-    """Leave a receipt that says which fire times passed without a cluster."""
+    """Leave a receipt that says since when fire times passed while no cluster ran."""
     if now - first <= ON_TIME:
         return
     since = f"{first.astimezone(rule.zone):%Y-%m-%d %H:%M:%S} ({rule.time_zone})"

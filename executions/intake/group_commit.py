@@ -11,19 +11,19 @@ from executions.store.away import AWAY, forget_connection
 
 logger = logging.getLogger(__name__)
 
-BATCH = 200
-LONGEST_WAIT_S = 10.0  # for a commit, before the sender is told to come again
+BATCH = 200  # items of one transaction at most
+LONGEST_WAIT_S = 10.0  # seconds that a sender waits for a commit before it is told to send again
 
 type Stored[Result] = Result | Exception
-type Join[Item] = Callable[[], Sequence[Item]]
+type Join[Item] = Callable[[], Sequence[Item]]  # returns the items that have arrived since
 
 
 class Unavailable(Exception):
-    """The database did not take the request: nothing is stored, the sender should come again."""
+    """The database did not take the request: nothing is stored, and the sender should send it again."""
 
 
 class Submission[Item, Result]:
-    """One item on its way into the database; its sender sleeps on a lock that is opened once."""
+    """An item on its way into the database; its sender sleeps on a lock, which is released once with the result."""
 
     __slots__ = ("group", "is_open", "item", "result")
 
@@ -37,7 +37,7 @@ class Submission[Item, Result]:
     def wait(self) -> Result:
         """Return the item's result once it is durable, or raise it; raise Unavailable when nothing was stored."""
         if not self.is_open.acquire(timeout=LONGEST_WAIT_S) and not self.group.withdraw(self):
-            self.is_open.acquire()  # its commit is under way: only that knows the result
+            self.is_open.acquire()  # a commit has taken the item: only its end tells the result
         if isinstance(self.result, Exception):
             raise self.result
         return self.result
@@ -48,11 +48,11 @@ class Submission[Item, Result]:
 
 
 class GroupCommit[Item, Result]:
-    """Stores items from one thread.
+    """Stores the items of many threads from one thread, many to a transaction.
 
-    `write` stores a batch in one transaction and returns a result for each item. It gets the items and a function that
-    returns the items that arrived meanwhile, to be called once the transaction has begun: beginning it may have meant
-    to wait for another writer.
+    `write` stores a batch in one transaction and returns a result for each item. It gets the items and a function
+    `join`, which it calls once the transaction has begun and which returns the items that have arrived meanwhile: to
+    begin may have meant to wait for another writer.
     """
 
     def __init__(self, name: str, write: Callable[[Sequence[Item], Join[Item]], Sequence[Stored[Result]]]) -> None:
@@ -62,7 +62,7 @@ class GroupCommit[Item, Result]:
         threading.Thread(target=self._run, name=name, daemon=True).start()
 
     def submit(self, item: Item) -> Submission[Item, Result]:
-        """Queue an item for the next commit; `wait()` on what is returned."""
+        """Queue an item for the next commit; `wait()` on the submission returned."""
         submission = Submission(self, item)
         with self._has_submissions:
             self._submissions.append(submission)
@@ -70,7 +70,7 @@ class GroupCommit[Item, Result]:
         return submission
 
     def withdraw(self, submission: Submission[Item, Result]) -> bool:
-        """Take back an item that no commit has taken yet; return False when one has."""
+        """Take an item back; return False when a commit has taken it already."""
         with self._has_submissions:
             if submission not in self._submissions:
                 return False
@@ -87,7 +87,7 @@ class GroupCommit[Item, Result]:
             self._settle(batch, partial(self._join, batch))
 
     def _join(self, batch: list[Submission[Item, Result]]) -> list[Item]:
-        """Take what waits into the batch, as far as there is room, and return it."""
+        """Move waiting submissions into the batch, as far as it has room; return their items."""
         with self._has_submissions:
             room = BATCH - len(batch)
             joining, self._submissions = self._submissions[:room], self._submissions[room:]
@@ -95,7 +95,7 @@ class GroupCommit[Item, Result]:
         return [submission.item for submission in joining]
 
     def _settle(self, batch: list[Submission[Item, Result]], join: Join[Item] = tuple) -> None:
-        """Store a batch; when it cannot be, one by one, so that one bad item does not fail its neighbours."""
+        """Store a batch, or else its items one by one, so that one bad item does not fail its neighbours."""
         results: Sequence[Stored[Result]]
         try:
             results = self.write([submission.item for submission in batch], join)

@@ -1,4 +1,4 @@
-"""What is live at a trigger URL, and the execution that a request there makes."""
+"""The live state of a trigger, and the execution that a payload starts there."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from automations.definition import Definition
 from automations.models import Trigger
 from connectors.sdk.call import JSON
-from executions import sealed_json as encoding
+from executions import sealed_json
 from executions.intake.group_commit import LONGEST_WAIT_S, Unavailable
 from executions.states import Lane
 from executions.store.away import AWAY, forget_connection
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class LiveTrigger:
-    """What a request at a trigger URL is checked against, as of `live_rev`."""
+    """The state of a trigger by which a request is checked, as of the automation's `live_rev`."""
 
     trigger_uid: str
     automation_id: uuid.UUID
@@ -48,15 +48,15 @@ class LiveTrigger:
 
 
 _triggers: dict[str, LiveTrigger] = {}
-# Of their own: else each of the web server's threads keeps a connection, from the first look that it has ever taken.
+# Threads of their own: each of the web server's threads would otherwise keep a connection from its first look-up on.
 _look_ups = ThreadPoolExecutor(2, thread_name_prefix="trigger-look-up")
 
 
 def find_trigger(uid: str, *, is_fresh: bool = True) -> LiveTrigger | None:
-    """Return what is live at a trigger URL, or None when there is nothing.
+    """Return the trigger that is live at a trigger URL, or None when there is none.
 
-    Not fresh, it may be as old as the last look: accepting notices by `live_rev`, in the transaction that stores;
-    any other answer must be given by a fresh one. Raises Unavailable, or what AWAY names.
+    With `is_fresh=False` it may come from the cache. An old one accepts nothing wrong, because the storing transaction
+    compares `live_rev`; for any other answer the caller must look it up afresh. Raise Unavailable, or an error of AWAY.
     """
     if not is_fresh and uid in _triggers:
         return _triggers[uid]
@@ -64,7 +64,7 @@ def find_trigger(uid: str, *, is_fresh: bool = True) -> LiveTrigger | None:
         live = _look_ups.submit(_look_up, uid).result(LONGEST_WAIT_S)
     except TimeoutError:
         raise Unavailable from None
-    except ValidationError as error:  # as where a newer release runs beside this one: that one can read it
+    except ValidationError as error:  # a newer release beside this one may have written it, and can read it
         logger.error("the live version of trigger %s cannot be read: %s", uid, error)
         raise Unavailable from None
     if live is None or live.is_timed:
@@ -78,12 +78,12 @@ def _look_up(uid: str) -> LiveTrigger | None:
     try:
         return read_trigger(uid)
     except AWAY:
-        forget_connection()  # it may have died long before this request
+        forget_connection()  # the old one may have died long before this request
         return read_trigger(uid)
 
 
 def read_trigger(uid: str) -> LiveTrigger | None:
-    """Return what a trigger starts now, or None when it starts nothing any more."""
+    """Return a trigger's live state, read from the database; None when it was replaced or deleted with its owner."""
     trigger = (
         Trigger.objects.select_related("automation__live_version", "automation__project")
         .filter(uid=uid, replaced_at=None, automation__deleted_at=None, automation__project__deleted_at=None)
@@ -94,15 +94,15 @@ def read_trigger(uid: str) -> LiveTrigger | None:
     automation = trigger.automation
     version = automation.live_version
     definition = Definition.model_validate(version.definition) if version else None
-    # One of another kind than what is live starts nothing until the draft that it belongs to is published.
-    fits = definition is not None and definition.trigger.starts_by(trigger.connector, trigger.event)
+    # A trigger of another kind than the live version's starts nothing until the draft that it belongs to is published.
+    fits_version = definition is not None and definition.trigger.starts_by(trigger.connector, trigger.event)
     return LiveTrigger(
         trigger_uid=uid,
         automation_id=automation.uid,
         project_id=automation.project_id,
         organization_id=automation.organization_id,
         live_rev=automation.live_rev,
-        is_active=automation.is_active and fits,
+        is_active=automation.is_active and fits_version,
         is_throttled=automation.is_throttled,
         time_limit_s=automation.time_limit_s,
         secret=sealing.decrypt(trigger.encrypted_secret) if trigger.encrypted_secret else "",
@@ -113,6 +113,7 @@ def read_trigger(uid: str) -> LiveTrigger | None:
 
 
 def new_execution(live: LiveTrigger, payload: JSON, delivery: DeliveryId | None = None) -> NewExecution:
+    """Return the execution that a payload starts, to be accepted; its id holds this moment."""
     assert live.version_id is not None and live.definition is not None
     trigger = live.definition.trigger
     return NewExecution(
@@ -128,6 +129,6 @@ def new_execution(live: LiveTrigger, payload: JSON, delivery: DeliveryId | None 
         connector=trigger.connector,
         event=trigger.event,
         title="Trigger",
-        payload=encoding.dumps(payload),
+        payload=sealed_json.dumps(payload),
         delivery=delivery,
     )

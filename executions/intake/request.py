@@ -1,7 +1,7 @@
-"""Reads one request at a trigger URL into the trigger's output, or refuses it naming the field and the rule.
+"""Read one request at a trigger URL into the trigger's output, or refuse it with the name of the field and the rule.
 
-Nothing is guessed and nothing is repaired: what cannot be stored exactly is refused. docs/trigger-urls.md lists
-every answer.
+Nothing is guessed and nothing is repaired: a request that cannot be stored exactly is refused. docs/trigger-urls.md
+lists every answer.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from django.conf import settings
 from django.http.request import split_domain_port, validate_host
 
 from connectors.sdk.call import JSON
-from executions import sealed_json as encoding
-from executions.intake import body as content
+from executions import sealed_json
+from executions.intake import body
 from executions.intake.body import Refused
 from executions.store.rows import DeliveryId
 
@@ -26,30 +26,31 @@ METHODS = ("GET", "POST")
 SECRET_NAME = "ah-http-key"
 SECRET_KEY = "HTTP_AH_HTTP_KEY"
 HEADERS_LIMIT = 16 * 1024  # characters of names and values together
-# What a payload cannot be told apart without, at the senders that builders use most.
+# Headers by which conditions tell one event from another, at the senders that builders use most.
 STANDARD_HEADERS = (
     "content-type", "user-agent", "x-github-event", "x-github-delivery", "x-gitlab-event", "x-shopify-topic",
     "x-event-key", "webhook-id",
 )  # fmt: skip
 SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie", SECRET_NAME})
-# The server hands its own environment on beside the request's headers: HTTP_PROXY is the operator's, not a header.
+# The server puts its own environment beside the request's headers: HTTP_PROXY there is the operator's, not a header.
 OPERATORS_KEYS = frozenset(key for key in os.environ if key.startswith("HTTP_"))
 
 
 def environ_key(header: str) -> str:
+    """Return a header's key in a WSGI environ."""
     key = header.upper().replace("-", "_")
     return key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"
 
 
 IDEMPOTENCY_KEY = "idempotency-key"
-DELIVERY_HEADERS = (IDEMPOTENCY_KEY, "webhook-id", "x-github-delivery")  # a sender's own id of what it sends
-DELIVERY_KEY = re.compile(r"[!-+\--~]{1,255}")  # visible ASCII; two headers of one name arrive joined by a comma
+DELIVERY_HEADERS = (IDEMPOTENCY_KEY, "webhook-id", "x-github-delivery")  # a sender's own id of a delivery
+DELIVERY_KEY = re.compile(r"[!-+\--~]{1,255}")  # visible ASCII without the comma that joins two headers of one name
 
 STANDARD_KEYS = tuple((name, environ_key(name)) for name in STANDARD_HEADERS)
 
 
 class Request:
-    """One request at the door. Its parts are read in the order in which they get costlier."""
+    """One request at a trigger URL. Each part is read when it is asked for: head, query, and last the body."""
 
     def __init__(self, environ: dict[str, Any]) -> None:
         self.environ = environ
@@ -58,7 +59,7 @@ class Request:
         self._query: dict[str, JSON] | None = None
 
     def check_head(self) -> None:
-        """Refuse what no trigger accepts, before anything is looked up."""
+        """Raise Refused for a request that no trigger accepts, before any look-up."""
         if not _is_allowed(self.environ.get("HTTP_HOST", ""), tuple(settings.ALLOWED_HOSTS)):
             raise Refused(400, "invalid_host", "The Host header does not name this server.")
         self.check_method(METHODS)
@@ -67,6 +68,7 @@ class Request:
             raise Refused(431, "headers_too_large", f"The headers are larger than {HEADERS_LIMIT} bytes.")
 
     def check_method(self, allowed: Iterable[str]) -> None:
+        """Raise Refused unless the method is one of the allowed ones; no known name among them allows all METHODS."""
         names = [name for name in METHODS if name in allowed] or list(METHODS)
         if self.method not in names:
             raise Refused(
@@ -75,14 +77,14 @@ class Request:
 
     @property
     def secret(self) -> str:
-        """Return the secret shown, header before query; it is never part of what is stored."""
+        """Return the secret of the header, else of the query, else ""; it is never stored."""
         if header := self.environ.get(SECRET_KEY, ""):
             return str(header)
         value = self._all_query().get(SECRET_NAME, "")
         return str(value[0] if isinstance(value, list) else value)
 
     def payload(self, config: dict[str, Any]) -> dict[str, JSON]:
-        """Return the trigger's output, reading the body."""
+        """Return the trigger's output: method, query, headers (`config` may name more) and body; raise Refused."""
         return {
             "method": self.method,
             "query": {name: value for name, value in self._all_query().items() if name != SECRET_NAME},
@@ -91,7 +93,7 @@ class Request:
         }
 
     def delivery(self, payload: dict[str, JSON]) -> DeliveryId | None:
-        """Return the sender's own id of this request, by which a repetition is known."""
+        """Return the sender's own id of this delivery, which makes a repetition known; raise Refused for a bad one."""
         for name in DELIVERY_HEADERS:
             key = self.environ.get(environ_key(name))
             if key is not None:
@@ -99,16 +101,16 @@ class Request:
                     text = f"The header {name} must come once, with 1 to 255 visible ASCII characters and no comma."
                     raise Refused(400, "invalid_idempotency_key", text)
                 return _delivery(f"{name}:{key}", payload, must_match=name == IDEMPOTENCY_KEY)
-        body = payload["body"]
-        if "HTTP_STRIPE_SIGNATURE" in self.environ and isinstance(body, dict) and body.get("object") == "event":
-            event = body.get("id")
-            if isinstance(event, str) and DELIVERY_KEY.fullmatch(event):
-                return _delivery(f"stripe:{event}", payload, must_match=False)
+        event = payload["body"]
+        if "HTTP_STRIPE_SIGNATURE" in self.environ and isinstance(event, dict) and event.get("object") == "event":
+            event_id = event.get("id")
+            if isinstance(event_id, str) and DELIVERY_KEY.fullmatch(event_id):
+                return _delivery(f"stripe:{event_id}", payload, must_match=False)
         return None
 
     def _all_query(self) -> dict[str, JSON]:
         if self._query is None:
-            self._query = content.fields(self.environ.get("QUERY_STRING", "").encode("latin-1"), "query")
+            self._query = body.fields(self.environ.get("QUERY_STRING", "").encode("latin-1"), "query")
         return self._query
 
     def _headers(self, chosen: Iterable[Any]) -> dict[str, JSON]:
@@ -122,16 +124,16 @@ class Request:
     def _body(self) -> JSON:
         if self._raw is None:
             self._raw = _read(self.environ)
-        return content.parse(self._raw, self.environ.get("CONTENT_TYPE") or "")
+        return body.parse(self._raw, self.environ.get("CONTENT_TYPE") or "")
 
 
 def _delivery(key: str, payload: dict[str, JSON], *, must_match: bool) -> DeliveryId:
-    said = encoding.dumps({name: payload[name] for name in ("method", "query", "body")})
-    return DeliveryId(key=key, fingerprint=hashlib.sha256(said.encode()).hexdigest(), must_match=must_match)
+    content = sealed_json.dumps({name: payload[name] for name in ("method", "query", "body")})
+    return DeliveryId(key=key, fingerprint=hashlib.sha256(content.encode()).hexdigest(), must_match=must_match)
 
 
 def _read(environ: dict[str, Any]) -> bytes:
-    """Return the whole body; a part of one is never taken for it."""
+    """Return the whole body; raise Refused for one that ends early or whose end cannot be checked."""
     if environ.get("HTTP_TRANSFER_ENCODING"):
         # The server ends a broken chunked body as if it were complete: only a stated length can be checked.
         raise Refused(411, "length_required", "Send the body with a Content-Length, not in chunks.")

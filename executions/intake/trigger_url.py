@@ -1,7 +1,7 @@
 """Trigger URLs, `/automations-api/run/<32 hex>`: a plain WSGI callable ahead of Django's handler, for speed.
 
-The only door that is open to strangers. It is blind to cookies; what it reads is bounded and checked by
-`executions.intake.request` before anything is stored, and it answers 202 only after the commit.
+It is the only entrance for strangers. It ignores cookies; `executions.intake.request` bounds and checks a request
+before anything is stored, and 202 is answered only after the commit.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from connectors.response import FORBIDDEN_HEADERS
 from connectors.sdk import conditions
 from connectors.sdk.call import JSON
 from connectors.sdk.fields import HEADER_NAME, HEADER_VALUE
-from executions import sealed_json as encoding
+from executions import sealed_json
 from executions.intake import acceptance
 from executions.intake.body import Refused
 from executions.intake.group_commit import Unavailable
@@ -35,9 +35,9 @@ logger = logging.getLogger(__name__)
 
 PREFIX = "/automations-api/run/"
 TRIGGER_UID = re.compile(r"[0-9a-f]{32}")
-TRIES = 3  # against an automation that changes while its trigger is hit
+TRIES = 3  # fresh look-ups for a request whose automation changes meanwhile
 NO_STORE = ("cache-control", "no-store")
-WITHOUT_BODY = (204, 205, 304)
+WITHOUT_BODY = (204, 205, 304)  # statuses with which HTTP allows no body
 
 STATUS_LINES = {
     200: "200 OK", 202: "202 Accepted", 400: "400 Bad Request", 401: "401 Unauthorized", 404: "404 Not Found",
@@ -58,6 +58,7 @@ class Answer:
 
 
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    """Answer one request (WSGI); every error inside becomes an answer with a code and a request id."""
     request_id = uuid_utils.uuid7().hex
     try:
         answer = respond(environ)
@@ -99,11 +100,11 @@ KEY_REUSED = Refused(422, "idempotency_key_reused", acceptance.KEY_REUSED)
 def refusal(refused: Refused, request_id: str) -> Answer:
     error: JSON = {"code": refused.code, "message": refused.message, "request_id": request_id}
     body: JSON = {**refused.extra, "error": error}
-    return Answer(status=refused.status, body=encoding.dumps(body).encode(), headers=[*refused.headers, NO_STORE])
+    return Answer(status=refused.status, body=sealed_json.dumps(body).encode(), headers=[*refused.headers, NO_STORE])
 
 
 def respond(environ: dict[str, Any]) -> Answer:
-    """Try the cached trigger first; before refusing a request, look the trigger up afresh."""
+    """Try the cached trigger first; before refusing a request, look the trigger up afresh. Raise Refused."""
     request = Request(environ)
     uid = environ["PATH_INFO"][len(PREFIX) :]
     for is_fresh in (False, *[True] * TRIES):
@@ -132,7 +133,7 @@ def respond(environ: dict[str, Any]) -> Answer:
 
 
 def admitted(live: LiveTrigger, request: Request) -> dict[str, JSON]:
-    """Return the trigger's output; refuse from the cheapest reason to the costliest, the body last."""
+    """Return the trigger's output; check the cheapest reasons for a refusal first, and read the body last."""
     config = live.definition.trigger.config if live.definition else {}
     request.check_method(config.get("methods") or METHODS)
     check_secret(live, request.secret)
@@ -158,7 +159,7 @@ def start(live: LiveTrigger, payload: dict[str, JSON], delivery: DeliveryId | No
     assert live.definition is not None
     group = live.definition.trigger.conditions
     if not conditions.holds(group, {"trigger": payload}):
-        if not is_fresh:
+        if not is_fresh:  # the cached conditions may be old ones
             raise acceptance.Stale
         reason = conditions.explain(group, {"trigger": payload})
         acceptance.leave_receipt(live, Outcome.CONDITIONS_NOT_MET, 200, "conditions_not_met", reason)
@@ -171,7 +172,7 @@ def start(live: LiveTrigger, payload: dict[str, JSON], delivery: DeliveryId | No
 
 
 def repeated(live: LiveTrigger, delivery: DeliveryId | None, duplicate: acceptance.Duplicate) -> Answer:
-    """Answer a delivery that came before as it was answered then."""
+    """Answer a repeated delivery as the first one was answered; raise Refused for other content under the same key."""
     if delivery and delivery.must_match and not duplicate.is_same:
         raise KEY_REUSED
     execution_id = str(duplicate.execution_id)
@@ -183,13 +184,13 @@ def repeated(live: LiveTrigger, delivery: DeliveryId | None, duplicate: acceptan
 
 
 def leave_refusal(live: LiveTrigger, refused: Refused) -> None:
-    """Leave a receipt; a sender who floods a trigger is counted, not written down each time."""
+    """Leave the receipt of a refusal, which in a flood is only counted (see `acceptance.leave_receipt`)."""
     with suppress(Unavailable):  # the refusal is true whether or not it can be stored
         acceptance.leave_receipt(live, Outcome.REFUSED, refused.status, refused.code, refused.message)
 
 
 def json_answer(status: int, body: JSON, *headers: tuple[str, str]) -> Answer:
-    return Answer(status=status, body=encoding.dumps(body).encode(), headers=[*headers, NO_STORE])
+    return Answer(status=status, body=sealed_json.dumps(body).encode(), headers=[*headers, NO_STORE])
 
 
 def accepted_answer(live: LiveTrigger, execution_id: str) -> Answer:
@@ -221,7 +222,7 @@ def _reply(output: dict[str, JSON], execution_id: str) -> Answer:
     if isinstance(body, str):
         content, default = body.encode("utf-8", "replace"), "text/plain; charset=utf-8"
     else:
-        content, default = encoding.dumps(body).encode(), "application/json"
+        content, default = sealed_json.dumps(body).encode(), "application/json"
     status = output.get("status")
     status = status if isinstance(status, int) and 200 <= status <= 599 else 200
     return Answer(
@@ -233,7 +234,7 @@ def _reply(output: dict[str, JSON], execution_id: str) -> Answer:
 
 
 def _harmless(headers: dict[str, JSON]) -> dict[str, str]:
-    """Return the headers that a reply may set: again here, whatever let them be stored."""
+    """Return the headers that a reply may set, checked again, however they came to be stored."""
     given = {name.lower(): str(value) for name, value in headers.items()}
     return {
         name: value

@@ -1,4 +1,4 @@
-"""The stored payload of a trigger as a cURL command, to start a new execution with it. Never holds a secret."""
+"""The stored payload of a trigger as a cURL command that starts a new execution with it; it never holds a secret."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 from urllib.parse import urlencode
 
 from connectors.sdk.call import JSON
-from executions import sealed_json as encoding
+from executions import sealed_json
 from executions.models import Execution, StepRun
 
 PLACEHOLDER = "<secret>"
-LONGEST = 32 * 1024  # shells and terminals take no longer line; a larger payload is downloaded and sent as a file
+LONGEST = 32 * 1024  # characters of a payload; terminals take no longer line, and a file serves better
 
 
 def command(execution: Execution) -> str | None:
@@ -26,7 +26,7 @@ def command(execution: Execution) -> str | None:
     query = payload.get("query")
     url = f"{trigger.url}?{urlencode(query, doseq=True)}" if isinstance(query, dict) and query else trigger.url
     parts = ["curl", "-X", str(payload.get("method") or "POST"), url]
-    if trigger.encrypted_secret:
+    if trigger.encrypted_secret:  # a placeholder, because commands end up in shell histories and chats
         parts += ["-H", f"ah-http-key: {PLACEHOLDER}"]
     return shlex.join(parts + _body(payload.get("body"), payload.get("headers")))
 
@@ -36,7 +36,7 @@ def _body(body: JSON, headers: Any) -> list[str]:
         return []
     if isinstance(body, str):
         return ["-H", f"Content-Type: {_text_type(headers)}", "--data-raw", body]
-    return ["-H", "Content-Type: application/json", "--data-raw", encoding.dumps(body)]
+    return ["-H", "Content-Type: application/json", "--data-raw", sealed_json.dumps(body)]
 
 
 def _text_type(headers: Any) -> str:

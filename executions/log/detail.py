@@ -1,4 +1,4 @@
-"""One execution: its page, which is also the pop-up, and Retry Execution."""
+"""The page of one execution, which is also the pop-up, and Retry Execution."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def detail(request: HtmxRequest, project_uid: uuid.UUID, execution_id: uuid.UUID
     page = ExecutionPage(execution, _attempt(request, execution))
     if page.shown is None:
         raise Http404("No such attempt.")
-    if request.GET.get("seen") == page.etag:
+    if request.GET.get("seen") == page.etag:  # htmx leaves the page as it is
         return HttpResponse(status=204)
     is_fragment = wants_part(request)
     context = {"project": project, "nav": "executions", "is_page": not is_fragment or "page" in request.GET}
@@ -56,14 +56,14 @@ def retry(request: HtmxRequest, project_uid: uuid.UUID, execution_id: uuid.UUID)
         if refused:
             messages.error(request, refused)
         return redirect("executions:detail", project.pk, execution.pk)
-    execution = own_execution(request, project_uid, execution_id)  # as it is now, whoever moved it
+    execution = own_execution(request, project_uid, execution_id)  # the retry, or another person, changed it
     context = {"project": project, "is_page": "page" in request.GET, "refused": refused}
     page = ExecutionPage(execution, execution.attempt)
     return render(request, "executions/detail.html#fragment", context | _context(page))
 
 
 def _try_to_retry(request: HtmxRequest, execution: Execution) -> str:
-    """Retry the attempt that the person saw; return why not, or nothing."""
+    """Retry the attempt that the person saw; return the reason against it, or an empty text."""
     if request.POST.get("attempt", str(execution.attempt)) != str(execution.attempt):
         return "This attempt has already been retried. The latest attempt is shown below."
     try:
@@ -77,6 +77,7 @@ def _attempt(request: HtmxRequest, execution: Execution) -> int:
     asked = request.GET.get("attempt", "")
     if not asked:
         return execution.attempt
+    # Cut to nine digits, because int() raises an error for thousands of them.
     if not asked.isdecimal() or not 1 <= int(asked[:9]) <= execution.attempt:
         raise Http404("No such attempt.")
     return int(asked[:9])

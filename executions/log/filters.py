@@ -1,4 +1,4 @@
-"""The filters of the Execution Log, all in the URL. Times are UTC."""
+"""The filters of the Execution Log and of the requests, all of them in the URL. Times are UTC."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RANGES = {
     "30d": ("Last 30 days", timedelta(days=30)),
     CUSTOM: ("Custom range (UTC)", None),
 }
-# As people look for them: what needs care first.
+# In the order in which people look for them: problems first.
 STATUS_ORDER = [
     Status.FAILED, Status.REJECTED, Status.PARTIALLY_EXECUTED, Status.RUNNING, Status.PENDING, Status.PAUSED,
     Status.SUCCESS,
@@ -32,7 +32,7 @@ PERIODS = {"today": ("Today", 1), "7d": ("7 days", 7), "30d": ("30 days", 30)}
 
 
 class LogFilters(forms.Form):
-    """Values that are not understood become field errors; the others still filter."""
+    """The filters of the log. A value that is not understood becomes a field error; the other filters still apply."""
 
     status = forms.TypedMultipleChoiceField(
         choices=[(status.code, status.label) for status in STATUS_ORDER],
@@ -49,13 +49,14 @@ class LogFilters(forms.Form):
         super().__init__(data, prefix=None, auto_id="filter-%s")
         self.project = project
         widget = forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M")
-        for name in ("from", "to"):  # a reserved word, so not a class attribute
+        for name in ("from", "to"):  # `from` is reserved in Python, so that it cannot be a class attribute
             self.fields[name] = forms.DateTimeField(label=f"{name.title()} (UTC)", required=False, widget=widget)
 
     def clean_automation(self) -> Automation | None:
         uid: uuid.UUID | None = self.cleaned_data["automation"]
         if uid is None:
             return None
+        # only(): a draft may be large, and the filter needs the name.
         automation = Automation.objects.filter(project=self.project, uid=uid).only("uid", "name", "deleted_at").first()
         if automation is None:
             raise forms.ValidationError("This project has no such automation.")
@@ -77,7 +78,7 @@ class LogFilters(forms.Form):
 
     @property
     def is_custom(self) -> bool:
-        """Return whether the two edges of a range of one's own are shown: also when one of them is wrong."""
+        """Return whether the page shows the two edges of a custom range, also when one of them is wrong."""
         chosen = self.cleaned_data.get("range")
         return chosen == CUSTOM or (not chosen and any(self.data.get(name) for name in ("from", "to")))
 
@@ -94,7 +95,7 @@ class LogFilters(forms.Form):
         return [self["from"], self["to"]]
 
     def narrow(self, executions: ExecutionQuerySet) -> ExecutionQuerySet:
-        """Return those executions that match."""
+        """Return the executions that match the valid filters."""
         if statuses := self.cleaned_data.get("status"):
             executions = executions.with_status(*statuses)
         if automation := self.cleaned_data.get("automation"):
@@ -103,20 +104,20 @@ class LogFilters(forms.Form):
 
     @property
     def active_count(self) -> int:
-        """Return how many filters are set, a time range being one."""
+        """Return the number of filters that are set; a time range is one filter."""
         given = [self.cleaned_data.get("status"), self.cleaned_data.get("automation"), any(self.period)]
         return sum(bool(value) for value in given)
 
     @property
     def automations(self) -> list[Automation]:
-        """Return what can be chosen: the project's automations, and a deleted one that is chosen already."""
+        """Return the automations to choose from: the project's, and a deleted one that is chosen already."""
         kept = list(Automation.objects.kept().filter(project=self.project).only("uid", "name", "deleted_at"))
         chosen = self.cleaned_data.get("automation")
         return [*kept, chosen] if chosen and chosen.deleted_at else kept
 
 
 class RequestFilters(forms.Form):
-    """The same for an automation's requests: whole days, so that the list and its sum speak of the same ones."""
+    """The filters of an automation's requests: whole days, so that the list and the totals cover the same requests."""
 
     period = forms.ChoiceField(choices=[(key, label) for key, (label, _) in PERIODS.items()], required=False)
     outcome = forms.ChoiceField(choices=Outcome.choices, required=False)

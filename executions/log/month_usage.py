@@ -1,4 +1,4 @@
-"""A month's executions, summed from usage rows: by day, by status, by automation."""
+"""A month's counted executions by day, status and automation, summed from usage rows."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from automations.models import Automation
 from executions.states import FINAL, Status
 from projects.models import Project, UsageDay, this_month
 
-DRAWN = [Status.SUCCESS, Status.PARTIALLY_EXECUTED, Status.REJECTED, Status.FAILED]  # bottom to top
+DRAWN = [Status.SUCCESS, Status.PARTIALLY_EXECUTED, Status.REJECTED, Status.FAILED]  # in this order, bottom to top
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One status of one day in the chart, in the chart's own units."""
+    """One status of one day in the chart; x, y, width and height are in the chart's own units."""
 
     status: Status
     day: date
@@ -85,7 +85,7 @@ class MonthUsage:
         for _, automation, status, count in self._rows:
             sums[automation][status] += count
         known = Automation.objects.filter(project=self.project).only("uid", "name", "deleted_at").in_bulk(list(sums))
-        lines = [_line(uid, known.get(uid), counts) for uid, counts in sums.items()]
+        lines = [_usage_of(uid, known.get(uid), counts) for uid, counts in sums.items()]
         return sorted(lines, key=lambda line: (-line.total, line.name))
 
     @cached_property
@@ -103,6 +103,7 @@ class MonthUsage:
             x, top = round((position + 0.15) * slot, 1), float(self.HEIGHT)
             for status, count in counts:
                 if count:
+                    # The least height keeps a single execution visible.
                     height = max(1.5, self.HEIGHT * count / self.highest)
                     top -= height
                     drawn.append(Bar(status, day, count, x, round(top, 1), round(slot * 0.7, 1), round(height, 1)))
@@ -110,13 +111,14 @@ class MonthUsage:
 
     @property
     def day_labels(self) -> list[tuple[float, int]]:
-        """Return where the days' numbers stand under the chart: the 1st and every fifth."""
+        """Return the labels under the chart, the 1st and every fifth day: position and number of the day."""
         slot = self.WIDTH / len(self.days)
         return [(round((day.day - 0.5) * slot, 1), day.day) for day in self.days if day.day == 1 or day.day % 5 == 0]
 
     @property
     def scale(self) -> list[tuple[float, str]]:
-        """Return the lines of the scale, bottom to top: their height and what they stand for."""
+        """Return the lines of the scale, bottom to top: position from the top and label."""
+        # 4 or 5 parts where their labels are whole numbers; the rest are small scales, of a line for each number.
         parts = next(parts for parts in (4, 5, self.highest) if self.highest % parts == 0)
         shares = [part / parts for part in range(parts + 1)]
         return [(self.HEIGHT * (1 - share), f"{round(self.highest * share, 1):g}") for share in shares]
@@ -135,7 +137,7 @@ class MonthUsage:
         return self.month == this_month()
 
 
-def _line(uid: uuid.UUID, automation: Automation | None, counts: Counter[Status]) -> AutomationUsage:
+def _usage_of(uid: uuid.UUID, automation: Automation | None, counts: Counter[Status]) -> AutomationUsage:
     name = automation.name if automation else "Removed automation"
     is_deleted = automation is None or automation.deleted_at is not None
     return AutomationUsage(uid, name, is_deleted, counts.total(), [(status, counts[status]) for status in DRAWN])

@@ -1,4 +1,4 @@
-"""A step run's input or output: shown, coloured while that is quick, and as a download."""
+"""A step run's input or output: on a page, coloured up to COLOUR_LIMIT, and as a download."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from pygments import highlight  # type: ignore[import-untyped]
 from pygments.formatters import HtmlFormatter  # type: ignore[import-untyped]
 from pygments.lexers import JsonLexer  # type: ignore[import-untyped]
 
-from executions import sealed_json as encoding
+from executions import sealed_json
 from executions.log.detail import own_execution
 from executions.models import Execution, StepRun
 from projects.htmx import HtmxRequest, wants_part
 from projects.views import own_project
 
-COLOUR_LIMIT = 32 * 1024  # characters; coloured HTML is 7.5 times as long
+COLOUR_LIMIT = 32 * 1024  # characters of JSON; coloured HTML is 7.5 times as long
 ITERATION = re.compile(r"[0-9.]{0,32}")
 SIDES = {"input": "Input", "output": "Output"}
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """One payload as people see it: secrets masked, indented, cut where it is too large for a page."""
+class ShownPayload:
+    """One payload as people see it: secrets masked, indented, and only an excerpt when it is too large for a page."""
 
     text: str
     html: SafeString | None
@@ -72,26 +72,26 @@ def _run(request: HtmxRequest, execution: Execution, attempt: int, key: str) -> 
     return get_object_or_404(runs)
 
 
-def _shown(run: StepRun, side: str) -> Shown | None:
+def _shown(run: StepRun, side: str) -> ShownPayload | None:
     stored: str | None = getattr(run, side)
     size: int = getattr(run, f"{side}_bytes")
     if stored is None:
         return None
-    if size > encoding.ROW_LIMIT:
-        return Shown(encoding.masked(stored), None, size, is_excerpt=True)
-    text = _indented(encoding.masked(stored))
-    return Shown(text, _coloured(text) if len(text) <= COLOUR_LIMIT else None, size, is_excerpt=False)
+    if size > sealed_json.ROW_LIMIT:
+        return ShownPayload(sealed_json.masked(stored), None, size, is_excerpt=True)
+    text = _indented(sealed_json.masked(stored))
+    return ShownPayload(text, _coloured(text) if len(text) <= COLOUR_LIMIT else None, size, is_excerpt=False)
 
 
 def _indented(text: str) -> str:
     try:
-        return json.dumps(encoding.loads(text), indent=2, ensure_ascii=False).encode(errors="strict").decode()
-    except ValueError:  # no JSON, or characters that no page can hold: as it is stored
+        return json.dumps(sealed_json.loads(text), indent=2, ensure_ascii=False).encode(errors="strict").decode()
+    except ValueError:  # not JSON, or with characters that no page can hold: shown as stored
         return text
 
 
 def _coloured(text: str) -> SafeString:
-    """Return HTML that Pygments has escaped."""
+    """Return coloured HTML; it is safe, because Pygments escapes the text."""
     return mark_safe(str(highlight(text, JsonLexer(), HtmlFormatter(nowrap=True))))
 
 

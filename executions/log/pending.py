@@ -1,4 +1,4 @@
-"""Why an execution is Pending: which limit holds it back, its place in line, and when it is expected to start."""
+"""The reason why an execution is Pending: the limit that holds it back, its place in line, and the expected start."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from executions.states import Lane, Status
 from executions.store.rows import SUSPECT
 from projects.models import Organization
 
-PLACES = 10_000  # a place in line is counted up to here
-PLACES_IN_LOG = 1000  # and up to here for all rows of a page at once
+PLACES = 10_000  # places in line that are counted for one execution's page
+PLACES_IN_LOG = 1000  # places in line that are counted once for all rows of the log
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Waiting:
     short: str
     sentence: str
     place: int | None = None
-    is_beyond: bool = False  # further back than places are counted: both are at least what they say
+    is_beyond: bool = False  # the place lies beyond those counted: place and start are lower bounds
     expected_start: datetime | None = None
 
     @property
@@ -36,38 +36,38 @@ class Waiting:
 
     @property
     def etag(self) -> str:
-        """Return what changes with what people see of it; a start that is due at once stays one."""
+        """Return a text that changes whenever the visible place or start does; a start in the past counts as now."""
         start = self.expected_start if self.expected_start and self.expected_start > timezone.now() else None
         return f"{self.place}.{start:%H%M%S}" if start else f"{self.place}."
 
 
 def why_pending(execution: Execution) -> Waiting | None:
-    """Return what an execution waits for, or None when it is only for a free worker."""
+    """Return the limit that an execution waits for, or None when it waits only for a free worker."""
     if execution.state is not Status.PENDING:
         return None
     if execution.lane == Lane.THROTTLED:
         organization = Organization.objects.get(pk=execution.organization_id)
-        before = _line(organization.pk).filter(
+        before = _executions_in_line(organization.pk).filter(
             Q(run_at__lt=execution.run_at) | Q(run_at=execution.run_at, id__lt=execution.pk)
         )
         return _throttled(organization, _paced_at(organization), before[:PLACES].count(), PLACES)
     return _not_throttled(execution)
 
 
-def why_these(organization: Organization, executions: Iterable[Execution]) -> dict[uuid.UUID, Waiting]:
-    """Return the same for the rows of a log of one organization, in three queries at most."""
+def why_each_pending(organization: Organization, executions: Iterable[Execution]) -> dict[uuid.UUID, Waiting]:
+    """Return the same by id for the rows of one organization's log, in three queries at most."""
     pending = [execution for execution in executions if execution.state is Status.PENDING]
     found = {execution.pk: _not_throttled(execution) for execution in pending}
     throttled = [execution.pk for execution in pending if execution.lane == Lane.THROTTLED]
     if throttled:
-        at, line = _paced_at(organization), _line(organization.pk).order_by("run_at", "id")
+        at, line = _paced_at(organization), _executions_in_line(organization.pk).order_by("run_at", "id")
         places = {pk: place for place, pk in enumerate(line.values_list("pk", flat=True)[:PLACES_IN_LOG])}
         for pk in throttled:
             found[pk] = _throttled(organization, at, places.get(pk, PLACES_IN_LOG), PLACES_IN_LOG)
     return {pk: waiting for pk, waiting in found.items() if waiting}
 
 
-def _line(organization_id: uuid.UUID) -> ExecutionQuerySet:
+def _executions_in_line(organization_id: uuid.UUID) -> ExecutionQuerySet:
     return Execution.objects.filter(organization=organization_id, status=Status.PENDING, lane=Lane.THROTTLED)
 
 

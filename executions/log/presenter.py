@@ -1,4 +1,4 @@
-"""What the page of one execution says: which attempt, its steps on a common scale, why, and what to do next."""
+"""The contents of one execution's page: an attempt, its steps on a common time scale, the reason, the next action."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ENDED_BADLY = (StepStatus.FAILED, StepStatus.REJECTED, StepStatus.PARTIALLY_EXEC
 
 @dataclass(frozen=True, slots=True)
 class StepLine:
-    """One step run as a line of the page; `start` and `length` are percentages of the attempt's time."""
+    """One step run as a line of the page; `start` and `length` are percentages of the attempt's duration."""
 
     run: StepRun
     connector: Connector | None
@@ -37,7 +37,7 @@ class StepLine:
 
     @property
     def panel(self) -> str:
-        """Return its payload's place; another one when it has moved on, so that a refresh does not keep the old."""
+        """Return the payload's id on the page; it changes with the status, so that a refresh drops an old payload."""
         return f"code-{self.anchor}-{self.run.state.code}"
 
     @property
@@ -50,12 +50,12 @@ class StepLine:
 
     @property
     def first_side(self) -> str:
-        """Return which payload Code opens first: of a failed step what came back."""
+        """Return the payload that Code opens first: the output of a failed step, else the input."""
         return "output" if self.is_open else "input"
 
 
 class ExecutionPage:
-    """An execution with one of its attempts; the current one is the execution's own row."""
+    """The page of an execution and one of its attempts; the current attempt is the execution's own row."""
 
     def __init__(self, execution: Execution, number: int) -> None:
         self.execution = execution
@@ -69,14 +69,14 @@ class ExecutionPage:
 
     @cached_property
     def shown(self) -> Execution | Attempt | None:
-        """Return the attempt that is read, or None when there is none with this number."""
+        """Return the attempt to show, or None when none has this number."""
         if self.is_current:
             return self.execution
         return next((attempt for attempt in self.earlier if attempt.number == self.number), None)
 
     @cached_property
     def retried(self) -> Attempt | None:
-        """Return the attempt before, which says who retried and when."""
+        """Return the attempt before, which says who retried it and when."""
         return next((attempt for attempt in self.earlier if attempt.number == self.number - 1), None)
 
     @property
@@ -101,14 +101,15 @@ class ExecutionPage:
         runs = list(self.execution.step_runs_of(self.number).defer("input", "output"))
         timed = [run for run in runs if not run.is_trigger]
         if not timed:
-            return [self._line(run, run.started_at, 1) for run in runs]
+            return [self._step_line(run, run.started_at, 1) for run in runs]
         begin = min(run.started_at for run in timed)
         end = max(run.finished_at or timezone.now() for run in timed)
-        return [self._line(run, begin, (end - begin).total_seconds() or 1) for run in runs]
+        return [self._step_line(run, begin, (end - begin).total_seconds() or 1) for run in runs]
 
-    def _line(self, run: StepRun, begin: datetime, seconds: float) -> StepLine:
+    def _step_line(self, run: StepRun, begin: datetime, seconds: float) -> StepLine:
         offset = max(0.0, (run.started_at - begin).total_seconds())
         lasted = ((run.finished_at or timezone.now()) - run.started_at).total_seconds()
+        # At least 1.5 % long, so that the shortest step is visible, also at the end of the scale.
         start = min(98.5, 100 * offset / seconds)
         length = min(100 - start, max(1.5, 100 * lasted / seconds))
         connector = CONNECTORS.get(run.connector)
@@ -123,7 +124,7 @@ class ExecutionPage:
         try:
             definition = Definition.model_validate(self.shown.version.definition)
         except ValidationError:
-            return []  # of another release
+            return []  # a definition that this release cannot read
         return [step.title or step.key for step in definition.steps if step.key not in reached]
 
     @cached_property
@@ -140,7 +141,7 @@ class ExecutionPage:
 
     @property
     def trigger_title(self) -> str:
-        """Return the connector and the event that started it, as the builder names them."""
+        """Return the trigger's connector and event under their titles in the builder."""
         run = next((line.run for line in self.lines if line.run.is_trigger), None)
         connector = CONNECTORS.get(run.connector) if run else None
         if run is None or connector is None:
@@ -150,7 +151,7 @@ class ExecutionPage:
 
     @property
     def retry_warning(self) -> str:
-        """Return what Retry Execution will do, for the question before it is done."""
+        """Return the warning that people confirm before Retry Execution."""
         version = self.execution.automation.live_version
         return (
             "All steps run again, with the stored trigger payload and the live version"
@@ -168,13 +169,13 @@ class ExecutionPage:
 
     @cached_property
     def waiting(self) -> Waiting | None:
-        """Return the limit that holds it back; without any worker that is what it waits for first."""
+        """Return the limit that holds the execution back; None without an engine, for which it waits first."""
         is_pending = self.is_current and self.execution.state is Status.PENDING
         return why_pending(self.execution) if is_pending and self.has_engine else None
 
     @property
     def etag(self) -> str:
-        """Return what changes whenever this page would: a page that shows the same one need not be drawn again."""
+        """Return a text that changes whenever the page would look different, so that others need no redraw."""
         steps = ".".join(f"{line.run.status}{line.run.tries}" for line in self.lines)
         waits = self.execution.state is Status.PENDING and not self.has_engine
         line = self.waiting.etag if self.waiting else ""

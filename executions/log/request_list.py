@@ -1,6 +1,7 @@
-"""What became of every request at an automation's trigger URLs: one list of executions and receipts, and their sum.
+"""All requests at an automation's trigger URLs: one list of executions and receipts, and totals by outcome.
 
-An execution is its own receipt; the sum comes from counters, so it also holds what is no longer, or never was, written.
+An execution is its own receipt. The totals come from counters, so that they include requests whose rows were removed
+or never written.
 """
 
 from __future__ import annotations
@@ -18,16 +19,16 @@ from executions.models import Execution, Outcome, Receipt, ReceiptDay
 from executions.states import Lane
 from projects.ids import first_id_at, made_at
 
-ACCEPTED = 202
+ACCEPTED = 202  # HTTP status of an accepted request without a Response step
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """One request; `execution` is what it started or repeated, as long as it is kept."""
+class RequestLine:
+    """One request; `execution` is the one that it started or repeated, as long as retention keeps it."""
 
     id: uuid.UUID
     outcome: Outcome
-    http_status: int | None  # None: as the Response step replied
+    http_status: int | None  # None: the Response step chose it
     code: str = ""
     reason: str = ""
     execution_id: uuid.UUID | None = None
@@ -43,13 +44,13 @@ class Line:
 
     @property
     def rev(self) -> int:
-        """Return what grows with every visible change: only the execution that a request started changes."""
+        """Return a number that grows with every visible change; only a request that started an execution changes."""
         return self.execution.rev if self.execution and self.outcome is Outcome.EXECUTED else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Search:
-    """Which requests of an automation."""
+    """A search among an automation's requests; None leaves a condition out."""
 
     automation: Automation
     outcome: Outcome | None = None
@@ -73,17 +74,18 @@ class Search:
             rows = rows.filter(id__gte=first_id_at(self.start))
         return rows.filter(id__lt=first_id_at(self.end)) if self.end else rows
 
-    def newest(self, limit: int, *, before: uuid.UUID | None = None) -> list[Line]:
-        """Return one page's worth, newest first; `before` is the cursor, the id of the last line seen."""
+    def newest(self, limit: int, *, before: uuid.UUID | None = None) -> list[RequestLine]:
+        """Return up to `limit` requests, newest first; `before` is the cursor, the id of the last line shown."""
         executions, receipts = self.executions, self.receipts
         if before:
             executions, receipts = executions.filter(id__lt=before), receipts.filter(id__lt=before)
+        # `limit` rows of each table are enough for the newest `limit` of both.
         lines = [line_of(execution) for execution in executions.order_by("-id")[:limit]]
         lines += _with_executions(list(receipts.order_by("-id")[:limit]))
         return sorted(lines, key=lambda line: line.id, reverse=True)[:limit]
 
     def count_others(self, shown: list[uuid.UUID], limit: int, *, is_full: bool) -> int:
-        """Count up to a limit those that are not shown on the newest page, but belong there."""
+        """Count, up to `limit`, the requests that belong on the newest page and are not shown there."""
         count = 0
         for rows in (self.executions, self.receipts):
             missing = rows.exclude(pk__in=shown)
@@ -93,15 +95,16 @@ class Search:
         return min(count, limit)
 
 
-def line_of(execution: Execution) -> Line:
+def line_of(execution: Execution) -> RequestLine:
     http_status = None if execution.lane == Lane.SYNC else ACCEPTED
-    return Line(execution.pk, Outcome.EXECUTED, http_status, execution_id=execution.pk, execution=execution)
+    return RequestLine(execution.pk, Outcome.EXECUTED, http_status, execution_id=execution.pk, execution=execution)
 
 
-def _with_executions(receipts: list[Receipt]) -> list[Line]:
+def _with_executions(receipts: list[Receipt]) -> list[RequestLine]:
+    """Return receipts as lines, each with the execution that it repeats, if any."""
     firsts = Execution.objects.in_bulk([receipt.execution_id for receipt in receipts if receipt.execution_id])
     return [
-        Line(
+        RequestLine(
             receipt.pk, Outcome(receipt.outcome), receipt.http_status, receipt.code, receipt.reason,
             receipt.execution_id, firsts.get(receipt.execution_id) if receipt.execution_id else None,
         )
@@ -110,8 +113,8 @@ def _with_executions(receipts: list[Receipt]) -> list[Line]:
 
 
 @dataclass(frozen=True, slots=True)
-class Balance:
-    """What was received at an automation's trigger URLs: the sum of what became of it."""
+class RequestTotals:
+    """The requests received at an automation's trigger URLs, as a sum of the numbers for each outcome."""
 
     counts: Counter[Outcome] = field(default_factory=Counter)
 
@@ -124,11 +127,11 @@ class Balance:
         return [(outcome, self.counts[outcome]) for outcome in Outcome]
 
 
-def balance(automation: Automation, days: int) -> Balance:
-    """Return the balance of the last days, today's (UTC) included."""
+def request_totals(automation: Automation, days: int) -> RequestTotals:
+    """Return the totals of the last `days` days (UTC), today included."""
     rows = ReceiptDay.objects.filter(automation=automation, day__gte=first_day(days))
     summed = rows.order_by().values_list("outcome").annotate(total=Sum("count"))
-    return Balance(Counter({Outcome(outcome): total for outcome, total in summed}))
+    return RequestTotals(Counter({Outcome(outcome): total for outcome, total in summed}))
 
 
 def first_day(days: int) -> date:
@@ -136,4 +139,5 @@ def first_day(days: int) -> date:
 
 
 def start_of(days: int) -> datetime:
+    """Return the beginning (UTC) of the last `days` days, today included."""
     return datetime.combine(first_day(days), datetime.min.time(), UTC)

@@ -1,4 +1,4 @@
-"""The requests at an automation's trigger URLs: what became of each, and the sum that has to come out even."""
+"""The page of the requests at an automation's trigger URLs: the outcome of each, and the totals."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from django.views.decorators.http import require_safe
 from automations.models import Automation
 from executions.log.filters import RequestFilters
 from executions.log.listing import NEW_LIMIT, PAGE_SIZE, as_uuid, shown_rows
-from executions.log.request_list import Search, balance, line_of, start_of
+from executions.log.request_list import Search, line_of, request_totals, start_of
 from executions.models import Execution
 
 
@@ -33,7 +33,7 @@ def requests(request: HttpRequest, project_uid: uuid.UUID, automation_uid: uuid.
 @login_required
 @require_safe
 def delta(request: HttpRequest, project_uid: uuid.UUID, automation_uid: uuid.UUID) -> HttpResponse:
-    """Answer the rows that have changed since the page drew them, the new sum, and how many new ones there are."""
+    """Answer the rows that have changed since the page drew them, the new totals, and the number of new requests."""
     automation = _own(request, project_uid, automation_uid)
     filters = _filters(request)
     text = request.GET.get("rows", "")
@@ -44,11 +44,12 @@ def delta(request: HttpRequest, project_uid: uuid.UUID, automation_uid: uuid.UUI
     is_full = len(shown) >= PAGE_SIZE
     new = _search(automation, filters).count_others(list(shown), NEW_LIMIT, is_full=is_full) if is_newest_page else 0
     context = _context(automation, filters)
+    # The page lists the total that it shows among its rows.
     has_sum = f"balance:{context['balance'].received}" in text.split(",")
     if not changed and not new and has_sum:
         return HttpResponse(status=204)
-    told = f"{NEW_LIMIT - 1}+" if new == NEW_LIMIT else new
-    return render(request, "executions/requests.html#delta", context | {"changed": changed, "new": told})
+    new_in_words = f"{NEW_LIMIT - 1}+" if new == NEW_LIMIT else new
+    return render(request, "executions/requests.html#delta", context | {"changed": changed, "new": new_in_words})
 
 
 def _own(request: HttpRequest, project_uid: uuid.UUID, automation_uid: uuid.UUID) -> Automation:
@@ -74,5 +75,5 @@ def _context(automation: Automation, filters: RequestFilters) -> dict[str, Any]:
         "automation": automation,
         "is_timed": trigger is not None and trigger.is_timed,
         "filters": filters,
-        "balance": balance(automation, filters.days),
+        "balance": request_totals(automation, filters.days),
     }

@@ -40,7 +40,7 @@ def help_page(request: HttpRequest) -> HttpResponse:
 
 
 def _month(text: str) -> date | None:
-    """Read YYYY-MM; months before this product and after this one are none."""
+    """Read YYYY-MM; return None for other texts, for months before 2020 and for future ones."""
     try:
         month = datetime.strptime(text, "%Y-%m").date()  # noqa: DTZ007  (a month has no zone)
     except ValueError:

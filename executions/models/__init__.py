@@ -1,6 +1,6 @@
-"""What happened: execution, attempt, step run, payload, receipt, and the engines that run them.
+"""The tables of executions, their attempts, step runs, payloads and receipts, and of the engines that run them.
 
-Rows of these growing tables refer to others without a database constraint, so that old partitions can be dropped.
+Rows of the growing tables refer to others without a database constraint, so that old partitions can be dropped.
 """
 
 from __future__ import annotations

@@ -7,14 +7,14 @@ from projects.ids import new_id
 
 
 class Engine(models.Model):
-    """One engine in one worker process. The row is the lease of everything that it runs."""
+    """One engine in one worker process. Its row is the lease of all executions that it runs."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     host = models.CharField(max_length=200)
-    boot_id = models.CharField(max_length=64)
+    boot_id = models.CharField(max_length=64)  # of the machine's start: within it a pid names one process
     pid = models.IntegerField()
     started_at = models.DateTimeField(default=timezone.now)
-    beat_at = models.DateTimeField(default=timezone.now)
+    beat_at = models.DateTimeField(default=timezone.now)  # when the lease was renewed last
     running = models.IntegerField(default=0)
     rss_kb = models.IntegerField(default=0)
     is_stopping = models.BooleanField(default=False)

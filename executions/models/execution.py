@@ -27,13 +27,12 @@ class ExecutionQuerySet(models.QuerySet["Execution"]):
     def with_status(self, *statuses: Status) -> Self:
         found = self.filter(status__in=statuses)
         if len(statuses) == 1 and Status.SUCCESS not in statuses:
-            found = found.filter(
-                ~Q(status=Status.SUCCESS)
-            )  # as the partial indexes say it: SQLite draws no conclusions
+            # The condition of the partial indexes: SQLite does not conclude it from the status.
+            found = found.filter(~Q(status=Status.SUCCESS))
         return found
 
     def between(self, start: datetime | None, end: datetime | None) -> Self:
-        """Return those accepted in a time range, as a range of ids."""
+        """Return the executions accepted from `start` until before `end`: a range of ids, which begin with the time."""
         query = self
         if start:
             query = query.filter(id__gte=first_id_at(start))
@@ -42,16 +41,17 @@ class ExecutionQuerySet(models.QuerySet["Execution"]):
         return query
 
     def for_list(self) -> Self:
-        return self.select_related("automation").defer("automation__draft")  # the name is wanted, not its steps
+        # A list shows the automation's name, but none of its steps.
+        return self.select_related("automation").defer("automation__draft")
 
     def newest_first(self, *, before: uuid.UUID | None = None) -> Self:
-        """Return one page's worth in order; `before` is the cursor, the id of the last row seen."""
+        """Return the executions in the log's order; `before` is the cursor, the id of the last row shown."""
         query = self.filter(id__lt=before) if before else self
         return query.order_by("-id")
 
 
 class Execution(models.Model):
-    """One invocation of one automation, with all its attempts. Narrow: payloads live in its step runs."""
+    """One invocation of one automation, with all its attempts. The row is small: payloads live in its step runs."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     organization = reference(Organization, db_index=False)
@@ -66,19 +66,19 @@ class Execution(models.Model):
     reason_code = models.CharField(max_length=40, blank=True)
     reason = models.TextField(blank=True)
     attempt = models.SmallIntegerField(default=1)
-    claim = models.IntegerField(default=0)  # fences an engine that has lost it
-    deaths = models.SmallIntegerField(default=0)  # of its engine while it ran alone there; the third rejects it
-    suspicion = models.SmallIntegerField(db_default=0)  # deaths in common; 2 make a suspect
+    claim = models.IntegerField(default=0)  # fencing token: an engine with an older one has lost the execution
+    deaths = models.SmallIntegerField(default=0)  # deaths of engines that count against it; the third rejects it
+    suspicion = models.SmallIntegerField(db_default=0)  # deaths in common with other executions; 2 make a suspect
     engine_id = models.UUIDField(null=True)
     run_at = models.DateTimeField(default=timezone.now)
     time_limit_s = models.PositiveIntegerField(default=300)
-    ran_ms = models.PositiveIntegerField(default=0)  # of the allotted time, before the last pause
+    ran_ms = models.PositiveIntegerField(default=0)  # milliseconds of the allotted time, until the last pause
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
     steps = models.SmallIntegerField(default=0)
     connectors = models.CharField(max_length=200, blank=True)  # keys, comma-separated, in order of first use
     is_counted = models.BooleanField(default=False)
-    payloads_removed_at = models.DateTimeField(null=True)  # by retention, which leaves the row for longer
+    payloads_removed_at = models.DateTimeField(null=True)  # by retention, which keeps the row for longer
     rev = models.IntegerField(default=1)  # grows with every visible change of this row
 
     objects = ExecutionQuerySet.as_manager()
@@ -139,7 +139,7 @@ class Execution(models.Model):
         return refusal_of(self, self.automation)
 
     def retry(self, user: Asker | None) -> None:
-        """Start the next attempt in place, with the stored payload and the live version; raise RetryRefused."""
+        """Start the next attempt in the same row, with the stored payload and the live version; raise RetryRefused."""
         with transaction.atomic():
             # Locked, so that a deactivation is either seen here or comes after this start.
             automation = Automation.objects.select_for_update().get(pk=self.automation_id)
@@ -153,7 +153,7 @@ class Execution(models.Model):
                 time_limit_s=min(automation.time_limit_s, self.organization.time_limit_s),
                 ran_ms=0, deaths=0, suspicion=0, engine_id=None, started_at=None,
                 finished_at=None, steps=0, connectors="", rev=F("rev") + 1,
-                **self._waiting(automation),
+                **self._waiting_columns(automation),
             )  # fmt: skip
             if not changed:
                 raise RetryRefused("not_retryable", "Somebody else has already retried this execution.")
@@ -161,8 +161,8 @@ class Execution(models.Model):
             store().notify_work()
         self.refresh_from_db()
 
-    def _waiting(self, automation: Automation) -> dict[str, Any]:
-        """Return how the next attempt waits: in its organization's line, or for a minute with a place."""
+    def _waiting_columns(self, automation: Automation) -> dict[str, Any]:
+        """Return how the next attempt waits: in its organization's line, or for a minute with a direct start left."""
         lane, minute = Lane.THROTTLED if automation.is_throttled else Lane.DIRECT, None
         limit = self.organization.direct_limit
         if lane is Lane.THROTTLED:
@@ -173,6 +173,7 @@ class Execution(models.Model):
         return {"lane": lane, "run_at": minute or timezone.now(), "reason_code": code, "reason": reason}
 
     def _as_attempt(self, user: Asker | None) -> Attempt:
+        """Return the attempt that this row holds, to be kept before the row holds the next one."""
         return Attempt(
             execution_id=self.pk, number=self.attempt, organization_id=self.organization_id, version_id=self.version_id,
             status=self.status, reason_code=self.reason_code, reason=self.reason, started_at=self.started_at,
@@ -181,7 +182,7 @@ class Execution(models.Model):
 
 
 class Attempt(models.Model):
-    """An earlier attempt, kept when a retry takes its execution's row over; the current one is the row itself."""
+    """An earlier attempt, kept when a retry reuses the execution's row; the current attempt is that row itself."""
 
     pk = models.CompositePrimaryKey("execution_id", "number")
     execution = reference(Execution, db_index=False)

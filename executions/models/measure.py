@@ -4,11 +4,11 @@ from django.db import models
 
 
 class Measure(models.Model):
-    """A histogram's bucket, summed over all processes and restarts, for /metrics."""
+    """One bucket of a histogram for /metrics, summed over all processes and restarts."""
 
     pk = models.CompositePrimaryKey("name", "label", "bucket")
     name = models.CharField(max_length=40)
     label = models.CharField(max_length=50, blank=True)
-    bucket = models.SmallIntegerField()  # position of its upper bound; the last one has none
+    bucket = models.SmallIntegerField()  # the position of its upper bound; the last bucket has none
     count = models.BigIntegerField(default=0)
     seconds = models.FloatField(default=0)

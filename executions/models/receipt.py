@@ -9,7 +9,7 @@ from projects.models import Organization, Project
 
 
 class Outcome(models.TextChoices):
-    """What becomes of a request at a trigger URL."""
+    """The outcome of a request at a trigger URL."""
 
     EXECUTED = "executed", "Executed"
     CONDITIONS_NOT_MET = "conditions_not_met", "Conditions not met"
@@ -18,7 +18,7 @@ class Outcome(models.TextChoices):
 
 
 class Receipt(models.Model):
-    """What became of a request at a trigger URL that made no execution; an execution is its own receipt."""
+    """The outcome of a request at a trigger URL that made no execution; an execution is its own receipt."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     organization = reference(Organization, db_index=False)
@@ -29,7 +29,7 @@ class Receipt(models.Model):
     http_status = models.SmallIntegerField(default=200, db_default=200)
     code = models.CharField(max_length=40, blank=True)
     reason = models.TextField(blank=True)
-    execution_id = models.UUIDField(null=True)  # of a duplicate: the first delivery's
+    execution_id = models.UUIDField(null=True)  # of a duplicate: the first delivery's execution
 
     class Meta:
         indexes = [
@@ -39,7 +39,7 @@ class Receipt(models.Model):
 
 
 class ReceiptDay(models.Model):
-    """Requests at an automation's trigger URLs, by UTC day and outcome; sum over the shards."""
+    """The number of requests at an automation's trigger URLs by UTC day and outcome; add the shards up."""
 
     organization = reference(Organization, db_index=False)
     automation = reference(Automation, db_index=False)
@@ -55,7 +55,7 @@ class ReceiptDay(models.Model):
 
 
 class Delivery(models.Model):
-    """A delivery's id as its sender gave it: one execution within the organization's window, however often it comes."""
+    """A sender's id of a delivery, which makes one execution within the organization's window."""
 
     pk = models.CompositePrimaryKey("trigger_id", "key")
     trigger_id = models.CharField(max_length=32)

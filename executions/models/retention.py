@@ -11,22 +11,22 @@ from executions.models.reference import reference
 from projects.ids import just_before, new_id
 from projects.models import Organization
 
-STALE_AFTER = timedelta(minutes=2)
-WALK_EVERY = timedelta(hours=1)
+STALE_AFTER = timedelta(minutes=2)  # without a beat, after which a round's process counts as dead
+WALK_EVERY = timedelta(hours=1)  # between the walks through a project's executions
 
 
 class RetentionRun(models.Model):
-    """One round of retention and how far it got. At most one that removes anything is under way."""
+    """One round of retention and its progress. At most one round that removes anything is under way."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     started_at = models.DateTimeField(default=timezone.now)
     beat_at = models.DateTimeField(default=timezone.now)
     finished_at = models.DateTimeField(null=True)
     is_dry_run = models.BooleanField(default=False)
-    is_complete = models.BooleanField(default=False)  # else the next one goes on where this one stopped
+    is_complete = models.BooleanField(default=False)  # False: the next round goes on where this one stopped
     organization: models.ForeignKey[Organization | None] = reference(Organization, db_index=False, null=True)
-    keep_count = models.PositiveIntegerField(null=True)  # of that organization, when `count_before` was found:
-    count_before = models.UUIDField(null=True)  # its oldest that is kept; it takes a look at all that are
+    keep_count = models.PositiveIntegerField(null=True)  # the organization's number when `count_before` was found
+    count_before = models.UUIDField(null=True)  # its oldest execution kept by number, for which all kept ones are read
     executions = models.BigIntegerField(default=0)
     payloads = models.BigIntegerField(default=0)  # executions whose payloads were removed
     receipts = models.BigIntegerField(default=0)
@@ -57,24 +57,24 @@ class RetentionRun(models.Model):
 
 
 class RetentionMark(models.Model):
-    """Up to where a project's payloads are removed, and where the walk stands that removes more of them.
+    """The execution up to which a project's payloads are removed, and the position of the walk that removes more.
 
-    One that has not ended holds the mark back, but not the walk: the next one, an hour later, comes by again.
+    An execution that has not ended holds the mark back, but not the walk; the next walk, an hour later, finds it again.
     """
 
     project_id = models.UUIDField(primary_key=True)
-    payloads_before = models.UUIDField()  # what is older need not be looked at again
-    reached = models.UUIDField(null=True)  # the last one that this walk has looked at
-    walked_at = models.DateTimeField(null=True)  # when a walk came to its end; empty: it is under way
+    payloads_before = models.UUIDField()  # older executions need no second look
+    reached = models.UUIDField(null=True)  # the last execution that this walk has looked at
+    walked_at = models.DateTimeField(null=True)  # when the walk ended; empty while it is under way
 
     def set_out(self, now: datetime, *, is_new_series: bool) -> uuid.UUID:
-        """Return the id after which to go on: at the mark when it is time for another walk."""
+        """Return the id after which the walk goes on; when another walk is due, it begins at the mark."""
         if self.reached is None or (self.walked_at and (is_new_series or now - self.walked_at > WALK_EVERY)):
             self.reached, self.walked_at = just_before(self.payloads_before), None
         return self.reached
 
     def advance(self) -> None:
-        """Move up to the first whose payloads are still there: not ended, or locked by somebody when we came by."""
+        """Move the mark to the first execution that still has payloads: not ended, or locked when the walk passed."""
         passed = Execution.objects.filter(project=self.project_id, id__gte=self.payloads_before, id__lte=self.reached)
         left = passed.filter(payloads_removed_at=None).order_by("id").values_list("id", flat=True)
         self.payloads_before = left.first() or max(self.payloads_before, self.reached or self.payloads_before)

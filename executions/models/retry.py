@@ -1,4 +1,4 @@
-"""When Retry Execution is refused, and in which words: the page says so before the click, the verb when it is tried."""
+"""The reasons against Retry Execution: the page shows one before the click, and `Execution.retry` raises it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from executions.states import Kind, Status
 
 
 class Retryable(Protocol):
-    """An execution, as far as it decides about a retry: a shape, because the model itself imports this module."""
+    """The parts of an execution that decide about a retry; a protocol, because the model itself imports this module."""
 
     @property
     def kind(self) -> int: ...
@@ -41,7 +41,7 @@ class RetryRefused(Exception):
 
 
 def refusal_of(execution: Retryable, automation: Automation) -> RetryRefused | None:
-    """Return the first reason against a retry, or None; nothing is changed and no retry is used up."""
+    """Return the first reason against a retry, or None; change nothing and use no retry up."""
     return (
         _of_status(execution)
         or _of_versions(execution, automation)

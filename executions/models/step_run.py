@@ -5,7 +5,7 @@ from datetime import timedelta
 from django.db import models
 
 from connectors.sdk.call import JSON
-from executions import sealed_json as encoding
+from executions import sealed_json
 from executions.models.reference import reference
 from executions.states import StepStatus
 
@@ -13,8 +13,8 @@ from executions.states import StepStatus
 class StepRun(models.Model):
     """One step in one attempt (and one iteration). The trigger is step run 0, of attempt 0: all attempts share it.
 
-    `input` and `output` are exact JSON text, secrets sealed; above encoding.ROW_LIMIT they are an excerpt and the
-    whole is in Payload.
+    `input` and `output` are exact JSON text, secrets sealed; above sealed_json.ROW_LIMIT they are an excerpt, and
+    Payload holds the whole.
     """
 
     TRIGGER = "trigger"
@@ -55,13 +55,13 @@ class StepRun(models.Model):
         return self.finished_at - self.started_at if self.finished_at else None
 
     def is_removed(self, side: str) -> bool:
-        """Return whether there was an "input" or "output" until retention removed it: its size is what is left."""
+        """Return whether retention has removed the "input" or "output", of which it leaves the size."""
         return getattr(self, side) is None and getattr(self, f"{side}_bytes") > 0
 
     def shown(self, side: str) -> str | None:
-        """Return the whole "input" or "output" as JSON text that people may see: secrets masked; None: nothing."""
+        """Return the whole "input" or "output" as JSON text for people, secrets masked; None when none is stored."""
         text = getattr(self, side)
-        if text is not None and getattr(self, f"{side}_bytes") > encoding.ROW_LIMIT:
+        if text is not None and getattr(self, f"{side}_bytes") > sealed_json.ROW_LIMIT:
             text = Payload.objects.get(
                 execution_id=self.execution_id,
                 attempt=self.attempt,
@@ -69,15 +69,16 @@ class StepRun(models.Model):
                 iteration=self.iteration,
                 side=side,
             ).body
-        return encoding.masked(text) if text is not None else None
+        return sealed_json.masked(text) if text is not None else None
 
     def shown_value(self, side: str) -> JSON:
+        """Return the value of `shown`: the "input" or "output" with secrets masked."""
         text = self.shown(side)
-        return encoding.loads(text) if text is not None else None
+        return sealed_json.loads(text) if text is not None else None
 
 
 class Payload(models.Model):
-    """The whole of an input or output that is too large for its step run's row."""
+    """The whole input or output that is too large for its step run's row."""
 
     pk = models.CompositePrimaryKey("execution_id", "attempt", "key", "iteration", "side")
     execution = reference("executions.Execution", db_index=False)

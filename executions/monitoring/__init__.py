@@ -1,1 +1,1 @@
-"""For supervisors, load balancers and Prometheus."""
+"""Pages for supervisors, load balancers and Prometheus."""

@@ -1,4 +1,4 @@
-"""For load balancers and supervisors: does the process live, can executions be accepted and run."""
+"""Pages for supervisors and load balancers: whether the process lives, and whether it can accept and run executions."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ from executions.store.leases import STALE_AFTER_S
 
 @require_safe
 def healthz(request: HttpRequest) -> HttpResponse:
-    """Answer 200 while the process lives; asks nothing of the database."""
+    """Answer 200 while the process lives, without a look at the database: a restart would not bring that back."""
     return JsonResponse({"status": "ok"})
 
 
 @require_safe
 def readyz(request: HttpRequest) -> HttpResponse:
-    """Answer 200 when the database answers and an engine has a fresh beat, else 503 with the reason."""
+    """Answer 200 if the database answers and an engine has beaten in the last 10 s, else 503 with the reason."""
     reason = why_not_ready()
     return JsonResponse({"status": "not ready", "reason": reason} if reason else {"status": "ok"},
                         status=503 if reason else 200)  # fmt: skip
 
 
 def why_not_ready() -> str:
+    """Return the reason why executions cannot be accepted or run now; empty when they can."""
     fresh = Engine.objects.filter(is_stopping=False, beat_at__gte=Now() - timedelta(seconds=STALE_AFTER_S))
     try:
         is_running = fresh.exists()

@@ -1,7 +1,7 @@
-"""Histograms that a process keeps in memory and adds to the table every 10 s, for /metrics.
+"""Histograms for /metrics: each process counts in memory and adds its counts to a table every 10 s.
 
-An observation adds to two numbers of a list, without a lock: the interpreter does not switch threads inside. What a
-killed process had not yet added is lost; nothing but /metrics depends on it.
+An observation adds to two numbers in a list, without a lock, because the interpreter does not switch threads within
+such an addition. A killed process loses up to 10 s of observations; nothing but /metrics depends on them.
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ from executions.store.measures import MeasureRow
 logger = logging.getLogger(__name__)
 
 SAVE_EVERY_S = 10.0
+# Upper bounds of the buckets, in seconds.
 BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 SIZE = len(BOUNDS) + 1  # the last bucket has no upper bound
 
 
 class Histogram:
-    """Observations by label: a list of how many fell into each bucket, and behind it of their seconds."""
+    """Observations by label: a list with the count of each bucket, followed by the sum of seconds of each bucket."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -45,7 +46,7 @@ class Histogram:
         numbers[bucket + SIZE] += seconds
 
     def save(self) -> None:
-        """Add to the table what was observed since the last time."""
+        """Add the observations since the last save to the table."""
         observed = {label: list(numbers) for label, numbers in list(self.observed.items())}
         rows = [row for label, numbers in observed.items() for row in self._rows(label, numbers)]
         if rows:
@@ -60,8 +61,8 @@ class Histogram:
                 yield self.name, label, bucket, int(new[bucket]), new[bucket + SIZE]
 
 
-STEPS = Histogram("step_duration_seconds")  # by connector
-ACCEPTS = Histogram("accept_duration_seconds")  # requests that made an execution
+STEPS = Histogram("step_duration_seconds")  # labelled by connector
+ACCEPTS = Histogram("accept_duration_seconds")  # of requests that started an execution
 
 _saving = threading.Lock()
 _saved_at = time.monotonic()
@@ -73,7 +74,7 @@ def step_ended(connector: str, lasted: timedelta) -> None:
 
 
 def accepted(started: float) -> None:
-    """Observe a request that was ready to be stored at `started` (time.perf_counter) and is durable now."""
+    """Observe an accepted request, which was read at `started` (time.perf_counter) and is durable now."""
     ACCEPTS.observe("", time.perf_counter() - started)
     if _saver is None:
         _start_saver()
@@ -85,7 +86,7 @@ def save_when_due() -> None:
 
 
 def save() -> None:
-    """Add to the table what this process has observed since the last time; when that fails, the next time."""
+    """Add this process' observations since the last save to the table; after an error the next save adds them."""
     global _saved_at
     with _saving:
         _saved_at = time.monotonic()
@@ -94,23 +95,23 @@ def save() -> None:
 
 
 def _start_saver() -> None:
-    """Start the thread of a web process, which has no beat to save on."""
+    """Start a thread that saves every SAVE_EVERY_S, in a web process; in an engine the beat saves."""
     global _saver
     with _saving:
         if _saver is None:
-            _saver = threading.Thread(target=_save_again_and_again, name="metrics", daemon=True)
+            _saver = threading.Thread(target=_save_forever, name="metrics", daemon=True)
             _saver.start()
             atexit.register(_save_at_the_end)
 
 
-def _save_again_and_again() -> None:
+def _save_forever() -> None:
     while True:
         time.sleep(SAVE_EVERY_S)
         _save_and_close()
 
 
 def _save_at_the_end() -> None:
-    with suppress(Exception):  # there is no next time, and perhaps nowhere left to say so
+    with suppress(Exception):  # the process ends: nobody could try again, and logging may be gone already
         save()
 
 

@@ -1,4 +1,4 @@
-"""/metrics, for a Prometheus that knows the token; who does not configure one has no such address."""
+"""The page /metrics, for a Prometheus that sends METRICS_TOKEN. An installation without the token has no such page."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from executions.monitoring import prometheus as exposition
+from executions.monitoring import prometheus
 
 
 @require_safe
 @never_cache
 def metrics(request: HttpRequest) -> HttpResponse:
+    """Answer in Prometheus' text format 0.0.4; 401 for a wrong token, 404 when no token is configured."""
     if not settings.METRICS_TOKEN:
         raise Http404
     if not _is_allowed(request.headers.get("Authorization", "")):
         refused = HttpResponse("METRICS_TOKEN is missing or wrong.\n", status=401, content_type="text/plain")
         refused["WWW-Authenticate"] = 'Bearer realm="metrics"'
         return refused
-    return HttpResponse(exposition.text(), content_type=exposition.CONTENT_TYPE)
+    return HttpResponse(prometheus.text(), content_type=prometheus.CONTENT_TYPE)
 
 
 def _is_allowed(header: str) -> bool:

@@ -1,4 +1,8 @@
-"""The state of the installation in Prometheus' text format 0.0.4. Labels hold our own words and host names only."""
+"""The state of the installation in Prometheus' text format 0.0.4.
+
+Labels hold lanes, statuses, connectors and host names, and nothing that came in a request. No query counts a growing
+table, so a scrape costs the same however many executions there are.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ from django.db.models import F, Sum
 from django.db.models.functions import Now
 
 from executions.models import Engine, Measure, Outcome, ReceiptDay
-from executions.monitoring import histograms as metrics
+from executions.monitoring import histograms
 from executions.states import FINAL, Lane
 from executions.store import measures
 from executions.store.leases import STALE_AFTER_S
@@ -22,9 +26,10 @@ type Sample = tuple[dict[str, str], float]
 
 
 def text() -> str:
+    """Return all metrics, sums over all processes and machines, as one page."""
     lines = [*_executions(), *_requests(), *_queue(), *_engines()]
-    lines += _histogram(metrics.STEPS.name, "Time of a finished step, all tries together.", "connector")
-    lines += _histogram(metrics.ACCEPTS.name, "Time until an accepted request was stored durably.")
+    lines += _histogram(histograms.STEPS.name, "Time of a finished step, all tries together.", "connector")
+    lines += _histogram(histograms.ACCEPTS.name, "Time until an accepted request was stored durably.")
     return "\n".join([*lines, ""])
 
 
@@ -43,7 +48,7 @@ def _line(name: str, labels: dict[str, str], value: float) -> str:
     return f"agentos_{name}{{{pairs}}} {value}" if pairs else f"agentos_{name} {value}"
 
 
-# --- what happened
+# --- executions and requests
 
 
 def _executions() -> Iterator[str]:
@@ -68,12 +73,12 @@ def _queue() -> Iterator[str]:
     yield from _family("paused", "gauge", f"Paused executions, {most}", [({}, measures.paused())])
 
 
-# --- who runs it
+# --- engines
 
 
 def _engines() -> Iterator[str]:
     rows = Engine.objects.order_by("started_at").values_list("host", "pid", Now() - F("beat_at"), "running", "rss_kb")
-    engines = {f"{host}:{pid}": values for host, pid, *values in rows}  # the newest, where a pid came again
+    engines = {f"{host}:{pid}": values for host, pid, *values in rows}  # the newest engine, where a pid was used twice
     ages = {name: max(0.0, age.total_seconds()) for name, (age, _, _) in engines.items()}
     families: list[tuple[str, str, dict[str, float]]] = [
         ("up", "1 while the engine renews its lease.", {name: int(ages[name] <= STALE_AFTER_S) for name in engines}),
@@ -94,7 +99,7 @@ def _engines() -> Iterator[str]:
         yield from _family(f"engine_{name}", "gauge", about, samples)
 
 
-# --- how long it takes
+# --- durations
 
 
 def _histogram(name: str, about: str, label: str = "") -> Iterator[str]:
@@ -106,8 +111,8 @@ def _histogram(name: str, about: str, label: str = "") -> Iterator[str]:
 
 def _one_histogram(name: str, labels: dict[str, str], rows: list[Measure]) -> Iterator[str]:
     counts = {row.bucket: row.count for row in rows}
-    bounds = [*(f"{bound:g}" for bound in metrics.BOUNDS), "+Inf"]
-    sums = list(accumulate(counts.get(bucket, 0) for bucket in range(metrics.SIZE)))
+    bounds = [*(f"{bound:g}" for bound in histograms.BOUNDS), "+Inf"]
+    sums = list(accumulate(counts.get(bucket, 0) for bucket in range(histograms.SIZE)))
     for bound, count in zip(bounds, sums, strict=True):
         yield _line(f"{name}_bucket", {**labels, "le": bound}, count)
     yield _line(f"{name}_sum", labels, round(sum(row.seconds for row in rows), 6))

@@ -1,1 +1,1 @@
-"""What a step may ask of the world, as `connectors.sdk.call` declares it."""
+"""The ports through which steps reach the world; `connectors.sdk.call` declares them."""

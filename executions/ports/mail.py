@@ -1,4 +1,4 @@
-"""E-mail of steps: through Django's SMTP backend in a thread, counted against the organization's month."""
+"""E-mails of steps, sent by Django's SMTP backend in threads and counted against the organization's month."""
 
 from __future__ import annotations
 
@@ -26,44 +26,54 @@ from projects.models import this_month
 
 logger = logging.getLogger(__name__)
 
-THREADS = 16  # an SMTP server that hangs holds a thread for EMAIL_TIMEOUT seconds
-NOT_TAKEN = (SMTPResponseException, ConnectionRefusedError, gaierror)  # of what else goes wrong it may have been
-PAUSE_S = 0.5
-LONGEST_S = 60.0  # after which a count is not given back: no engine outlives its database's absence for that long
+THREADS = 16  # a mail server that hangs holds a thread until the time-out in settings.MAILERS
+# Errors after which the mail server certainly has not taken the e-mail. After any other error it may have taken it.
+NOT_TAKEN = (SMTPResponseException, ConnectionRefusedError, gaierror)
+PAUSE_S = 0.5  # seconds between two tries while the database is away
+GIVE_BACK_FOR_S = 60.0  # seconds of tries to uncount an e-mail: no engine outlives its database's absence for longer
 
 
 class DjangoMail:
-    """Makes the mail port of an organization."""
+    """Sends e-mails in a pool of threads, and makes the mail port of each organization."""
 
     def __init__(self) -> None:
         self.threads = ThreadPoolExecutor(THREADS, thread_name_prefix="engine-mail")
-        self.abandoned = 0  # threads whose execution does not wait for them any more
+        self.abandoned = 0  # busy threads whose execution does not wait for them any more
 
     def of(self, organization_id: uuid.UUID) -> OrganizationMail:
         return OrganizationMail(organization_id, self)
 
     async def in_thread[T](self, function: Callable[..., T], *arguments: Any) -> T:
-        """Run something that blocks; cancelled, it is left alone until it ends by itself."""
+        """Return the result of a function that blocks, called in a thread.
+
+        A thread cannot be stopped: when the caller is cancelled, its thread goes on alone and counts as abandoned.
+        """
         future = self.threads.submit(function, *arguments)
         try:
             return await asyncio.wrap_future(future)
         except asyncio.CancelledError:
             if not future.done():
                 self.abandoned += 1
-                future.add_done_callback(self._came_back)
+                future.add_done_callback(self._note_end)
             raise
 
-    def _came_back(self, _: object) -> None:
+    def _note_end(self, _: object) -> None:
         self.abandoned -= 1
 
 
 @dataclass(frozen=True, slots=True)
 class OrganizationMail:
+    """The mail port of one organization's steps (`connectors.sdk.call.Mail`)."""
+
     organization_id: uuid.UUID
     mail: DjangoMail
 
     async def send(self, message: Message, *, key: str) -> str:
-        """Send it, and wait for the database for as long as the step and its execution may last."""
+        """Send the e-mail and return its Message-ID.
+
+        While the database is away this waits, as long as the time limits of step and execution allow. Raises
+        StopPartially when the month's e-mails are used up, and StepError when the e-mail could not be sent.
+        """
         while True:
             try:
                 return await self.mail.in_thread(self._send, message)
@@ -72,17 +82,21 @@ class OrganizationMail:
                 await asyncio.sleep(PAUSE_S)
 
     def _send(self, message: Message) -> str:
+        """Count the e-mail, then send it: counted afterwards, e-mails sent together could exceed the maximum."""
         month = this_month()
         if not self._in_database(lambda: store().take_email(self.organization_id, month)):
             raise StopPartially("The organization has reached its monthly e-mail maximum.", code="email_limit")
         try:
             return deliver(message)
         except StepError:
-            self._give_back(month, time.monotonic() + LONGEST_S)
+            self._give_back(month, time.monotonic() + GIVE_BACK_FOR_S)
             raise
 
     def _give_back(self, month: date, until: float) -> None:
-        """Count it no more: later where the database is away, because what the mail server said must not wait."""
+        """Uncount an e-mail that ended in an error.
+
+        While the database is away another thread tries again, so that the step can report the error without delay.
+        """
         try:
             self._in_database(lambda: store().return_email(self.organization_id, month))
         except AWAY as error:
@@ -100,6 +114,10 @@ class OrganizationMail:
 
 
 def deliver(message: Message) -> str:
+    """Send an e-mail and return its Message-ID; raise StepError with the reason when it could not be sent.
+
+    The error is `retryable` when the mail server is at fault, and `unknown` when it may have taken the e-mail.
+    """
     message_id = make_msgid(domain="agentos")
     headers = {"Message-ID": message_id}
     mail = EmailMultiAlternatives(

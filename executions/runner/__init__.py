@@ -1,1 +1,1 @@
-"""Walks a definition for one execution: pure, no SQL."""
+"""Walks the steps of one execution's definition, without SQL."""

@@ -1,4 +1,4 @@
-"""What the engine gives to a walk and to each of its steps: journal, variables, ports."""
+"""The things that the engine gives to a runner and the runner to each step: journal, variables, ports."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ logger = logging.getLogger(__name__)
 
 
 class Journal(Protocol):
-    """Where the runner writes what must be durable before it goes on; the rest goes with its last move."""
+    """Stores the records that must be durable before the runner goes on; the others go with the runner's last move."""
 
     async def durable(self, execution: Claimed, records: list[StepRecord]) -> None:
         """Return once the records are committed; raise Fenced when another engine runs the execution now."""
 
 
 class Fenced(Exception):
-    """Another engine runs this execution now: drop every result."""
+    """Another engine runs this execution now, so every result of this one must be dropped."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Variables:
-    """A project's variables; those in `secret_keys` are never stored or shown in the clear."""
+    """A project's variables by key; the values of `secret_keys` are never stored or shown in the clear."""
 
     values: dict[str, JSON] = field(default_factory=dict)
     secret_keys: frozenset[str] = frozenset()
@@ -43,12 +43,16 @@ class Variables:
 
     @property
     def unresolved(self) -> dict[str, JSON]:
-        """Return the values, with each secret's expression (`{{ vars.KEY }}`) in its place, as inputs are recorded."""
+        """Return the values with the expression `{{ vars.KEY }}` in place of each secret, for recorded inputs."""
         return {key: f"{{{{ vars.{key} }}}}" if key in self.secret_keys else v for key, v in self.values.items()}
 
 
 def variables_of(project_id: uuid.UUID, rows: Iterable[VariableRow]) -> Variables:
-    """Return a project's variables; one that no key decrypts is left out, and a step that uses it fails by name."""
+    """Return a project's variables from their encrypted rows.
+
+    A variable that no key decrypts is logged and left out. A step that uses it then fails and names it, and all other
+    steps still work.
+    """
     values: dict[str, JSON] = {}
     secret_keys = set()
     for key, encrypted, is_secret in rows:
@@ -64,11 +68,11 @@ def variables_of(project_id: uuid.UUID, rows: Iterable[VariableRow]) -> Variable
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepContext:
-    """All that a step may use of its execution; the runner makes one for a whole walk.
+    """The part of an execution that its steps may use; the runner makes one for all of them.
 
-    `scope` maps names to values for data mapping and grows step by step. `enter` waits for the execution's turn of
-    the loop and tells the engine whose code runs next. `make_durable` commits every step run so far, and the one given
-    with it; a step calls it before it acts on the world. It raises Fenced.
+    `scope` maps names to values for data mapping and grows with each step. `enter` takes a step's key, waits for the
+    execution's turn of the loop and notes in the black box that the step's code runs next. `make_durable` commits every
+    step run so far, and the note given with it; a step calls it before it acts on the world. It raises Fenced.
     """
 
     execution: Claimed
@@ -82,10 +86,10 @@ class StepContext:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepNote:
-    """What a step did, in the clear: it may hold secrets until `sealed` makes the record that is stored."""
+    """One step run in the clear. It may hold secrets; `sealed` makes the record that may be stored."""
 
     key: str
-    position: int
+    position: int  # the step's place in the definition, from 1
     status: StepStatus
     connector: str
     action: str
@@ -93,16 +97,16 @@ class StepNote:
     tries: int
     started_at: datetime
     finished_at: datetime | None
-    input: JSON  # None: nothing was rendered
+    input: JSON  # None when the step's input was not rendered
     output: JSON
     error_code: str
     error: str
-    is_external: bool
-    is_reply: bool
-    resume_at: datetime | None
+    is_external: bool  # the cause of the error lies in another service
+    is_reply: bool  # a caller waits for the output
+    resume_at: datetime | None  # when a paused step goes on
 
     def sealed(self, execution: Claimed, variables: Variables) -> StepRecord:
-        """Return the record to store: every secret value in it is encrypted where it stands, or masked in a message."""
+        """Return the record to store: secrets are encrypted where they stand, and masked in the error message."""
         secrets = variables.secret_values
         has_output = self.status is StepStatus.SUCCESS or self.output is not None
         return StepRecord(
@@ -128,22 +132,23 @@ class StepNote:
 
 
 class StepLog:
-    """What the steps of a walk did: sealed when it is kept, durable with the walk's next commit.
+    """Keeps the sealed step runs of one execution until the next commit makes them durable.
 
-    An object of its own, because a runner that its steps referred to would live on until the garbage collector came.
+    It is an object of its own because steps refer to it. If they referred to the runner, each runner would be part of a
+    cycle and stay in memory until the garbage collector came.
     """
 
     def __init__(self, execution: Claimed, variables: Variables, journal: Journal) -> None:
         self.execution = execution
         self.variables = variables
         self.journal = journal
-        self.records: list[StepRecord] = []  # not yet durable
+        self.records: list[StepRecord] = []  # those that are not yet durable
 
     def keep(self, note: StepNote) -> None:
         self.records.append(note.sealed(self.execution, self.variables))
 
     async def make_durable(self, note: StepNote | None = None) -> None:
-        """Commit what was kept, and the note; return at once when there is nothing. Raises Fenced."""
+        """Commit the kept step runs and this note; return at once when there are none. Raises Fenced."""
         if note is not None:
             self.keep(note)
         if self.records:

@@ -1,6 +1,7 @@
-"""Walks a definition for one execution: no SQL, and the world only through ports.
+"""The runner walks the steps of one execution. It knows no SQL and reaches the world only through ports.
 
-A resume replays the definition from the top over the step runs that are durable already. Rule: a result is durable
+An execution that resumes is walked from the top again; steps with a durable result are not repeated, their result is
+read. So there is no stored position that could disagree with the step runs. One rule makes it safe: a result is durable
 before any later step acts on the world.
 """
 
@@ -19,7 +20,7 @@ from executions.runner.step import StepCall
 from executions.states import Lane, Status, StepStatus
 from executions.store.rows import Claimed, DoneStep, Move
 
-MESSAGE_LIMIT = 2000
+MESSAGE_LIMIT = 2000  # characters of a step's error message that are stored
 CONDEMNED = {
     "worker_died": "The worker died 3 times{step}.",
     "stalled": "Blocked its worker for more than 5 s{step}, twice.",
@@ -27,14 +28,18 @@ CONDEMNED = {
 
 
 class _Ended(Exception):
-    """The execution is over, or paused: carries the move."""
+    """Carries the move of an execution that ends or pauses out of its walk."""
 
     def __init__(self, move: Move) -> None:
         self.move = move
 
 
 class Runner:
-    """One execution's walk. `run()` returns the move out of Running; `reject()` the one when its time is over."""
+    """Walks one execution in one attempt; use a runner once.
+
+    `run`, `reject` and `condemn` each return the execution's move out of Running, and with it the step runs that are
+    not yet durable.
+    """
 
     def __init__(
         self,
@@ -63,11 +68,12 @@ class Runner:
         )
         self.started = asyncio.get_running_loop().time()
         self.position = 0
-        self.connectors: dict[str, None] = {}
+        self.connectors: dict[str, None] = {}  # an ordered set of those used so far
         self.skipped_failures = 0
-        self.current: StepCall | None = None
+        self.current: StepCall | None = None  # the step that runs, for reject()
 
     async def run(self) -> Move:
+        """Run the steps one after the other; return the move. Raises Fenced when another engine has the execution."""
         self.scope["trigger"] = sealed_json.loads_opened(self.execution.payload)
         try:
             for step in self.definition.steps:
@@ -78,7 +84,7 @@ class Runner:
         return self._move(Status.SUCCESS, "skipped_failures" if skipped else "", skipped)
 
     def reject(self) -> Move:
-        """Return the move of an execution whose allotted time is over, and write down where that was."""
+        """Return the move of an execution whose allotted time is over; its present step becomes Rejected, too."""
         limit = self.execution.time_limit_s
         if self.current is None:
             return self._move(Status.REJECTED, "time_limit", f"The execution exceeded its allotted time of {limit} s.")
@@ -88,7 +94,11 @@ class Runner:
         return self._move(Status.REJECTED, "time_limit", reason)
 
     def condemn(self, code: str, key: str) -> Move:
-        """Return the move of an execution that has hurt its worker too often, in the step with this key."""
+        """Return the move of an execution that has killed or stalled its workers too often.
+
+        `code` is a key of CONDEMNED. `key` names the step that did it; if it names none, the first step without a
+        durable result takes the blame.
+        """
         steps = [step for step in self.definition.steps if isinstance(step, ActionStep)]
         undone = (step for step in steps if (step.key, "") not in self.execution.done)
         step = next((step for step in steps if step.key == key), None) or next(undone, None)
@@ -114,11 +124,14 @@ class Runner:
         self.current = call
         self.scope[step.key] = await self._result(call)
         self.current = None
-        is_reply = call.replies and step is not self.definition.steps[-1]  # the caller gets it now, not at the end
+        # The caller of a Response step gets the reply now, not at the execution's end; a suspect is acquitted by its
+        # first durable step.
+        is_reply = call.replies and step is not self.definition.steps[-1]
         if is_reply or self.execution.is_suspect:
             await self.log.make_durable()
 
     async def _result(self, call: StepCall) -> JSON:
+        """Return the step's output, from its durable step run or by performing it; raise _Ended if it ends here."""
         done = self.execution.done.get((call.step.key, ""))
         if done and done.status in (StepStatus.SUCCESS, StepStatus.FAILED):
             return self._replayed(done)
@@ -140,13 +153,14 @@ class Runner:
         return note.output
 
     def _replayed(self, done: DoneStep) -> JSON:
-        """Return a durable result; a failed step is replayed only when its rule is *skip and continue*."""
+        """Return a durable output; a durable failure was skipped (else the execution had ended), so it gives None."""
         if done.status is StepStatus.FAILED:
             self.skipped_failures += 1
             return None
         return sealed_json.loads_opened(done.output) if done.output is not None else None
 
     def _failed(self, call: StepCall, error: StepError) -> JSON:
+        """Follow a failed try: pause until the next try, skip the step (its output is None), or end the execution."""
         message = error.message[:MESSAGE_LIMIT]
         backoff = call.next_try_in(error)
         until = datetime.now(UTC) + timedelta(seconds=backoff) if backoff is not None else None

@@ -1,4 +1,4 @@
-"""One action step in one attempt: renders its input, checks it, calls its action and notes what it did."""
+"""One action step in one attempt: render the input, check it, call the action, describe the outcome in a note."""
 
 from __future__ import annotations
 
@@ -13,16 +13,19 @@ from connectors.registry import find_action
 from connectors.sdk import mapping
 from connectors.sdk.call import JSON, Action, Call, StepError
 from connectors.sdk.problems import first_problem
-from executions.monitoring import histograms as metrics
+from executions.monitoring import histograms
 from executions.runner.context import StepContext, StepNote
 from executions.states import StepStatus
 from executions.store.rows import DoneStep
 
-BACKOFF_IN_PLACE_S = 5.0  # a longer wait before the next try is a pause: it holds no slot
+BACKOFF_IN_PLACE_S = 5.0  # seconds that a step waits in its slot for its next try; before a longer wait it pauses
 
 
 class StepCall:
-    """One action step in this attempt; `position` counts from 1. It notes what it does and leaves storing to others."""
+    """Performs one action step and returns notes of its outcome; storing them is the runner's part.
+
+    `position` is the step's place in the definition, from 1.
+    """
 
     def __init__(self, context: StepContext, step: ActionStep, position: int) -> None:
         self.context = context
@@ -32,7 +35,7 @@ class StepCall:
         self.title = step.title or (self.action.title if self.action else step.key)
         self.started_at = datetime.now(UTC)
         self.tries = 0
-        self.input: JSON = None  # as it is recorded: with secrets unresolved
+        self.input: JSON = None  # the input to record, with the expressions of secrets in place of their values
 
     @property
     def replies(self) -> bool:
@@ -40,14 +43,16 @@ class StepCall:
 
     @property
     def never_repeats(self) -> bool:
+        """Return whether the step must never act twice: the builder's choice, else the action's default."""
         chosen = self.step.if_interrupted or (self.action.if_interrupted if self.action else "repeat")
         return chosen == "never_repeat"
 
     async def perform(self, done: DoneStep | None) -> StepNote:
-        """Return the note of a success, trying as often as the step's retry policy says.
+        """Return the note of a success, after as many tries as the step's retry policy allows.
 
-        `done` is the step's durable step run, if it has one. Raises StepError once the step has failed, and what else
-        an action raises to end or pause its execution.
+        `done` is the step's durable step run, if it has one: Paused (it goes on, or tries again) or Running (its worker
+        died while it acted). Raises StepError once the step has failed, Pause, EndExecution or StopPartially when the
+        action asks for one of them, and Fenced.
         """
         if self.action is None:
             raise StepError("This step has no action yet.", code="not_configured")
@@ -66,7 +71,10 @@ class StepCall:
                 await asyncio.sleep(backoff)
 
     def next_try_in(self, error: StepError) -> float | None:
-        """Return the seconds until the next try, or None when there is none."""
+        """Return the seconds until the next try, or None when the step is not tried again.
+
+        The wait doubles with each try and is at least as long as the other service asked for (`retry_after_s`).
+        """
         if not error.retryable or self.tries > self.step.retry.times or (error.unknown and self.never_repeats):
             return None
         backoff: float = self.step.retry.backoff_s * 2 ** (self.tries - 1)
@@ -102,7 +110,11 @@ class StepCall:
 
     @property
     def idempotency_key(self) -> str:
-        """Return the key that outside calls carry: it stays in repeats and automatic retries, not in a manual retry."""
+        """Return the key that outside calls carry: `<execution>-<attempt>-<step>-<iteration>`.
+
+        A repeat after a crash and an automatic retry keep the key, so the other service can recognize them. A manual
+        retry is a new attempt and has a new key.
+        """
         execution = self.context.execution
         return f"{execution.id}-{execution.attempt}-{self.step.key}-0"
 
@@ -119,6 +131,7 @@ class StepCall:
             raise StepError(first_problem(error, action.input), code="invalid_input") from None
 
     def _recorded(self, rendered: JSON) -> JSON:
+        """Return the input to record: rendered once more with expressions for secrets, if it may hold any."""
         variables = self.context.variables
         if variables.secret_keys and mapping.mentions(self.step.input, "vars"):
             return mapping.render(self.step.input, {**self.context.scope, "vars": variables.unresolved})
@@ -135,10 +148,13 @@ class StepCall:
         resume_at: datetime | None = None,
         is_finished: bool = True,
     ) -> StepNote:
-        """Return what the step has done so far; a finished one is counted in the metrics."""
+        """Return a note of the step as it stands now, and observe a finished step in the metrics.
+
+        A step with a `resume_at`, or with `is_finished=False`, has no time of its end.
+        """
         finished_at = datetime.now(UTC) if is_finished and resume_at is None else None
         if finished_at and self.action and status is not StepStatus.SKIPPED:
-            metrics.step_ended(self.step.connector, finished_at - self.started_at)
+            histograms.step_ended(self.step.connector, finished_at - self.started_at)
         return StepNote(
             key=self.step.key,
             position=self.position,

@@ -1,6 +1,6 @@
-"""Tests of a draft's trigger and steps: real reading, real calls, but no execution, and nothing is counted.
+"""Tests of a draft's trigger and steps: they read and call for real, but make no execution and count nothing.
 
-What a test finds becomes the sample that later steps are tested and mapped with. It is kept masked.
+A test's result becomes the sample with which later steps are tested and mapped. It is stored with secrets masked.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from connectors.sdk import mapping
 from connectors.sdk.call import JSON, Action, Call, EndExecution, Pause, StepError, StopPartially
 from connectors.sdk.conditions import explain, holds
 from connectors.sdk.problems import first_problem
-from executions import sealed_json as encoding
+from executions import sealed_json
 from executions.intake.request import METHODS, Request
 from executions.models import Execution, StepRun
 from executions.ports.mail import DjangoMail
@@ -37,13 +37,13 @@ from projects.ids import new_id
 
 logger = logging.getLogger(__name__)
 
-TIME_LIMIT_S = 30.0
-UNSTORED_HEADERS = {"authorization", "cookie", "proxy-authorization", "ah-http-key"}
+TIME_LIMIT_S = 30.0  # of a test; the builder waits for its page
+UNSTORED_HEADERS = {"authorization", "cookie", "proxy-authorization", "ah-http-key"}  # hold a login
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """What a test found; `words` says what an execution would do here, or what went wrong."""
+    """A test's result; `words` tells the difference to an execution, or the error."""
 
     is_success: bool = True
     output: JSON = None
@@ -52,7 +52,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SampleRequest:
-    """A request at the trigger URL, as a person writes it down."""
+    """A request at the trigger URL, as a person writes it in the form."""
 
     method: str = "POST"
     content_type: str = "application/json"
@@ -62,11 +62,13 @@ class SampleRequest:
 
     @property
     def header_pairs(self) -> list[tuple[str, str]]:
+        """Return names, in lower case, and values; headers that hold a login are left out."""
         lines = (line.partition(":") for line in self.headers.splitlines() if line.strip())
         pairs = [(name.strip().lower(), value.strip()) for name, _, value in lines]
         return [(name, value) for name, value in pairs if name not in UNSTORED_HEADERS]
 
     def environ(self) -> dict[str, Any]:
+        """Return the request as the WSGI environ that the trigger URL would get."""
         raw = self.body.encode() if self.method == "POST" else b""
         environ: dict[str, Any] = {
             "REQUEST_METHOD": self.method,
@@ -79,12 +81,13 @@ class SampleRequest:
         return environ
 
     def stored(self) -> str:
+        """Return the sample as JSON text to store, without headers that hold a login."""
         kept = replace(self, headers="\n".join(f"{name}: {value}" for name, value in self.header_pairs))
-        return encoding.dumps({name: getattr(kept, name) for name in SampleRequest.__slots__})
+        return sealed_json.dumps({name: getattr(kept, name) for name in SampleRequest.__slots__})
 
 
 def test_trigger(automation: Automation, sample: SampleRequest) -> StepTest:
-    """Read a sample as the trigger URL would; raise executions.intake.body.Refused as it would."""
+    """Read a sample request and keep its output, or raise executions.intake.body.Refused, as the trigger URL would."""
     config = automation.definition.trigger.config
     request = Request(sample.environ())
     request.check_method(config.get("methods") or METHODS)
@@ -92,7 +95,7 @@ def test_trigger(automation: Automation, sample: SampleRequest) -> StepTest:
 
 
 def keep_trigger(automation: Automation, payload: JSON, sample: str = "") -> StepTest:
-    """Keep a trigger's output as the sample for the steps, and say whether it would start an execution."""
+    """Keep a trigger's output as the sample for the steps, with the words whether it would start an execution."""
     conditions = automation.definition.trigger.conditions
     scope = {TRIGGER: payload}
     starts = holds(conditions, scope)
@@ -115,7 +118,7 @@ def latest_payload(automation: Automation) -> JSON:
 
 
 def test_step(automation: Automation, key: str) -> StepTest:
-    """Run one step of the draft over the samples of what is before it."""
+    """Run one step of the draft, with the samples of the trigger and of the steps before it."""
     samples = Samples(automation, automation.definition)
     step = samples.definition.find(key)
     assert isinstance(step, ActionStep)
@@ -127,6 +130,7 @@ def test_step(automation: Automation, key: str) -> StepTest:
 
 
 def _result(automation: Automation, samples: Samples, step: ActionStep, scope: dict[str, JSON]) -> Result:
+    """Render and check the step's input, then call its action; return errors as results too."""
     action = find_action(step.connector, step.action)
     if action is None:
         return Result(is_success=False, words="This step has no action yet.")
@@ -139,21 +143,20 @@ def _result(automation: Automation, samples: Samples, step: ActionStep, scope: d
         return Result(is_success=False, words=f"{error}{hint}")
     except ValidationError as error:
         return Result(is_success=False, words=first_problem(error, action.input))
-    return asyncio.run(_called(automation, step, action, model, scope))
+    return asyncio.run(_call_action(automation, step, action, model, scope))
 
 
-async def _called(
+async def _call_action(
     automation: Automation, step: ActionStep, action: Action[Any], model: Any, scope: dict[str, JSON]
 ) -> Result:
-    """Call the action as an engine would, within the test's time, and put what comes of it into words."""
-    from connectors.outbound.client import (
-        Outbound,  # 8 MB that a web process has no use for until somebody tests a step
-    )
+    """Call the action as an engine would, within the test's time limit; return the end of the call in words."""
+    # Imported here, because it takes 8 MB that a web process needs for nothing else.
+    from connectors.outbound.client import Outbound
 
     outbound = Outbound(parse_allow(settings.OUTBOUND_ALLOW))
     call = Call(
         input=model,
-        idempotency_key=f"test-{new_id()}",
+        idempotency_key=f"test-{new_id()}",  # new each time: a test that is repeated on purpose acts again
         http=outbound,
         mail=DjangoMail().of(automation.organization_id),
         scope=scope,
@@ -162,7 +165,7 @@ async def _called(
     limit = min(step.time_limit_s or TIME_LIMIT_S, TIME_LIMIT_S)
     try:
         async with asyncio.timeout(limit):
-            return Result(output=await action.run(call), words=_beside(action))
+            return Result(output=await action.run(call), words=_reply_note(action))
     except Pause as pause:
         until = pause.until.astimezone(UTC)
         words = f"An execution would wait here until {until:%Y-%m-%d %H:%M:%S} UTC. The test does not wait."
@@ -183,12 +186,12 @@ async def _called(
         await outbound.close()
 
 
-def _beside(action: Action[Any]) -> str:
+def _reply_note(action: Action[Any]) -> str:
     return "The caller of an execution would get this answer. A test answers nobody." if action.replies else ""
 
 
 def _recorded(step: ActionStep, scope: dict[str, JSON], variables: Variables) -> str:
-    """Return the step's input with secrets unresolved, or as it was written when it cannot be rendered."""
+    """Return the step's input with secrets unresolved, or the unrendered one when it cannot be rendered."""
     try:
         rendered = mapping.render(step.input, {**scope, "vars": variables.unresolved})
     except mapping.MappingError:
@@ -197,7 +200,7 @@ def _recorded(step: ActionStep, scope: dict[str, JSON], variables: Variables) ->
 
 
 def _masked(value: JSON, variables: Variables) -> str:
-    return encoding.masked(encoding.dumps(encoding.sealed(value, variables.secret_values)))
+    return sealed_json.masked(sealed_json.dumps(sealed_json.sealed(value, variables.secret_values)))
 
 
 def _keep(
@@ -212,7 +215,7 @@ def _keep(
     has_output = result.is_success or result.output is not None
     output = _masked(result.output, variables) if has_output else ""
     words = result.words
-    if len(output) > encoding.ROW_LIMIT:
+    if len(output) > sealed_json.ROW_LIMIT:
         words = f"{words} The output is larger than 256 KB, so it is not kept as a sample.".strip()
         output = ""
     samples = Samples(automation, automation.definition)
@@ -222,9 +225,9 @@ def _keep(
         defaults={
             "fingerprint": samples.fingerprints.get(key, ""),
             "is_success": result.is_success,
-            "input": input_text if len(input_text) <= encoding.ROW_LIMIT else "",
+            "input": input_text if len(input_text) <= sealed_json.ROW_LIMIT else "",
             "output": output,
-            "error": encoding.hidden(words, variables.secret_values),
+            "error": sealed_json.hidden(words, variables.secret_values),
             "duration_ms": 0 if started is None else int((time.monotonic() - started) * 1000),
             "tested_at": timezone.now(),
         },

@@ -1,6 +1,6 @@
-"""All SQL of the engine and of the intake, in both dialects: `store()` is the one for the configured database.
+"""All SQL of the engine and of the intake, in both dialects; `store()` speaks the configured database's.
 
-Methods run inside a transaction of the calling thread's connection, which its caller opens.
+The caller opens the transaction: every method runs on the calling thread's connection.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from executions.store.base import Store
 
 @cache
 def store() -> Store:
+    """Return the process's one store, in the dialect of the configured database."""
     if connection.vendor == "postgresql":
         from executions.store.postgresql import PostgreSQLStore
 

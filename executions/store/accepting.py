@@ -1,4 +1,4 @@
-"""What the intake writes: executions, receipts, and the ids of deliveries."""
+"""The statements of the intake: executions, receipts, and the ids that senders give their deliveries."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import timedelta
 
-from executions import sealed_json as encoding
+from executions import sealed_json
 from executions.states import Status, StepStatus
 from executions.store.dialect import PAYLOAD_COLUMNS, STEP_COLUMNS, Row
 from executions.store.limit_counters import LimitCounters
@@ -28,6 +28,7 @@ EXECUTED = "executed"
 
 class Accepting(LimitCounters):
     def live(self, automation_ids: set[uuid.UUID]) -> dict[uuid.UUID, LiveRow]:
+        """Return each automation's live revision and its organization's limits, as its transaction sees them."""
         where, parameters = self.among("a.uid", automation_ids)
         rows = self.ask(
             f"SELECT a.uid, {self.now}, a.live_rev, o.direct_limit, o.duplicates_h, o.time_limit_s"
@@ -42,16 +43,18 @@ class Accepting(LimitCounters):
     def remember_deliveries(
         self, executions: Sequence[NewExecution], windows: dict[uuid.UUID, int]
     ) -> dict[tuple[str, str], tuple[uuid.UUID, str]]:
-        """Remember each delivery's id for its hours, unless it is remembered already; return whose each one is.
+        """Remember the executions' delivery ids, each for its hours in `windows`, except those remembered already.
 
-        One execution a (trigger, key); returns for each pair the execution that it made and what it held.
+        Pass one execution for each (trigger, key): an INSERT cannot meet the same row twice. Return for each pair the
+        execution that it has made, now or before, and the fingerprint of that request.
         """
         rows = [
-            (new.trigger_uid, new.delivery.key, self.uid(new.organization_id), new.delivery.fingerprint,
-             self.uid(new.id), self.at(made_at(new.id) + timedelta(hours=windows[new.id])))
-            for new in executions if new.delivery
+            (execution.trigger_uid, execution.delivery.key, self.uid(execution.organization_id),
+             execution.delivery.fingerprint, self.uid(execution.id),
+             self.at(made_at(execution.id) + timedelta(hours=windows[execution.id])))
+            for execution in executions if execution.delivery
         ]  # fmt: skip
-        rows.sort()  # one order of locks
+        rows.sort()  # one order of locks: two processes cannot deadlock
         self._run(
             "INSERT INTO executions_delivery"
             " (trigger_id, key, organization_id, fingerprint, execution_id, expires_at)"
@@ -68,25 +71,28 @@ class Accepting(LimitCounters):
         return {(row[0], row[1]): (self.to_uuid(row[2]), row[3]) for row in known()}
 
     def forget_delivery(self, trigger_uid: str, key: str) -> None:
+        """Forget a delivery whose execution is refused after all, so that its sender may try again."""
         self._run("DELETE FROM executions_delivery WHERE trigger_id = %s AND key = %s", [trigger_uid, key])
 
     # --- receipts
 
     def insert_receipts(self, receipts: Sequence[NewReceipt]) -> None:
+        """Store the receipts that are to be written; the others are only counted."""
         rows: list[Row] = [
-            (self.uid(new.id), self.uid(new.organization_id), self.uid(new.project_id), self.uid(new.automation_id),
-             new.trigger_uid, new.outcome, new.http_status, new.code, new.reason,
-             self.uid(new.execution_id) if new.execution_id else None)
-            for new in receipts if new.is_written
+            (self.uid(receipt.id), self.uid(receipt.organization_id), self.uid(receipt.project_id),
+             self.uid(receipt.automation_id), receipt.trigger_uid, receipt.outcome, receipt.http_status, receipt.code,
+             receipt.reason, self.uid(receipt.execution_id) if receipt.execution_id else None)
+            for receipt in receipts if receipt.is_written
         ]  # fmt: skip
         self.insert_many("executions_receipt", RECEIPT_COLUMNS, rows)
 
     def count_receipts(self, shard: int, executions: Sequence[NewExecution], receipts: Sequence[NewReceipt]) -> None:
-        """Add what became of requests to the counters of their automation's day."""
-        requests: list[tuple[NewExecution | NewReceipt, str]] = [(new, EXECUTED) for new in executions]
+        """Add the requests to their automations' counters by day (UTC) and outcome."""
+        requests: list[tuple[NewExecution | NewReceipt, str]] = [(execution, EXECUTED) for execution in executions]
         requests += [(receipt, receipt.outcome) for receipt in receipts]
         totals = Counter(
-            (of.automation_id, of.organization_id, made_at(of.id).date(), outcome) for of, outcome in requests
+            (request.automation_id, request.organization_id, made_at(request.id).date(), outcome)
+            for request, outcome in requests
         )
         columns = ("organization_id", "automation_id", "day", "outcome", "shard", "count")
         rows: list[Row] = [
@@ -108,29 +114,32 @@ class Accepting(LimitCounters):
         return bool(self.ask("SELECT 1 FROM executions_receipt WHERE id = %s", [self.uid(receipt_id)])())
 
     def insert_executions(self, executions: list[NewExecution]) -> None:
-        """Store accepted requests with their payloads, and wake the engines once."""
-        self.insert_many("executions_execution", EXECUTION_COLUMNS, [self._execution_row(new) for new in executions])
-        self.insert_many("executions_steprun", STEP_COLUMNS, [self._trigger_row(new) for new in executions])
+        """Store accepted executions with their payloads, and wake the engines once."""
+        self.insert_many(
+            "executions_execution", EXECUTION_COLUMNS, [self._execution_row(execution) for execution in executions]
+        )
+        self.insert_many("executions_steprun", STEP_COLUMNS, [self._trigger_row(execution) for execution in executions])
         large = [
-            (self.uid(new.id), 0, "trigger", "", "input", self.uid(new.organization_id), new.payload)
-            for new in executions
-            if len(new.payload) > encoding.ROW_LIMIT
+            (self.uid(execution.id), 0, "trigger", "", "input", self.uid(execution.organization_id), execution.payload)
+            for execution in executions
+            if len(execution.payload) > sealed_json.ROW_LIMIT
         ]
         self.insert_many("executions_payload", PAYLOAD_COLUMNS, large)
         self.notify_work()
 
-    def _execution_row(self, new: NewExecution) -> Row:
+    def _execution_row(self, execution: NewExecution) -> Row:
         return (
-            self.uid(new.id), self.uid(new.organization_id), self.uid(new.project_id), self.uid(new.automation_id),
-            self.uid(new.version_id), new.trigger_uid, 0, Status.PENDING.value, new.lane.value, new.reason_code,
-            new.reason, 1, 0, 0, self.at(new.run_at or made_at(new.id)), new.time_limit_s, 0, 0, "", False, 1,
+            self.uid(execution.id), self.uid(execution.organization_id), self.uid(execution.project_id),
+            self.uid(execution.automation_id), self.uid(execution.version_id), execution.trigger_uid, 0,
+            Status.PENDING.value, execution.lane.value, execution.reason_code, execution.reason, 1, 0, 0,
+            self.at(execution.run_at or made_at(execution.id)), execution.time_limit_s, 0, 0, "", False, 1,
         )  # fmt: skip
 
-    def _trigger_row(self, new: NewExecution) -> Row:
-        at = self.at(made_at(new.id))
-        size = len(new.payload)
-        text = new.payload if size <= encoding.ROW_LIMIT else new.payload[: encoding.EXCERPT]
+    def _trigger_row(self, execution: NewExecution) -> Row:
+        at = self.at(made_at(execution.id))
+        size = len(execution.payload)  # a large payload has a row of its own, and its step run an excerpt
+        text = execution.payload if size <= sealed_json.ROW_LIMIT else execution.payload[: sealed_json.EXCERPT]
         return (
-            self.uid(new.id), 0, "trigger", "", self.uid(new.organization_id), 0, StepStatus.SUCCESS.value,
-            new.connector, new.event, new.title, 1, at, at, None, text, size, None, 0, "", "", False,
+            self.uid(execution.id), 0, "trigger", "", self.uid(execution.organization_id), 0, StepStatus.SUCCESS.value,
+            execution.connector, execution.event, execution.title, 1, at, at, None, text, size, None, 0, "", "", False,
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The store: what engines and intake do to the database, in words that hold for both dialects."""
+"""The store: all that engines and intake do to the database, under names that hold for both dialects."""
 
 from __future__ import annotations
 
@@ -10,4 +10,4 @@ from executions.store.schedules import Schedules
 
 
 class Store(Accepting, Leases, Claims, Results, Schedules):
-    """One instance a process; it holds no state."""
+    """Every statement in one place. A process has one instance, which holds no state."""

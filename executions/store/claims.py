@@ -1,4 +1,4 @@
-"""Claiming: whose turn it is, and what its runner needs."""
+"""Claiming: the executions that an engine runs next, loaded with all that their runner needs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Iterable
 from typing import Any
 
-from executions import sealed_json as encoding
+from executions import sealed_json
 from executions.states import Lane, StepStatus
 from executions.store.dialect import Answer, Row
 from executions.store.moves import CLAIMABLE, IN_LINE, PENDING, START
@@ -19,8 +19,8 @@ CLAIM_COLUMNS = (
     " time_limit_s, ran_ms, is_counted"
 )
 
-# What a claim takes, in the words of the partial index execution_due; suspects have one of their own. One lane at a
-# time: a search over both would pass by all that waits for a later time, of which there may be millions.
+# The executions that a claim may take, worded like the partial index execution_due; suspects have their own index. One
+# lane at a time: a search over both would read all executions that wait for a later time, perhaps millions.
 DUE = f"FROM executions_execution WHERE {CLAIMABLE} AND suspicion < {SUSPECT} AND lane = {{lane}}"
 CLAIMED_LANES = (Lane.SYNC.value, Lane.DIRECT.value)
 SUSPECTS = f"{PENDING} AND suspicion >= {SUSPECT}"
@@ -30,50 +30,59 @@ STARTING = f"{START}, engine_id = %s, claim = claim + 1, rev = rev + 1, reason_c
 class Claims(Throttle):
     @abstractmethod
     def start_due(self, engine_id: uuid.UUID, limit: int, waited_s: float) -> Answer:
-        """Start the executions whose turn it is, sync lane first, then by due time; answers CLAIM_COLUMNS."""
+        """Start up to `limit` executions that have been due for `waited_s` seconds, sync lane first, then by due time.
+
+        Answer rows of CLAIM_COLUMNS.
+        """
 
     def may_claim(self, waited_s: float) -> bool:
-        """Look whether anything is due for so long, as that is cheaper than to claim nothing."""
+        """Return whether a claim could find an execution: to look costs less than to claim nothing."""
         looks = [f"SELECT 1 {self.due(lane)}" for lane in CLAIMED_LANES]
         looks.append(f"SELECT 1 FROM executions_execution WHERE {IN_LINE}")
-        any_is = " OR ".join(f"EXISTS ({look})" for look in looks)
-        return bool(self.ask(f"SELECT {any_is}", [waited_s] * len(CLAIMED_LANES))()[0][0])
+        any_due = " OR ".join(f"EXISTS ({look})" for look in looks)
+        return bool(self.ask(f"SELECT {any_due}", [waited_s] * len(CLAIMED_LANES))()[0][0])
 
     def due(self, lane: int) -> str:
-        """Return what of a lane has been due for so many seconds (a parameter), as the end of a SELECT."""
+        """Return the end of a SELECT of a lane's executions that have been due for some seconds, its one parameter."""
         return f"{DUE.format(lane=lane)} AND run_at <= {self.due_ago}"
 
     def claim(self, engine_id: uuid.UUID, limit: int, waited_s: float = 0.0) -> list[Claimed]:
-        """Take up to so many of those that have been due for so long; starts that a throttle allows come on top."""
+        """Take up to `limit` executions that have been due for `waited_s` seconds.
+
+        Throttled executions whose start is allowed come on top, `limit` at most.
+        """
         started, ready = self.start_due(engine_id, limit, waited_s), self.ready_organizations()
         return self.loaded(started() + self.claim_throttled(engine_id, ready(), limit))
 
     @abstractmethod
     def start_suspect(self, engine_id: uuid.UUID) -> Answer:
-        """Start one suspect, if there is one."""
+        """Start the suspect that has been due for longest, if there is one; answer rows of CLAIM_COLUMNS."""
 
     def claim_suspect(self, engine_id: uuid.UUID) -> list[Claimed]:
-        """Take one of those that must run alone."""
+        """Take one suspect, which must run alone."""
         return self.loaded(self.start_suspect(engine_id)())
 
     def has_suspects(self) -> bool:
         return bool(self.ask(f"SELECT 1 FROM executions_execution WHERE {SUSPECTS} LIMIT 1")())
 
     def loaded(self, rows: list[Row]) -> list[Claimed]:
-        """Return what has been claimed with all that is stored for its runner."""
+        """Return claimed rows as executions with their payloads, variables and durable step runs."""
         claimed = {row[0]: self._claimed(row) for row in rows}
         if claimed:
             ids = [execution.id for execution in claimed.values()]
-            step_runs, variables = self._step_runs(ids), self._variables({one.project_id for one in claimed.values()})
+            step_runs, variables = (
+                self._step_runs(ids),
+                self._variables({execution.project_id for execution in claimed.values()}),
+            )
             rows = step_runs()
             bodies = self._large_payloads(rows)
             for row in rows:
                 self._add_step_run(claimed[row[0]], row, bodies)
-            found: dict[Any, list[VariableRow]] = {}
+            by_project: dict[Any, list[VariableRow]] = {}
             for project_id, key, encrypted, is_secret in variables():
-                found.setdefault(project_id, []).append((key, encrypted, bool(is_secret)))
+                by_project.setdefault(project_id, []).append((key, encrypted, bool(is_secret)))
             for execution in claimed.values():
-                execution.variables = found.get(self.uid(execution.project_id), [])
+                execution.variables = by_project.get(self.uid(execution.project_id), [])
         return list(claimed.values())
 
     def _claimed(self, row: Row) -> Claimed:
@@ -85,7 +94,7 @@ class Claims(Throttle):
         )  # fmt: skip
 
     def _step_runs(self, ids: list[uuid.UUID]) -> Answer:
-        """Ask for the payloads, and for what is durable already of those that are resumed."""
+        """Ask for the triggers' payloads, and for the durable step runs of executions that are resumed."""
         where, parameters = self.among("execution_id", ids)
         return self.ask_many(
             "execution_id, attempt, key, iteration, status, tries, error_code, resume_at,"
@@ -96,8 +105,8 @@ class Claims(Throttle):
         )
 
     def _large_payloads(self, step_runs: list[Row]) -> dict[Row, str]:
-        """Return the texts that are too large for their step run's row, by its key and the side that is wanted."""
-        large = {row[0]: self.to_uuid(row[0]) for row in step_runs if row[9] > encoding.ROW_LIMIT}
+        """Return the texts too large for their step run's row, by its key: a trigger's input, a step's output."""
+        large = {row[0]: self.to_uuid(row[0]) for row in step_runs if row[9] > sealed_json.ROW_LIMIT}
         if not large:
             return {}
         where, parameters = self.among("execution_id", large.values())
@@ -127,7 +136,7 @@ class Claims(Throttle):
             )  # fmt: skip
 
     def next_due(self) -> float | None:
-        """Return the seconds until the earliest that waits for a time or for its turn may be claimed."""
+        """Return the seconds until an execution may be claimed, 0 or less when one may be now; None when none waits."""
         first = f"(SELECT run_at {DUE} ORDER BY run_at LIMIT 1)"
         lanes = " UNION ALL ".join(f"SELECT {first.format(lane=lane)} AS run_at" for lane in CLAIMED_LANES)
         seconds = self.ask(f"SELECT {self.seconds_since('MIN(run_at)')} FROM ({lanes}) AS first")()[0][0]

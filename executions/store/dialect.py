@@ -1,4 +1,4 @@
-"""What a database's dialect must offer to the statements of the store."""
+"""The differences between PostgreSQL and SQLite, as the store's statements see them."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ STEP_KEY = STEP_COLUMNS[:4]
 PAYLOAD_COLUMNS = ("execution_id", "attempt", "key", "iteration", "side", "organization_id", "body")
 
 
-def upsert(table: str, columns: Sequence[str], key: Sequence[str]) -> str:
-    """Return the end of an INSERT that overwrites the row with the same key."""
+def upsert(columns: Sequence[str], key: Sequence[str]) -> str:
+    """Return the ON CONFLICT clause by which an INSERT overwrites the row with the same key."""
     changes = ", ".join(f"{column} = excluded.{column}" for column in columns if column not in key)
     return f"ON CONFLICT ({', '.join(key)}) DO UPDATE SET {changes}"
 
 
-_uuid = lru_cache(maxsize=10_000)(uuid.UUID)
+_cached_uuid = lru_cache(maxsize=10_000)(uuid.UUID)
 
 
 class Dialect(ABC):
-    """Values, many rows at once, and the wake-up."""
+    """Values, statements over many rows, transactions and the wake-up in one database's words."""
 
     now: str  # the database's clock, as SQL
-    this_minute: str
-    seconds_ago: str  # a moment, from a parameter
-    due_ago: str  # the same, to compare with an index
+    this_minute: str  # the start of the current minute, as SQL
+    seconds_ago: str  # the moment that lies a parameter's seconds back, as SQL
+    due_ago: str  # the same, constant within a statement, so that an index can be searched for it
 
     @abstractmethod
     def seconds_since(self, moment: str) -> str:
-        """Return the seconds since a column's or expression's moment, as SQL on the database's clock."""
+        """Return SQL for the seconds since a column's or expression's moment, on the database's clock."""
 
     # --- values, as this dialect takes and gives them
 
@@ -59,38 +59,38 @@ class Dialect(ABC):
         return value if isinstance(value, uuid.UUID) else uuid.UUID(value)
 
     def known_uuid(self, value: Any) -> uuid.UUID:
-        """Return one of the few that many rows share."""
-        return value if isinstance(value, uuid.UUID) else _uuid(value)
+        """Return an id that many rows share, parsed only once."""
+        return value if isinstance(value, uuid.UUID) else _cached_uuid(value)
 
     def to_time(self, value: Any) -> datetime | None:
         moment: datetime | None = datetime.fromisoformat(value) if isinstance(value, str) else value
         return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment
 
     def moment(self, value: Any) -> datetime:
-        """Return a moment that is there."""
+        """Return the moment of a column that is never NULL."""
         found = self.to_time(value)
         assert found is not None
         return found
 
     @abstractmethod
     def tune(self) -> None:
-        """Make this thread's new connection the store's: it repeats the same few statements for ever."""
+        """Adapt the new connection of a thread that repeats the store's few statements for ever."""
 
     @abstractmethod
     def transaction(self) -> AbstractContextManager[None]:
-        """Open a transaction that writes, for one of the threads that do nothing else."""
+        """Open a write transaction, in a thread that does nothing else."""
 
     @abstractmethod
     def pipeline(self, *, is_durable: bool = True) -> AbstractContextManager[None]:
-        """Open a transaction of `ask` and its kin only, whose statements do not wait for one another's end.
+        """Open a transaction whose statements do not wait for one another; inside, use `ask` and its kin only.
 
-        One that is not durable survives the death of any process of ours, but perhaps not a power cut or a crash of the
-        database. A claim may be lost then: nothing that hangs on it is kept without a durable commit after it.
+        With `is_durable=False` the commit survives the death of any process of ours, but perhaps not a power cut or a
+        crash of the database. A claim may be lost that way: no result of it is kept without a durable commit later.
         """
 
     @abstractmethod
     def ask(self, sql: str, parameters: Sequence[Any] = ()) -> Answer:
-        """Send a statement; what it answers is waited for when it is read."""
+        """Send a statement; the function returned waits for its rows."""
 
     def cursor(self) -> AbstractContextManager[Any]:
         """Return a cursor of this thread's connection."""
@@ -99,23 +99,26 @@ class Dialect(ABC):
     # --- many rows at once
 
     @abstractmethod
-    def insert_many(self, table: str, columns: Sequence[str], rows: list[Row], ending: str = "") -> None: ...
+    def insert_many(self, table: str, columns: Sequence[str], rows: list[Row], ending: str = "") -> None:
+        """Insert rows, which may be none; `ending` is the statement's ON CONFLICT clause."""
 
     @abstractmethod
     def among(self, column: str, ids: Iterable[uuid.UUID]) -> tuple[str, list[Any]]:
-        """Return `column` being one of the ids, as SQL with its parameters."""
+        """Return the SQL condition that `column` is one of the ids, and its parameters."""
 
     # --- wake-up
 
     @abstractmethod
-    def notify_work(self) -> None: ...
+    def notify_work(self) -> None:
+        """Wake the engines after this transaction's commit; a random number chooses the machine that claims first."""
 
     @abstractmethod
-    def notify_reply(self) -> None: ...
+    def notify_reply(self) -> None:
+        """Wake the web processes, in which callers wait for replies, after this transaction's commit."""
 
-    def ask_many(self, columns: str, of: str, parameters: Sequence[Any] = ()) -> Answer:
-        """Ask for `columns` of what may be hundreds of rows."""
-        return self.ask(f"SELECT {columns} {of}", parameters)
+    def ask_many(self, columns: str, source: str, parameters: Sequence[Any] = ()) -> Answer:
+        """Ask for `columns` of hundreds of rows; `source` is the statement from FROM on."""
+        return self.ask(f"SELECT {columns} {source}", parameters)
 
     def _run(self, sql: str, parameters: Sequence[Any] = ()) -> None:
         self.ask(sql, parameters)

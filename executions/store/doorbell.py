@@ -1,7 +1,7 @@
-"""The doorbell of SQLite, where all processes share one machine: a socket for each who waits, a folder for each kind.
+"""The doorbell of SQLite, where all processes share one machine: a socket for each listener, a folder for each kind.
 
-Whoever commits rings them all; a process that is gone is taken off the door. Where sockets do not work, the look at
-`data_version` (executions/wake.py) still wakes, only later.
+A process that commits rings every socket in the folder, and removes the socket of a listener that is gone. Where
+sockets do not work, `executions.store.wake` still notices the commit by `data_version`, only later.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from django.conf import settings
 
 from projects.ids import new_id
 
-_ringer = threading.local()
+_ringer = threading.local()  # holds a sending socket for each thread
 
 
 class Doorbell:
-    """One listener's end."""
+    """A listener's socket, in the folder of its kind."""
 
     def __init__(self, kind: str) -> None:
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         folder = _folder(kind)
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / str(new_id())
-        self.socket.bind(_short(self.path))
+        self.socket.bind(_address(self.path))
 
     def wait(self, seconds: float) -> int | None:
-        """Return the number that somebody has rung with, or None when the time is over."""
+        """Return the number of the first ring within `seconds`, or None when nobody rings."""
         self.socket.settimeout(seconds)
         try:
             number = self.socket.recv(1)[0]
@@ -38,7 +38,7 @@ class Doorbell:
             return None
         self.socket.setblocking(False)
         with suppress(BlockingIOError):
-            while self.socket.recv(1):  # one look answers all who rang
+            while self.socket.recv(1):  # one look at the database answers all rings so far
                 pass
         return number
 
@@ -48,6 +48,7 @@ class Doorbell:
 
 
 def ring(kind: str, number: int) -> None:
+    """Ring all listeners of a kind with a number from 0 to 255, without waiting for any of them."""
     folder = _folder(kind)
     try:
         names = os.listdir(folder)
@@ -59,33 +60,36 @@ def ring(kind: str, number: int) -> None:
 
 def _ring(path: Path, message: bytes) -> None:
     try:
-        _socket().sendto(message, _short(path))
+        _sending_socket().sendto(message, _address(path))
     except ConnectionRefusedError:
         path.unlink(missing_ok=True)
     except OSError:
-        pass  # its queue is full, so it will wake; or it has just left
+        pass  # the listener's queue is full, so it wakes anyway; or the listener has just left
 
 
-def _socket() -> socket.socket:
+def _sending_socket() -> socket.socket:
     if not hasattr(_ringer, "socket"):
         _ringer.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         _ringer.socket.setblocking(False)
-    found: socket.socket = _ringer.socket
-    return found
+    sending: socket.socket = _ringer.socket
+    return sending
 
 
 def _folder(kind: str) -> Path:
     return Path(settings.DATA_DIR) / "doorbells" / kind
 
 
-_folders: dict[Path, int] = {}
+_folder_descriptors: dict[Path, int] = {}
 
 
-def _short(path: Path) -> str:
-    """Return a name for the path that fits into the 108 bytes of a socket's address, however deep the folder lies."""
+def _address(path: Path) -> str:
+    """Return an address of the path within the 108 bytes that Linux allows a socket's, however deep the folder lies.
+
+    A long path is named through an open descriptor of its folder.
+    """
     text = str(path)
     if len(text.encode()) < 100:
         return text
-    if path.parent not in _folders:
-        _folders[path.parent] = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
-    return f"/proc/self/fd/{_folders[path.parent]}/{path.name}"
+    if path.parent not in _folder_descriptors:
+        _folder_descriptors[path.parent] = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
+    return f"/proc/self/fd/{_folder_descriptors[path.parent]}/{path.name}"

@@ -1,4 +1,4 @@
-"""The lease: an engine's own row, which holds all that it runs."""
+"""The lease: an engine's row. The engine runs its executions as long as it renews the row in time."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from typing import Any
 from executions.store.claims import CLAIM_COLUMNS
 from executions.store.dialect import Dialect, Row
 from executions.store.moves import GIVE_BACK, GIVEN_BACK_FROM, RUNNING
-from executions.store.rows import SUSPECT, Held, Peer
+from executions.store.rows import SUSPECT, HeldExecution, Peer
 
-STALE_AFTER_S = 10  # an engine that has not beaten for so long has lost its lease
+STALE_AFTER_S = 10  # seconds without a beat after which an engine has lost its lease
 
 
 class Leases(Dialect):
     def register(self, engine_id: uuid.UUID, host: str, boot_id: str, pid: int) -> None:
+        """Begin a lease, with the database's time as its first beat."""
         self._run(
             "INSERT INTO executions_engine (id, host, boot_id, pid, started_at, beat_at, running, rss_kb, is_stopping)"
             f" VALUES (%s, %s, %s, %s, {self.now}, {self.now}, 0, 0, %s)",
@@ -23,9 +24,9 @@ class Leases(Dialect):
         )
 
     def beat(self, engine_id: uuid.UUID, *, running: int, rss_kb: int, is_stopping: bool) -> float | None:
-        """Renew the lease; return how many seconds ago the last time was.
+        """Renew the lease; return the seconds since the beat before.
 
-        None says that it was lost, and with it everything that the engine ran.
+        None says that the lease is lost, and with it everything that the engine ran.
         """
         before = self.ask(
             f"SELECT {self.seconds_since('beat_at')} FROM executions_engine WHERE id = %s", [self.uid(engine_id)]
@@ -38,28 +39,33 @@ class Leases(Dialect):
         return float(before[0][0]) if is_kept else None
 
     def peers(self, engine_id: uuid.UUID) -> list[Peer]:
+        """Return all other engines, those with a stale lease included."""
         rows = self.ask(
             f"SELECT id, host, boot_id, pid, {self.is_stale} FROM executions_engine WHERE id <> %s",
             [self.uid(engine_id)],
         )
         return [Peer(self.to_uuid(row[0]), row[1], row[2], row[3], bool(row[4])) for row in rows()]
 
-    is_stale: str
+    is_stale: str  # the SQL condition that a lease has not been renewed for STALE_AFTER_S
 
     def end_lease(self, engine_id: uuid.UUID, *, if_stale: bool) -> bool:
-        """End a dead engine's lease; return False when another engine was faster, or when it has beaten after all."""
+        """End a dead engine's lease; return False when another engine has ended it already.
+
+        With `if_stale` also return False when the engine has renewed it after all.
+        """
         stale = f" AND {self.is_stale}" if if_stale else ""
         return bool(self._changed(f"DELETE FROM executions_engine WHERE id = %s{stale}", [self.uid(engine_id)]))
 
-    def held_by(self, engine_id: uuid.UUID) -> list[Held]:
+    def held_by(self, engine_id: uuid.UUID) -> list[HeldExecution]:
+        """Return the executions that are Running on the engine."""
         rows = self.ask(
             f"SELECT id, suspicion, deaths FROM executions_execution WHERE {RUNNING} AND engine_id = %s",
             [self.uid(engine_id)],
         )
-        return [Held(self.to_uuid(row[0]), row[1], row[2]) for row in rows()]
+        return [HeldExecution(self.to_uuid(row[0]), row[1], row[2]) for row in rows()]
 
     def accuse(self, execution_id: uuid.UUID, dead_id: uuid.UUID, *, counts: bool) -> None:
-        """Make a dead engine's execution run alone until its next durable step, and count a death against it."""
+        """Make a dead engine's execution a suspect, and with `counts` count the death against it."""
         self._run(
             f"UPDATE executions_execution SET suspicion = {SUSPECT}, deaths = deaths + %s"
             f" WHERE id = %s AND {RUNNING} AND engine_id = %s",
@@ -67,7 +73,10 @@ class Leases(Dialect):
         )
 
     def take_over(self, execution_id: uuid.UUID, dead_id: uuid.UUID, engine_id: uuid.UUID) -> list[Row]:
-        """Make a dead engine's execution another one's, still Running; return CLAIM_COLUMNS."""
+        """Move a dead engine's execution to another engine, still Running.
+
+        Return its row of CLAIM_COLUMNS, or no row when it no longer belongs to the dead engine.
+        """
         return self.ask(
             "UPDATE executions_execution SET engine_id = %s, claim = claim + 1, rev = rev + 1"
             f" WHERE id = %s AND {RUNNING} AND engine_id = %s RETURNING {CLAIM_COLUMNS}",
@@ -75,21 +84,29 @@ class Leases(Dialect):
         )()
 
     def inherit(self, engine_id: uuid.UUID, *, all_suspected: bool) -> int:
-        """Give back all that a dead engine held; return how many executions that were."""
+        """Give all executions of a dead engine back; return their number.
+
+        `all_suspected` adds one to the suspicion of each.
+        """
         return self._give_back(engine_id, "suspicion = suspicion + 1, " if all_suspected else "")
 
     def release(self, engine_id: uuid.UUID, keep: Iterable[uuid.UUID]) -> int:
-        """Give back what the engine holds but does not run, as after a commit whose answer was lost."""
+        """Give back the engine's executions except those in `keep`; return their number.
+
+        A commit whose answer was lost leaves executions that the engine has claimed without knowing it.
+        """
         kept, parameters = self.among("id", keep)
         return self._give_back(engine_id, "", f" AND NOT ({kept})", parameters)
 
     def unregister(self, engine_id: uuid.UUID) -> None:
+        """Give all executions of a stopping engine back and end its lease."""
         self._give_back(engine_id, "")
         self._run("DELETE FROM executions_engine WHERE id = %s", [self.uid(engine_id)])
 
     def _give_back(
         self, engine_id: uuid.UUID, changes: str, condition: str = "", parameters: Sequence[Any] = ()
     ) -> int:
+        """Make an engine's executions Pending again, due at once, and wake the engines; return their number."""
         given = self._changed(
             f"UPDATE executions_execution SET {changes}{GIVE_BACK}, engine_id = NULL, run_at = {self.now},"
             f" rev = rev + 1 WHERE {GIVEN_BACK_FROM} AND engine_id = %s{condition}",

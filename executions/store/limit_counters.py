@@ -1,4 +1,4 @@
-"""Count starts and e-mails against an organization's limits: the month's and the minute's, exact under concurrency."""
+"""Counters of an organization's executions, e-mails and starts against its limits, exact under concurrency."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from datetime import UTC, date, datetime, timedelta
 
 from executions.store.dialect import Dialect
 
-NEVER = datetime(1970, 1, 1, tzinfo=UTC)
-UNLIMITED = 2**31 - 1  # as many as a month's row can hold
+NEVER = datetime(1970, 1, 1, tzinfo=UTC)  # the last throttled start of an organization that had none
+UNLIMITED = 2**31 - 1  # the largest number of a month's row
 
 
 class LimitCounters(Dialect):
     def reserve(self, organization_id: uuid.UUID, month: date, wanted: int) -> int:
-        """Return how many of the wanted executions the month's hard limit leaves, and reserve them."""
+        """Reserve up to `wanted` executions of a month, as many as its hard limit leaves; return their number."""
         if self._add_reserved(organization_id, month, wanted):
             return wanted
-        left = min(wanted, self._left(organization_id, month))
+        left = min(wanted, self._lock_month(organization_id, month))
         return left if left > 0 and self._add_reserved(organization_id, month, left) else 0
 
     def _add_reserved(self, organization_id: uuid.UUID, month: date, amount: int) -> bool:
-        """Reserve so many, or none where the limit is in the way or the month has no row yet."""
-        # The limit is a value here, not a join: a statement of PostgreSQL that has waited for the row looks at the
-        # row's new version, but believes of an anti join what it found before.
+        """Reserve `amount`; return False, and reserve none, where the limit forbids it or the month has no row yet."""
+        # A subquery reads the limit as a value. With an anti join (NOT EXISTS), an UPDATE of PostgreSQL that has waited
+        # for the row would check its new version, but keep the join's result for the old one.
         return bool(
             self._changed(
                 "UPDATE projects_usagemonth SET reserved = reserved + %s WHERE organization_id = %s AND month = %s"
@@ -32,14 +32,17 @@ class LimitCounters(Dialect):
             )
         )
 
-    def _left(self, organization_id: uuid.UUID, month: date) -> int:
-        """Make the month's row where it is missing, lock it and return what is left (a large number: no limit)."""
+    def _lock_month(self, organization_id: uuid.UUID, month: date) -> int:
+        """Make the month's row where it is missing and lock it; return the executions that its hard limit leaves.
+
+        Return UNLIMITED for an organization without a hard limit.
+        """
         self._run(
             "INSERT INTO projects_usagemonth (organization_id, month, reserved, emails) VALUES (%s, %s, 0, 0)"
             " ON CONFLICT DO NOTHING",
             [self.uid(organization_id), month],
         )
-        reserved = self.ask(
+        reserved = self.ask(  # an UPDATE that changes nothing locks the row in both dialects
             "UPDATE projects_usagemonth SET reserved = reserved WHERE organization_id = %s AND month = %s"
             " RETURNING reserved",
             [self.uid(organization_id), month],
@@ -48,8 +51,8 @@ class LimitCounters(Dialect):
         return UNLIMITED if limit[0][0] is None else max(0, int(limit[0][0]) - int(reserved))
 
     def take_email(self, organization_id: uuid.UUID, month: date) -> bool:
-        """Count one e-mail of the month; return False when the organization's maximum is reached."""
-        self._left(organization_id, month)
+        """Count one e-mail of the month; return False, and count none, when the organization's maximum is reached."""
+        self._lock_month(organization_id, month)  # under its lock NOT EXISTS sees the current number
         return bool(
             self._changed(
                 "UPDATE projects_usagemonth SET emails = emails + 1 WHERE organization_id = %s AND month = %s"
@@ -59,7 +62,7 @@ class LimitCounters(Dialect):
         )
 
     def return_email(self, organization_id: uuid.UUID, month: date) -> None:
-        """Give back one e-mail of the month that the mail server did not take."""
+        """Take one e-mail of the month off the count: the mail server did not accept it."""
         self._run(
             "UPDATE projects_usagemonth SET emails = emails - 1"
             " WHERE organization_id = %s AND month = %s AND emails > 0",
@@ -69,8 +72,11 @@ class LimitCounters(Dialect):
     # --- starts a minute, in the direct lane
 
     def place_direct(self, organization_id: uuid.UUID, wanted: int, limit: int) -> list[datetime | None]:
-        """Take places in the organization's minutes; return for each its minute, or None for the one that runs now."""
-        are_now = self._changed(
+        """Assign `wanted` direct starts to the organization's minutes, `limit` to a minute.
+
+        Return for each start its minute, or None for a start in this minute, which need not wait.
+        """
+        fit_into_this_minute = self._changed(
             f"UPDATE executions_pace SET direct_used = CASE WHEN direct_minute < {self.this_minute} THEN %s"
             " ELSE direct_used + %s END,"
             f" direct_minute = CASE WHEN direct_minute < {self.this_minute} THEN {self.this_minute}"
@@ -78,10 +84,10 @@ class LimitCounters(Dialect):
             f" {self.this_minute} OR direct_minute = {self.this_minute} AND direct_used + %s <= %s)",
             [wanted, wanted, self.uid(organization_id), wanted, limit, wanted, limit],
         )
-        return [None] * wanted if are_now else self._place_later(organization_id, wanted, limit)
+        return [None] * wanted if fit_into_this_minute else self._place_later(organization_id, wanted, limit)
 
     def _place_later(self, organization_id: uuid.UUID, wanted: int, limit: int) -> list[datetime | None]:
-        """Fill this minute and then as many as it takes."""
+        """Fill the organization's first minute with room, and then the next ones."""
         self.make_paces([organization_id])
         row = self.ask(
             "UPDATE executions_pace SET direct_used = direct_used WHERE organization_id = %s"
@@ -103,7 +109,7 @@ class LimitCounters(Dialect):
         return places
 
     def make_paces(self, organization_ids: Iterable[uuid.UUID]) -> None:
-        """Make the rows that starts are counted in, where they are missing."""
+        """Make the rows that count the organizations' starts, where they are missing."""
         for organization_id in organization_ids:
             self._run(
                 "INSERT INTO executions_pace (organization_id, throttle_at, direct_minute, direct_used)"

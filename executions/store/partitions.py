@@ -1,8 +1,8 @@
-"""Weekly partitions of the growing tables, on PostgreSQL only: made ahead, taken off whole, dropped.
+"""Weekly partitions of the growing tables, on PostgreSQL only: made ahead, detached whole, then dropped.
 
-A week is a range of ids, because a UUIDv7 holds the moment of its making. What fits no week lies in the DEFAULT
-partition, and what was stored before there were partitions in one that has no lower bound. An attempt to change
-them gives up where a lock is not to be had at once: nobody waits behind it for longer than LOCK_TIMEOUT.
+A week is a range of ids, because a UUIDv7 begins with the time at which it was made. The DEFAULT partition holds the
+rows that fit no week; the rows from before the partitioning lie in a partition without a lower bound. A change of the
+partitions gives up when it does not get its locks within LOCK_TIMEOUT, so that nobody waits behind it for longer.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from executions.store.moves import CLAIMABLE, OPEN, RUNNING
 from projects.ids import first_id_at
 
 WEEK = timedelta(weeks=1)
-WEEKS_AHEAD = 2  # beside the current one: a week of missed housekeeping is no harm, and more cost planning time
+WEEKS_AHEAD = 2  # besides the current one: they outlast a week without housekeeping, and more would cost planning time
 LOCK_TIMEOUT = "500ms"
-MOVABLE = 10_000  # rows of a week that are moved out of DEFAULT when the week gets its partition
+MOVABLE = 10_000  # rows at most that move from DEFAULT into a new week's partition
 
-EXECUTIONS = {
+EXECUTIONS = {  # each table with the column that holds its execution's id
     "executions_execution": "id",
     "executions_steprun": "execution_id",
     "executions_payload": "execution_id",
     "executions_attempt": "execution_id",
 }
 RECEIPTS = {"executions_receipt": "id"}
-PARTITIONED = EXECUTIONS | RECEIPTS  # and the column that holds the id
+PARTITIONED = EXECUTIONS | RECEIPTS
 
 BOUNDS = re.compile(r"FROM \((?:'([^']+)'|MINVALUE)\) TO \('([^']+)'\)")
 
@@ -40,11 +40,12 @@ BOUNDS = re.compile(r"FROM \((?:'([^']+)'|MINVALUE)\) TO \('([^']+)'\)")
 @dataclass(frozen=True, slots=True)
 class Partition:
     name: str
-    start: uuid.UUID | None  # None: everything before its end
+    start: uuid.UUID | None  # None: no lower bound
     end: uuid.UUID
 
 
 def are_used() -> bool:
+    """Return whether the database has partitions: only PostgreSQL does."""
     return connection.vendor == "postgresql"
 
 
@@ -55,7 +56,7 @@ def week_of(moment: datetime) -> datetime:
 
 
 def partitions_of(table: str) -> list[Partition]:
-    """Return the partitions but DEFAULT, oldest first."""
+    """Return a table's partitions, oldest first, without DEFAULT."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT c.relname, pg_get_expr(c.relpartbound, c.oid) FROM pg_inherits i JOIN pg_class c"
@@ -72,7 +73,7 @@ def partitions_of(table: str) -> list[Partition]:
 
 
 def convert(now: datetime) -> None:
-    """Make the plain tables partitioned without rewriting a row: each becomes its own first partition."""
+    """Partition the plain tables without rewriting a row: each old table becomes the first partition of a new one."""
     first = week_of(now) + WEEK
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL lock_timeout = '10s'")
@@ -107,6 +108,7 @@ def _convert(cursor: Any, table: str, key: str, first: datetime) -> None:
     for name, definition, constraint in indexes:
         cursor.execute(f'ALTER TABLE {table} ADD CONSTRAINT "{name}" {constraint}' if constraint else definition)
     cursor.execute(f"CREATE TABLE {table}_default PARTITION OF {table} DEFAULT")
+    # Rows beyond the first partition, made by a clock that is ahead, would forbid ATTACH: they move to DEFAULT.
     cursor.execute(f"CREATE TEMPORARY TABLE ahead ON COMMIT DROP AS SELECT * FROM {old} WHERE {key} >= %s", [end])
     cursor.execute(f"DELETE FROM {old} WHERE {key} >= %s", [end])
     cursor.execute(f"ALTER TABLE {table} ATTACH PARTITION {old} FOR VALUES FROM (MINVALUE) TO ('{end}')")
@@ -115,7 +117,7 @@ def _convert(cursor: Any, table: str, key: str, first: datetime) -> None:
 
 
 def make_weeks(now: datetime) -> list[str]:
-    """Make the partitions of this week and those ahead where they are missing; return the new ones."""
+    """Make the missing partitions of this week and the WEEKS_AHEAD next ones; return the new names."""
     weeks = [week_of(now) + number * WEEK for number in range(WEEKS_AHEAD + 1)]
     made = []
     for table, key in PARTITIONED.items():
@@ -129,13 +131,13 @@ def make_weeks(now: datetime) -> list[str]:
     return made
 
 
-def add_index(table: str, name: str, of: str) -> None:
-    """Make an index, one a partition, that stops no writer; begun again, it goes on where it ended.
+def add_index(table: str, name: str, definition: str) -> None:
+    """Make an index partition by partition without blocking writers; a second call goes on where the first ended.
 
-    `of` is what follows the table's name: columns, and a condition. Not within a transaction.
+    `definition` follows the table's name in CREATE INDEX: the columns, and a condition. Call it outside a transaction.
     """
     with connection.cursor() as cursor:
-        cursor.execute(f"CREATE INDEX IF NOT EXISTS {name} ON ONLY {table} {of}")
+        cursor.execute(f"CREATE INDEX IF NOT EXISTS {name} ON ONLY {table} {definition}")
         cursor.execute(
             "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = %s::regclass"
             " AND inhrelid NOT IN (SELECT x.indrelid FROM pg_inherits i JOIN pg_index x ON x.indexrelid = i.inhrelid"
@@ -144,24 +146,25 @@ def add_index(table: str, name: str, of: str) -> None:
         )
         for (partition,) in cursor.fetchall():
             own = partition.replace("executions_", "", 1) + name.removeprefix(table.removeprefix("executions_"))
-            cursor.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {own}")  # begun, and not ended
-            cursor.execute(f"CREATE INDEX CONCURRENTLY {own} ON {partition} {of}")
+            cursor.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {own}")  # left invalid by a call that was interrupted
+            cursor.execute(f"CREATE INDEX CONCURRENTLY {own} ON {partition} {definition}")
             cursor.execute(f"ALTER INDEX {name} ATTACH PARTITION {own}")
 
 
 @contextmanager
-def _impatient() -> Iterator[Any]:
+def _with_short_locks() -> Iterator[Any]:
+    """Open a transaction that fails when it does not get a lock within LOCK_TIMEOUT."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
         yield cursor
 
 
 def _make_week(table: str, key: str, week: datetime) -> bool:
-    """Make a week's partition; return False where too much of that week lies in DEFAULT already, and stays there."""
+    """Make a week's partition; return False when DEFAULT holds more than MOVABLE rows of that week: they stay there."""
     name, start, end = f"{table}_{_label(week)}", first_id_at(week), first_id_at(week + WEEK)
     within = f"{key} >= '{start}' AND {key} < '{end}'"
-    with _impatient() as cursor:
-        # ATTACH locks DEFAULT alike; CREATE ... PARTITION OF would lock the whole table.
+    with _with_short_locks() as cursor:
+        # ATTACH takes the same lock on DEFAULT; CREATE ... PARTITION OF would lock the whole table.
         cursor.execute(f"LOCK TABLE ONLY {table}_default")
         cursor.execute(f"SELECT count(*) FROM (SELECT 1 FROM {table}_default WHERE {within} LIMIT {MOVABLE + 1}) r")
         if cursor.fetchone()[0] > MOVABLE:
@@ -184,7 +187,7 @@ def _label(week: datetime) -> str:
 
 
 def is_outlived(partition: str, expired: Collection[uuid.UUID]) -> bool:
-    """Return whether all that it holds belongs to organizations that no longer keep it, and has ended."""
+    """Return whether a partition's rows all belong to the `expired` organizations and none is an open execution."""
     has_status = partition.startswith("executions_execution")
     is_open = f"{OPEN} OR " if has_status else ""
     with connection.cursor() as cursor:
@@ -196,9 +199,12 @@ def is_outlived(partition: str, expired: Collection[uuid.UUID]) -> bool:
 
 
 def drop(partition: Partition, tables: Collection[str]) -> list[str]:
-    """Take the range off all the tables at once, then drop it; return what went."""
+    """Detach a week's partitions from all the tables at once, then drop them; return their names.
+
+    Return none, and change nothing, when one of the executions has been started again meanwhile.
+    """
     found = [(table, part.name) for table in tables for part in partitions_of(table) if part.end == partition.end]
-    with _impatient() as cursor:
+    with _with_short_locks() as cursor:
         for table, name in found:
             cursor.execute(f"ALTER TABLE {table} DETACH PARTITION {name}")
         if any(table == "executions_execution" and _is_open(cursor, name) for table, name in found):
@@ -209,14 +215,20 @@ def drop(partition: Partition, tables: Collection[str]) -> list[str]:
 
 
 def _is_open(cursor: Any, name: str) -> bool:
-    """Return whether something in it was started again since it was looked at; indexes make it quick under the lock."""
+    """Return whether an execution of the partition was started again after `is_outlived` looked at it.
+
+    Both conditions have an index, which keeps the search short under the table's lock.
+    """
     cursor.execute(f"SELECT EXISTS (SELECT 1 FROM {name} WHERE {CLAIMABLE}) OR EXISTS"
                    f" (SELECT 1 FROM {name} WHERE {RUNNING})")  # fmt: skip
     return bool(cursor.fetchone()[0])
 
 
 def drop_detached() -> None:
-    """Drop what has been taken off, by this run or by one that was ended between the two: its files take a while."""
+    """Drop the detached partitions, also those that an interrupted process has left.
+
+    A transaction of its own does it, because to remove the files takes a while and the table's lock is over by then.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT relname FROM pg_class WHERE relkind = 'r' AND NOT relispartition"
@@ -229,7 +241,10 @@ def drop_detached() -> None:
 
 @contextmanager
 def one_at_a_time(number: int) -> Iterator[None]:
-    """Let one process of all machines do this at a time, in a transaction; SQLite's has no company anyway."""
+    """Run the block in a transaction, in one process of all machines at a time; `number` stands for the block.
+
+    SQLite needs no lock of its own for it, as it has one write transaction at a time.
+    """
     with transaction.atomic():
         if are_used():
             with connection.cursor() as cursor:

@@ -1,4 +1,4 @@
-"""PostgreSQL: SKIP LOCKED, one statement for many rows through a JSON parameter, NOTIFY."""
+"""PostgreSQL: claims with SKIP LOCKED, many rows in one statement through a JSON parameter, NOTIFY after commits."""
 
 from __future__ import annotations
 
@@ -23,20 +23,23 @@ from executions.store.leases import STALE_AFTER_S
 from executions.store.moves import IN_LINE, RUNNING
 from executions.store.rows import Claimed, Move
 
-PREPARE_AFTER = 3  # executions of a statement
-# A plan is kept while the tables grow from nothing, so it must be the one for large tables from the start.
-FOR_KEPT_PLANS = (
+PREPARE_AFTER = 3  # times that a statement is sent until it is prepared
+# A plan is kept while the tables grow from nothing, so it must be the plan for large tables from the start.
+KEPT_PLAN_SETTINGS = (
     "plan_cache_mode = force_generic_plan", "enable_seqscan = off", "enable_hashjoin = off", "enable_mergejoin = off",
     "enable_material = off", "jit = off",
 )  # fmt: skip
-# A process that stands still in a transaction, or whose machine is gone, would keep its rows from those who bury it.
-STILL = f"idle_in_transaction_session_timeout = '{STALE_AFTER_S}s'"
-# A CASE tells the planner nothing: it must not think that so few run that all of them may be read for each row of ours.
-RUNS_HERE = f"CASE WHEN {{of}}{RUNNING} THEN {{of}}engine_id = %s ELSE FALSE END"
+# A process that hangs in a transaction, or whose machine is gone, would keep its executions' rows locked, and no other
+# engine could recover them.
+IDLE_LIMIT = f"idle_in_transaction_session_timeout = '{STALE_AFTER_S}s'"
+# CASE hides the status from the planner, which would otherwise expect few Running executions and read all of them for
+# each of our rows.
+RUNS_HERE = f"CASE WHEN {{alias}}{RUNNING} THEN {{alias}}engine_id = %s ELSE FALSE END"
 
 
 @cache
 def column_types(table: str) -> dict[str, str]:
+    """Return the SQL type of each column of a table, read once a process."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute"
@@ -49,10 +52,10 @@ def column_types(table: str) -> dict[str, str]:
 class PostgreSQLStore(Store):
     now = "now()"
     seconds_ago = "clock_timestamp() - make_interval(secs => %s::float8)"
-    due_ago = "now() - make_interval(secs => %s::float8)"  # stable, so an index can be searched for it
+    due_ago = "now() - make_interval(secs => %s::float8)"  # now() is stable, so that an index can be searched for it
     lock_paces = "FOR UPDATE OF p SKIP LOCKED"
     lock_schedules = "FOR UPDATE SKIP LOCKED"
-    texts = "json_array_elements_text(%s::json)"
+    json_texts = "json_array_elements_text(%s::json)"
     this_minute = "date_trunc('minute', now())"
     is_stale = f"beat_at < now() - interval '{STALE_AFTER_S} seconds'"
 
@@ -60,7 +63,7 @@ class PostgreSQLStore(Store):
         """Prepare this connection's statements and keep their plans: with partitions, planning costs most."""
         connection.connection.prepare_threshold = PREPARE_AFTER
         with connection.cursor() as cursor:
-            cursor.execute("; ".join(f"SET {setting}" for setting in (*FOR_KEPT_PLANS, STILL)))
+            cursor.execute("; ".join(f"SET {setting}" for setting in (*KEPT_PLAN_SETTINGS, IDLE_LIMIT)))
 
     def transaction(self) -> AbstractContextManager[None]:
         return transaction.atomic()
@@ -68,7 +71,7 @@ class PostgreSQLStore(Store):
     @contextmanager
     def pipeline(self, *, is_durable: bool = True) -> Iterator[None]:
         if connection.in_atomic_block:
-            yield  # a part of its caller's transaction
+            yield  # the caller's transaction goes on
             return
         connection.ensure_connection()
         with connection.wrap_database_errors:
@@ -84,7 +87,7 @@ class PostgreSQLStore(Store):
                     connection.connection.rollback()
 
     def ask(self, sql: str, parameters: Sequence[Any] = ()) -> Answer:
-        """Send a statement with a cursor that binds on the server: what is repeated is planned once (see `tune`)."""
+        """Send a statement whose parameters the server binds: a repeated one is planned once (see `tune`)."""
         connection.ensure_connection()
         with connection.wrap_database_errors:
             cursor = psycopg.Cursor(connection.connection)
@@ -112,11 +115,12 @@ class PostgreSQLStore(Store):
         )
 
     def among(self, column: str, ids: Iterable[uuid.UUID]) -> tuple[str, list[Any]]:
-        # Not `= ANY(%s)`: a join prunes partitions row by row, whatever the kept plan.
+        # A kept plan prunes partitions row by row of a join, but not for the array of `= ANY(%s)`.
         return f"{column} IN (SELECT unnest(%s::uuid[]))", [list(ids)]
 
     def may_claim(self, waited_s: float) -> bool:
-        return not waited_s or super().may_claim(waited_s)  # who is rung for has something to claim
+        # An engine that need not wait was woken for new work: it finds some without looking first.
+        return not waited_s or super().may_claim(waited_s)
 
     def start_due(self, engine_id: uuid.UUID, limit: int, waited_s: float) -> Answer:
         lanes = [
@@ -137,10 +141,10 @@ class PostgreSQLStore(Store):
         )
         return self._start(engine_id, line, [organization_id, limit], "lane = 1, ")
 
-    def _start(self, engine_id: uuid.UUID, which: str, parameters: list[Any], changes: str = "") -> Answer:
-        """Start the executions whose ids a query gives, and locks; a join prunes partitions row by row."""
+    def _start(self, engine_id: uuid.UUID, ids_query: str, parameters: list[Any], changes: str = "") -> Answer:
+        """Start the executions whose ids a query returns and locks; a join prunes partitions row by row."""
         return self.ask(
-            f"WITH due (due_id) AS MATERIALIZED ({which})"
+            f"WITH due (due_id) AS MATERIALIZED ({ids_query})"
             f" UPDATE executions_execution SET {changes}{STARTING}, started_at = COALESCE(started_at, now())"
             f" FROM due WHERE id = due_id RETURNING {CLAIM_COLUMNS}",
             [*parameters, engine_id],
@@ -150,27 +154,27 @@ class PostgreSQLStore(Store):
         if not executions:
             return set
         claims = {execution.id: execution.claim for execution in executions}
-        held = self.ask(
+        still_ours = self.ask(
             "SELECT id, claim FROM unnest(%s::uuid[]) AS ours(our_id) JOIN executions_execution ON id = our_id"
-            f" WHERE {RUNS_HERE.format(of='')} ORDER BY id FOR UPDATE OF executions_execution",
+            f" WHERE {RUNS_HERE.format(alias='')} ORDER BY id FOR UPDATE OF executions_execution",
             [list(claims), engine_id],
         )
-        return lambda: {row[0] for row in held() if claims[row[0]] == row[1]}
+        return lambda: {row[0] for row in still_ours() if claims[row[0]] == row[1]}
 
     def apply_moves(self, engine_id: uuid.UUID, moves: list[Move]) -> Callable[[], set[uuid.UUID]]:
         if not moves:
             return set
-        left = self.ask(
+        moved = self.ask(
             "UPDATE executions_execution e SET status = r.status, reason_code = r.reason_code, reason = r.reason,"
             " ran_ms = r.ran_ms, run_at = COALESCE(r.run_at, e.run_at), steps = r.steps, connectors = r.connectors,"
             " finished_at = CASE WHEN r.is_final THEN now() END, is_counted = e.is_counted OR r.is_final,"
             " engine_id = NULL, rev = e.rev + 1 FROM json_to_recordset(%s::json) AS r(id uuid, claim int,"
             " status smallint, reason_code text, reason text, ran_ms int, run_at timestamptz, steps smallint,"
             " connectors text, is_final boolean)"
-            f" WHERE e.id = r.id AND {RUNS_HERE.format(of='e.')} AND e.claim = r.claim RETURNING e.id",
+            f" WHERE e.id = r.id AND {RUNS_HERE.format(alias='e.')} AND e.claim = r.claim RETURNING e.id",
             [_json([_move_row(move) for move in moves]), engine_id],
         )
-        return lambda: {row[0] for row in left()}
+        return lambda: {row[0] for row in moved()}
 
     def notify_work(self) -> None:
         self._run("SELECT pg_notify(%s, %s)", [WORK_CHANNEL, str(getrandbits(8))])

@@ -1,4 +1,4 @@
-"""What engines did: step runs, moves, usage, and what callers who wait can be told."""
+"""The statements for an engine's results: step runs, moves, usage, and replies for the callers who wait."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable
 
-from executions import sealed_json as encoding
+from executions import sealed_json
 from executions.states import FINAL, Status, StepStatus, counts
 from executions.store.dialect import PAYLOAD_COLUMNS, STEP_COLUMNS, STEP_KEY, Dialect, Row, upsert
 from executions.store.rows import Claimed, Move, ReplyRow, StepRecord
@@ -17,20 +17,20 @@ from projects.ids import made_at
 class Results(Dialect):
     @abstractmethod
     def fenced(self, engine_id: uuid.UUID, executions: list[Claimed]) -> Callable[[], set[uuid.UUID]]:
-        """Lock the executions; answers those that are still this engine's, with this claim."""
+        """Lock the executions; answer the ids of those that this engine still runs, with this claim."""
 
     @abstractmethod
     def apply_moves(self, engine_id: uuid.UUID, moves: list[Move]) -> Callable[[], set[uuid.UUID]]:
-        """Do each move by compare-and-set; answers the executions that were still this engine's, with this claim."""
+        """Make each move by compare-and-set; answer the ids of the executions that this engine ran, with this claim."""
 
     def record(self, records: list[StepRecord]) -> None:
-        """Store step runs; a repeated one overwrites itself."""
+        """Store step runs and their large payloads; a repeated step run overwrites its row."""
         rows, payloads = [], []
         for record in records:
             rows.append(self._step_row(record))
             payloads += self._payload_rows(record)
-        self.insert_many("executions_steprun", STEP_COLUMNS, rows, upsert("", STEP_COLUMNS, STEP_KEY))
-        ending = upsert("", PAYLOAD_COLUMNS, PAYLOAD_COLUMNS[:5])
+        self.insert_many("executions_steprun", STEP_COLUMNS, rows, upsert(STEP_COLUMNS, STEP_KEY))
+        ending = upsert(PAYLOAD_COLUMNS, PAYLOAD_COLUMNS[:5])
         self.insert_many("executions_payload", PAYLOAD_COLUMNS, payloads, ending)
 
     def _step_row(self, record: StepRecord) -> Row:
@@ -49,28 +49,32 @@ class Results(Dialect):
         return [
             (*key, side, self.uid(execution.organization_id), text)
             for side, text in (("input", record.input), ("output", record.output))
-            if text is not None and len(text) > encoding.ROW_LIMIT
+            if text is not None and len(text) > sealed_json.ROW_LIMIT
         ]
 
     def write(self, engine_id: uuid.UUID, shard: int, records: list[StepRecord], moves: list[Move]) -> set[uuid.UUID]:
-        """Store what the engine did, in one go; return the executions that were no longer its own."""
-        moves = sorted(moves, key=lambda move: move.execution.id.int)  # one order of locks
+        """Store an engine's records and moves; return the executions that were no longer its own.
+
+        Nothing of those executions is stored.
+        """
+        # One order of locks, so that two engines cannot deadlock.
+        moves = sorted(moves, key=lambda move: move.execution.id.int)
         recorded = {record.execution.id: record.execution for record in records}
-        held, left = self.fenced(engine_id, list(recorded.values())), self.apply_moves(engine_id, moves)
-        mine = held() | left()
+        fenced, moved_ids = self.fenced(engine_id, list(recorded.values())), self.apply_moves(engine_id, moves)
+        mine = fenced() | moved_ids()
         moved = [move for move in moves if move.execution.id in mine]
-        on_the_way = [record for record in records if record.execution.id in mine]
-        on_the_way += [record for move in moved if move.target not in FINAL for record in move.records]
-        kept = on_the_way + [record for move in moved if move.target in FINAL for record in move.records]
+        unfinished = [record for record in records if record.execution.id in mine]
+        unfinished += [record for move in moved if move.target not in FINAL for record in move.records]
+        kept = unfinished + [record for move in moved if move.target in FINAL for record in move.records]
         self.record(list({(record.execution.id, record.key, record.iteration): record for record in kept}.values()))
         self.count(shard, moved)
-        self.acquit(on_the_way)
+        self.acquit(unfinished)
         if any(move.wakes_caller for move in moved) or any(record.is_reply for record in kept):
             self.notify_reply()
         return {*recorded, *(move.execution.id for move in moves)} - mine
 
     def acquit(self, records: list[StepRecord]) -> None:
-        """Forget the deaths of those that have made a step durable since."""
+        """Clear the suspicion and the deaths of suspected executions that have made a step durable since."""
         done = {
             record.execution.id
             for record in records
@@ -81,7 +85,7 @@ class Results(Dialect):
             self._run(f"UPDATE executions_execution SET suspicion = 0, deaths = 0 WHERE {where}", parameters)
 
     def count(self, shard: int, moves: list[Move]) -> None:
-        """Add to the usage of the day on which each was accepted, once an execution."""
+        """Add executions to the usage of the day (UTC) on which they were accepted, each of them only once."""
         totals = Counter(
             (move.execution.organization_id, move.execution.project_id, move.execution.automation_id,
              made_at(move.execution.id).date(), move.target.value)
@@ -100,7 +104,7 @@ class Results(Dialect):
         )  # fmt: skip
 
     def replies(self, waiting: Iterable[uuid.UUID]) -> dict[uuid.UUID, ReplyRow]:
-        """Return what is known for callers who wait: a reply, or the end without one."""
+        """Return the waiting callers' executions that have a reply, or have ended without one."""
         where, parameters = self.among("e.id", waiting)
         rows = self.ask(
             "SELECT e.id, e.status, COALESCE(p.body, s.output) FROM executions_execution e"
@@ -109,13 +113,13 @@ class Results(Dialect):
             " LEFT JOIN executions_payload p ON s.output_bytes > %s AND p.execution_id = e.id"
             " AND p.attempt = s.attempt AND p.key = s.key AND p.iteration = s.iteration AND p.side = 'output'"
             f" WHERE {where} AND (s.status = 3 OR e.status IN ({', '.join(str(s.value) for s in sorted(FINAL))}))",
-            [encoding.ROW_LIMIT, *parameters],
+            [sealed_json.ROW_LIMIT, *parameters],
         )
         return {
-            self.to_uuid(row[0]): ReplyRow(encoding.loads_opened(row[2]) if row[2] else None, Status(row[1]))
+            self.to_uuid(row[0]): ReplyRow(sealed_json.loads_opened(row[2]) if row[2] else None, Status(row[1]))
             for row in rows()
         }
 
 
 def _excerpt(text: str | None) -> str | None:
-    return text if text is None or len(text) <= encoding.ROW_LIMIT else text[: encoding.EXCERPT]
+    return text if text is None or len(text) <= sealed_json.ROW_LIMIT else text[: sealed_json.EXCERPT]

@@ -1,4 +1,4 @@
-"""What goes in and out of the store."""
+"""The records that the store takes and returns."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from projects.ids import made_at
 
 type VariableRow = tuple[str, str, bool]  # key, encrypted value, is secret
 
-SUSPECT = 2  # deaths in common that make an execution one
+SUSPECT = 2  # deaths in common with other executions that make a suspect
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryId:
-    """A sender's own id of what it sends: within the organization's window it makes one execution."""
+    """A sender's id of a delivery; within the organization's window it makes one execution."""
 
     key: str
-    fingerprint: str  # of what was sent
-    must_match: bool  # another request under the same id is a mistake, not a repetition
+    fingerprint: str  # SHA-256 of method, query and body
+    must_match: bool  # whether different content under the same id is the sender's error, not a repetition
 
 
 @dataclass(slots=True, kw_only=True)
 class NewExecution:
-    """A request to accept: one execution and its trigger's payload as JSON text."""
+    """An execution to accept, with its trigger's payload as JSON text."""
 
     id: uuid.UUID
     organization_id: uuid.UUID
     project_id: uuid.UUID
     automation_id: uuid.UUID
     version_id: uuid.UUID
-    live_rev: int  # of the automation that it was checked against
+    live_rev: int  # the revision of the automation that the request was checked against
     trigger_uid: str
     lane: Lane
     time_limit_s: int
@@ -47,13 +47,16 @@ class NewExecution:
     reason: str = ""
 
     def clamp_to(self, live: LiveRow) -> None:
-        """Keep to the organization's longest time, and to the database's clock where this machine's is ahead of it."""
+        """Shorten the time limit to the organization's, and bring the start back to the database's clock.
+
+        The executions of a machine whose clock is ahead would otherwise wait until the database's clock has caught up.
+        """
         self.time_limit_s = min(self.time_limit_s, live.time_limit_s)
         if made_at(self.id) > live.now:
             self.run_at = live.now
 
     def start_at(self, minute: datetime | None, limit: int) -> None:
-        """Wait for a later minute, where the organization's direct starts of this one are used up."""
+        """Postpone the start to a minute in which the organization has a direct start left; None: this minute has."""
         if minute is not None:
             self.run_at = minute
             self.reason_code = "direct_limit"
@@ -66,7 +69,7 @@ def direct_limit_reason(limit: int) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewReceipt:
-    """What became of a request that made no execution."""
+    """The receipt of a request that made no execution."""
 
     id: uuid.UUID
     organization_id: uuid.UUID
@@ -78,12 +81,12 @@ class NewReceipt:
     code: str
     reason: str
     execution_id: uuid.UUID | None = None
-    is_written: bool = True  # False: only counted
+    is_written: bool = True  # False: the request is only counted
 
 
 @dataclass(frozen=True, slots=True)
 class LiveRow:
-    """What the transaction that accepts must know of an automation and its organization."""
+    """The state of an automation and its organization by which the accepting transaction decides."""
 
     now: datetime  # on the database's clock
     live_rev: int
@@ -94,7 +97,7 @@ class LiveRow:
 
 @dataclass(slots=True, kw_only=True)
 class DoneStep:
-    """A durable step run of an execution that is resumed."""
+    """A durable step run of a resumed execution."""
 
     status: StepStatus
     tries: int
@@ -121,22 +124,22 @@ class Claimed:
     ran_ms: int
     is_counted: bool
     payload: str = "null"
-    variables: list[VariableRow] = field(default_factory=list)  # of its project, by key
-    done: dict[tuple[str, str], DoneStep] = field(default_factory=dict)
+    variables: list[VariableRow] = field(default_factory=list)  # of the project, ordered by key
+    done: dict[tuple[str, str], DoneStep] = field(default_factory=dict)  # by step key and iteration
 
     @property
     def is_suspect(self) -> bool:
-        """Return whether it runs alone until its next durable step."""
+        """Return whether the execution runs alone until its next durable step."""
         return self.suspicion >= SUSPECT
 
     def acquit(self) -> None:
-        """Forget the deaths that it was suspected for: a step is durable."""
+        """Clear the suspicion and the deaths: a step is durable."""
         self.deaths = self.suspicion = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Another engine."""
+    """Another engine and the state of its lease."""
 
     id: uuid.UUID
     host: str
@@ -146,8 +149,8 @@ class Peer:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """What a dead engine held."""
+class HeldExecution:
+    """An execution that was Running on a dead engine."""
 
     id: uuid.UUID
     suspicion: int
@@ -180,7 +183,7 @@ class StepRecord:
 
 @dataclass(slots=True, kw_only=True)
 class Move:
-    """One compare-and-set out of Running; `records` are written in the same transaction."""
+    """A compare-and-set out of Running; the same transaction stores `records`."""
 
     execution: Claimed
     target: Status
@@ -199,7 +202,7 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class ReplyRow:
-    """What a waiting caller can be told: the Response step's output, or that the execution ended without one."""
+    """The answer for a waiting caller: the Response step's output, or None and the status of an end without one."""
 
     output: JSON
     status: Status

@@ -1,4 +1,4 @@
-"""SQLite: one writer at a time (BEGIN IMMEDIATE), so no locks are named; a doorbell tells of commits."""
+"""SQLite: one writer at a time (BEGIN IMMEDIATE), so that no statement locks rows; a doorbell announces commits."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from executions.store.leases import STALE_AFTER_S
 from executions.store.moves import IN_LINE, RUNNING
 from executions.store.rows import Claimed, Move
 
-LOCK_NAP_S = 0.0004  # between two tries for the write lock; SQLite's own naps grow to 100 ms, and are not fair
-LONGEST_LOCK_S = 20.0
-LONGEST_VALUES = 128  # rows of one statement
+LOCK_NAP_S = 0.0004  # seconds between two tries for the write lock; SQLite's own naps grow to 100 ms, and are not fair
+LONGEST_LOCK_S = 20.0  # seconds of trying for the write lock
+LONGEST_VALUES = 128  # rows of one statement at most, a power of two
 
 
 class SQLiteStore(Store):
@@ -35,12 +35,12 @@ class SQLiteStore(Store):
     due_ago = seconds_ago
     lock_paces = ""
     lock_schedules = ""
-    texts = "json_each(%s)"
+    json_texts = "json_each(%s)"
     this_minute = "strftime('%%Y-%%m-%%d %%H:%%M:00.000000', 'now')"
     is_stale = f"beat_at < strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now', '-{STALE_AFTER_S} seconds')"
 
     def tune(self) -> None:
-        """Have this thread's tries for the write lock fail at once: `SQLiteStore.transaction` repeats them."""
+        """Let this thread's tries for the write lock fail at once: `SQLiteStore.transaction` repeats them."""
         with connection.cursor() as cursor:
             cursor.execute("PRAGMA busy_timeout=0")
 
@@ -89,16 +89,16 @@ class SQLiteStore(Store):
             rows = cursor.fetchall()
         return lambda: rows
 
-    def ask_many(self, columns: str, of: str, parameters: Sequence[Any] = ()) -> Answer:
-        """Ask for all rows as one: sqlite3 gives the GIL away for each, and a busy loop is slow to give it back."""
-        answer = self.ask(f"SELECT json_group_array(json_array({columns})) {of}", parameters)
+    def ask_many(self, columns: str, source: str, parameters: Sequence[Any] = ()) -> Answer:
+        """Ask for all rows as one JSON text: sqlite3 releases the GIL for each row, and a busy loop keeps it."""
+        answer = self.ask(f"SELECT json_group_array(json_array({columns})) {source}", parameters)
         return lambda: orjson.loads(answer()[0][0])
 
     def insert_many(self, table: str, columns: Sequence[str], rows: list[Row], ending: str = "") -> None:
-        self._for_all(f"INSERT INTO {table} ({', '.join(columns)}) VALUES {{rows}} {ending}", rows)
+        self._run_with_values(f"INSERT INTO {table} ({', '.join(columns)}) VALUES {{rows}} {ending}", rows)
 
-    def _for_all(self, sql: str, rows: list[Row]) -> None:
-        """Run a statement over many VALUES: the loop is SQLite's own, during which other threads of Python run."""
+    def _run_with_values(self, sql: str, rows: list[Row]) -> None:
+        """Run a statement with many rows in VALUES: SQLite loops over them while other Python threads run."""
         connection.ensure_connection()
         with connection.wrap_database_errors:
             for chunk in _chunks(rows):
@@ -125,9 +125,9 @@ class SQLiteStore(Store):
         )
         return self._start(engine_id, line, [organization_id, limit], "lane = 1, ")
 
-    def _start(self, engine_id: uuid.UUID, which: str, parameters: list[Any], changes: str = "") -> Answer:
-        """Start the executions whose ids a query gives."""
-        ids = self.ask(f"SELECT json_group_array(id) FROM ({which})", parameters)()[0][0]
+    def _start(self, engine_id: uuid.UUID, ids_query: str, parameters: list[Any], changes: str = "") -> Answer:
+        """Start the executions whose ids a query returns."""
+        ids = self.ask(f"SELECT json_group_array(id) FROM ({ids_query})", parameters)()[0][0]
         if ids == "[]":
             return list
         these = "id IN (SELECT value FROM json_each(%s))"
@@ -143,12 +143,12 @@ class SQLiteStore(Store):
             return set
         claims = {execution.id.hex: execution for execution in executions}
         where, parameters = self.among("id", (execution.id for execution in executions))
-        held = self.ask_many(
+        still_ours = self.ask_many(
             "id, claim",
             f"FROM executions_execution WHERE {where} AND {RUNNING} AND engine_id = %s",
             [*parameters, engine_id.hex],
         )
-        return lambda: {claims[id].id for id, claim in held() if claims[id].claim == claim}
+        return lambda: {claims[id].id for id, claim in still_ours() if claims[id].claim == claim}
 
     def apply_moves(self, engine_id: uuid.UUID, moves: list[Move]) -> Callable[[], set[uuid.UUID]]:
         rows = [
@@ -159,8 +159,8 @@ class SQLiteStore(Store):
             )
             for move in moves
         ]  # fmt: skip
-        mine = self.fenced(engine_id, [move.execution for move in moves])
-        self._for_all(
+        still_ours = self.fenced(engine_id, [move.execution for move in moves])
+        self._run_with_values(
             "WITH r (status, reason_code, reason, ran_ms, run_at, steps, connectors, is_final, id, engine_id, claim)"
             " AS (VALUES {rows}) UPDATE executions_execution AS e SET status = r.status, reason_code = r.reason_code,"
             " reason = r.reason, ran_ms = r.ran_ms, run_at = COALESCE(r.run_at, e.run_at), steps = r.steps,"
@@ -169,7 +169,7 @@ class SQLiteStore(Store):
             f" WHERE e.id = r.id AND e.{RUNNING} AND e.engine_id = r.engine_id AND e.claim = r.claim",
             rows,
         )
-        return mine
+        return still_ours
 
     def notify_work(self) -> None:
         transaction.on_commit(partial(ring, WORK_CHANNEL, getrandbits(8)))
@@ -179,7 +179,7 @@ class SQLiteStore(Store):
 
 
 def _chunks(rows: list[Row]) -> Iterator[list[Row]]:
-    """Cut into powers of two, so that few different statements are prepared."""
+    """Cut rows into chunks of a power of two, so that SQLite prepares few different statements."""
     size = LONGEST_VALUES
     while rows:
         while size > len(rows):

@@ -1,7 +1,7 @@
-"""The throttled lane: N starts a second for an organization, first come first served, over all machines.
+"""The throttled lane: N starts a second for each organization, first come first served, over all machines.
 
-An organization's pace is one row, locked by whoever starts its next; what counts is the time since its last start, so
-that a changed rate acts at once and no outage ends in a burst.
+An organization's pace is one row, which an engine locks to start the organization's next executions. The row keeps the
+time of the last start, not of the next one: a changed rate acts at once, and no outage ends in a burst.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from executions.store.limit_counters import LimitCounters
 from executions.store.moves import IN_LINE
 from executions.store.rows import direct_limit_reason
 
-LEEWAY_S = 0.05  # that an engine may come late without losing the next start's time
+LEEWAY_S = 0.05  # seconds that an engine may be late without delaying the next start too
 
-JOIN_MOST = 1000  # that leave a line in one transaction
+JOIN_MOST = 1000  # executions that leave a line in one transaction
 
 LINE = f"FROM executions_execution WHERE {IN_LINE}"
 
 
 def each_in_line(column: str) -> str:
-    """Return SQL that names `in_line`, the different values of a column among those who wait.
+    """Return SQL for the table `in_line`: the different values of a column among the executions in line.
 
-    By one look into the index for each: there may be many who wait, and many organizations of which nobody does.
+    It searches the index once for each value, as many executions may wait, and many organizations have none in line.
     """
     return (
         f"WITH RECURSIVE in_line ({column}) AS (SELECT (SELECT {column} {LINE} ORDER BY {column} LIMIT 1) UNION ALL"
@@ -44,16 +44,22 @@ PACES = (
 
 
 def starts_allowed(seconds: float, rate: float) -> tuple[int, float]:
-    """Return how many may start this long after the last start, and the time to count as passed before them."""
+    """Return the starts allowed `seconds` after the last one, and the seconds to count as passed before them.
+
+    No more than one start's interval and LEEWAY_S count, however long nothing has started.
+    """
     counted = min(seconds, 1 / rate + LEEWAY_S)
     return min(math.floor(counted * rate + 1e-6), math.ceil(rate)), counted
 
 
 class Throttle(LimitCounters):
-    lock_paces: str  # the end of a SELECT that keeps other engines from the same organizations
+    lock_paces: str  # the end of a SELECT that locks its paces against other engines
 
     def ready_organizations(self) -> Answer:
-        """Ask for those whose rate allows a start, and keep other engines from them."""
+        """Ask for the organizations in line whose rate allows a start, and lock them against other engines.
+
+        A row is (organization id, starts a second, seconds since the last start).
+        """
         since = self.seconds_since("p.throttle_at")
         return self.ask(
             f"{WAITING} SELECT p.organization_id, o.throttle_rate, {since} {PACES}"
@@ -61,7 +67,7 @@ class Throttle(LimitCounters):
         )
 
     def claim_throttled(self, engine_id: uuid.UUID, ready: list[Row], limit: int) -> list[Row]:
-        """Start what is next in each ready organization's line, as far as its rate allows."""
+        """Start the next executions in each ready organization's line, as far as its rate and `limit` allow."""
         claimed: list[Row] = []
         for organization_id, rate, seconds in ready:
             claimed += self._start_next(engine_id, organization_id, rate, float(seconds), limit - len(claimed))
@@ -81,17 +87,23 @@ class Throttle(LimitCounters):
 
     @abstractmethod
     def claim_next_throttled(self, engine_id: uuid.UUID, organization_id: Any, limit: int) -> Answer:
-        """Take the oldest of an organization's line; they leave the lane, so that resuming is no start."""
+        """Start the oldest executions of an organization's line; answer rows of CLAIM_COLUMNS.
+
+        They leave the throttled lane, so that resuming one is not a start again.
+        """
 
     def next_throttled(self) -> float | None:
-        """Return the seconds until a throttled lane may start its next."""
+        """Return the seconds until an organization in line may start its next execution; None when no line waits."""
         seconds = self.ask(
             f"{WAITING} SELECT MIN(1 / o.throttle_rate - {self.seconds_since('p.throttle_at')}) {PACES}"
         )()[0][0]
         return None if seconds is None else float(seconds)
 
-    def left_line(self) -> tuple[uuid.UUID, uuid.UUID, int | None] | None:
-        """Return an automation that is throttled no longer while some of it wait, with its organization and limit."""
+    def unthrottled_line(self) -> tuple[uuid.UUID, uuid.UUID, int | None] | None:
+        """Return an automation whose Throttle was switched off while executions of it are still in line.
+
+        Its organization follows, and the organization's limit of direct starts a minute.
+        """
         rows = self.ask(
             f"{each_in_line('automation_id')} SELECT a.uid, a.organization_id, o.direct_limit FROM in_line"
             " JOIN automations_automation a ON a.uid = in_line.automation_id AND NOT a.is_throttled"
@@ -100,21 +112,21 @@ class Throttle(LimitCounters):
         return next(((self.to_uuid(row[0]), self.to_uuid(row[1]), row[2]) for row in rows), None)
 
     def join_direct(self, automation_id: uuid.UUID, organization_id: uuid.UUID, limit: int | None) -> None:
-        """Let the first of an automation's line wait in the direct lane instead."""
+        """Move the first JOIN_MOST executions of an automation's line to the direct lane."""
         self.make_paces([organization_id])
-        self._run(  # from here on nobody else touches the line
+        self._run(  # locks the pace: nobody else touches the line until the commit
             "UPDATE executions_pace SET direct_used = direct_used WHERE organization_id = %s",
             [self.uid(organization_id)],
         )
         line = f"SELECT id {LINE} AND automation_id = %s ORDER BY run_at, id LIMIT {JOIN_MOST}"
         ids = [self.to_uuid(row[0]) for row in self.ask(line, [self.uid(automation_id)])()]
-        self._place(organization_id, ids, limit)
+        self._move_to_direct(organization_id, ids, limit)
         self.notify_work()
 
-    def _place(self, organization_id: uuid.UUID, ids: list[uuid.UUID], limit: int | None) -> None:
-        """Move them to the direct lane, each to a minute in which its organization has a start left."""
-        places = [None] * len(ids) if limit is None else self.place_direct(organization_id, len(ids), limit)
-        for minute, group in groupby(zip(places, ids, strict=True), key=lambda pair: pair[0]):
+    def _move_to_direct(self, organization_id: uuid.UUID, ids: list[uuid.UUID], limit: int | None) -> None:
+        """Move executions to the direct lane, each to a minute in which the organization has a start left."""
+        minutes = [None] * len(ids) if limit is None else self.place_direct(organization_id, len(ids), limit)
+        for minute, group in groupby(zip(minutes, ids, strict=True), key=lambda pair: pair[0]):
             where, parameters = self.among("id", (id for _, id in group))
             code, reason = ("direct_limit", direct_limit_reason(limit or 0)) if minute else ("", "")
             self._run(

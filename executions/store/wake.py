@@ -1,8 +1,8 @@
 """Wake a process after a commit that may concern it.
 
-PostgreSQL: LISTEN on a connection of its own. SQLite: a doorbell (`executions.store.doorbell`), and `PRAGMA
-data_version`, which changes with every commit of another connection. Both wake at least once a second, so a lost
-notification costs a second, never an execution.
+PostgreSQL: LISTEN on a separate connection. SQLite: a doorbell (`executions.store.doorbell`), and `PRAGMA
+data_version`, which changes with every commit of another connection. Both also wake once a second, so that a lost
+notification delays an execution by a second and never loses it.
 """
 
 from __future__ import annotations
@@ -20,22 +20,23 @@ from executions.store.doorbell import Doorbell
 
 logger = logging.getLogger(__name__)
 
-LONGEST_SLEEP_S = 1.0
-DATA_VERSION_POLL_S = 0.1  # for what was committed without ringing
-RECONNECT_S = 0.5
+LONGEST_SLEEP_S = 1.0  # seconds between two calls at most
+DATA_VERSION_POLL_S = 0.1  # seconds until a commit that rang no doorbell is noticed
+RECONNECT_S = 0.5  # seconds between two tries to connect
 
 
 class Wake(threading.Thread):
-    """Calls `on_wake` from its own thread after every relevant commit, and at least once a second.
+    """Thread that calls `on_wake` after every relevant commit, and at least once a second.
 
-    It gets the number that the commit has rung with, by which several who wait share what comes; None means everybody.
+    `on_wake` gets the number from 0 to 255 that the commit rang with, by which machines share new work among them.
+    None concerns every listener: several commits came together, or only time has passed.
     """
 
     def __init__(self, channel: str, on_wake: Callable[[int | None], None]) -> None:
         super().__init__(name=f"wake-{channel}", daemon=True)
         self.channel = channel
         self.on_wake = on_wake
-        self.rest_s = 0.0  # after each call, for one who need not hear everything
+        self.rest_s = 0.0  # seconds of rest after each call, for a listener that need not hear every commit
         self.stopping = threading.Event()
 
     def run(self) -> None:
@@ -45,7 +46,7 @@ class Wake(threading.Thread):
                 watch()
             except Exception as error:
                 logger.warning("wake-up lost its connection: %s", error)
-                forget_connection()  # and once it is back everybody is woken, for what came meanwhile
+                forget_connection()  # a new connection begins with a call, for the commits that came meanwhile
                 self.stopping.wait(RECONNECT_S)
         forget_connection()
 
@@ -86,8 +87,10 @@ def _number(payload: str) -> int | None:
 
 
 def wake_for_work(on_wake: Callable[[int | None], None]) -> Wake:
+    """Return a thread, to be started, that hears of executions which an engine may claim."""
     return Wake(WORK_CHANNEL, on_wake)
 
 
 def wake_for_replies(on_wake: Callable[[int | None], None]) -> Wake:
+    """Return a thread, to be started, that hears of replies, and of the ends of executions, for waiting callers."""
     return Wake(REPLY_CHANNEL, on_wake)

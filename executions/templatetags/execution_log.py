@@ -1,4 +1,4 @@
-"""What the pages of executions draw: connectors, and the banner of the month's limits."""
+"""Template tags of the pages of executions: a connector's icon, the banner of the month's limits, and waits."""
 
 from __future__ import annotations
 
@@ -23,18 +23,19 @@ register = template.Library()
 @register.simple_tag
 @lru_cache(maxsize=256, typed=True)
 def connector_icon(key: str) -> SafeString:
-    """Draw a connector as its icon; its name is read out and shown on hover."""
+    """Return a connector's icon; screen readers read its name, and a pointer shows it."""
     connector = CONNECTORS.get(key)
     title = connector.title if connector else key or "No connector"
     drawing = icon(connector.icon if connector else "plug")
     return format_html('<span title="{}">{}<span class="visually-hidden">{} </span></span>', title, drawing, title)
 
 
-@register.inclusion_tag("executions/limit_banner.html")
+@register.inclusion_tag("executions/_limit_banner.html")
 def limit_banner(project: Project) -> dict[str, Any]:
     return {"use": month_use(project.organization), "project": project}
 
 
 @register.simple_tag
 def waiting_of(execution: Execution, waits: dict[uuid.UUID, Waiting]) -> Waiting | None:
+    """Return the limit that an execution of the log waits for, or None."""
     return waits.get(execution.pk) if waits else None

@@ -15,7 +15,7 @@ type Asker = AbstractBaseUser | AnonymousUser
 
 class OrganizationQuerySet(models.QuerySet["Organization"]):
     def managed_by(self, user: Asker) -> Self:
-        """Return those in which a person is owner or admin, and may create projects."""
+        """Return the organizations that a person manages as owner or admin: creates projects, changes settings."""
         if not user.is_authenticated:
             return self.none()
         roles = [Membership.Role.OWNER, Membership.Role.ADMIN]
@@ -24,7 +24,10 @@ class OrganizationQuerySet(models.QuerySet["Organization"]):
 
 
 class Organization(models.Model):
-    """Who pays and sets limits. An empty limit means unlimited."""
+    """Who pays and sets limits. An empty limit means unlimited.
+
+    Staff set most of it; owners and admins set what `projects.forms.OrganizationForm` shows them.
+    """
 
     uid = models.UUIDField(primary_key=True, default=new_id, editable=False)
     name = models.CharField(max_length=100)
@@ -111,11 +114,14 @@ class Organization(models.Model):
         return self.name
 
     def save(self, **options: Any) -> None:
-        self.throttle_rate = min(self.throttle_rate, self.throttle_rate_limit)  # which staff may just have lowered
+        # Staff may just have lowered the limit below the rate that an owner chose.
+        self.throttle_rate = min(self.throttle_rate, self.throttle_rate_limit)
         super().save(**options)
 
 
 class Membership(models.Model):
+    """A person's role in an organization."""
+
     class Role(models.TextChoices):
         OWNER = "owner", "Owner"  # sees every project, is told about limits
         ADMIN = "admin", "Admin"  # sees every project

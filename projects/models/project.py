@@ -17,10 +17,14 @@ if TYPE_CHECKING:
 
 class ProjectQuerySet(models.QuerySet["Project"]):
     def kept(self) -> Self:
+        """Return the projects that are not deleted: a deleted one stays until retention has removed what is in it."""
         return self.filter(deleted_at=None)
 
     def for_user(self, user: Asker) -> Self:
-        """Return the projects that a person may see: the only way to reach anything inside one."""
+        """Return the projects that a person may see: owners and admins all of the organization, members those shared.
+
+        Every queryset of rows inside a project starts here, so no page can forget to ask.
+        """
         if not user.is_authenticated:
             return self.none()
         everywhere = Membership.objects.filter(user_id=user.pk, role__in=[Membership.Role.OWNER, Membership.Role.ADMIN])
@@ -29,6 +33,7 @@ class ProjectQuerySet(models.QuerySet["Project"]):
             self.kept()
             .filter(
                 models.Q(organization__in=everywhere.values("organization"))
+                # Sharing alone is not enough: it outlives a membership of the organization that has ended.
                 | models.Q(members=user.pk, organization__in=member_of.values("organization"))
             )
             .distinct()
@@ -47,11 +52,13 @@ class ProjectQuerySet(models.QuerySet["Project"]):
 
 
 def _total[Q: models.QuerySet[Any]](rows: Q, aggregate: models.Aggregate) -> Any:
-    """Return one aggregate over all the rows of a subquery."""
+    """Return one aggregate over all rows of a subquery: grouped by a constant, or Django would group by key."""
     return rows.annotate(one=models.Value(1)).values("one").annotate(total=aggregate).values("total")
 
 
 class Project(models.Model):
+    """What automations, variables and executions belong to, and what is shared with members."""
+
     uid = models.UUIDField(primary_key=True, default=new_id, editable=False)
     organization = models.ForeignKey(Organization, models.PROTECT, related_name="projects")
     name = models.CharField(max_length=100)

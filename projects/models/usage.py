@@ -1,3 +1,5 @@
+"""Counters of what organizations use, and notices about limits. Pages sum the counters: no executions are counted."""
+
 from __future__ import annotations
 
 import uuid
@@ -15,9 +17,10 @@ def this_month() -> date:
 
 
 class UsageMonth(models.Model):
-    """What an organization has reserved of its monthly limits: one conditional UPDATE at accept keeps them exact.
+    """What an organization has reserved of its monthly limits.
 
-    `reserved` counts accepted executions, which are those counted plus those still under way: each counts once.
+    `reserved` is the number of accepted executions, whether they have ended or not. It grows by one conditional UPDATE
+    (executions/store/limit_counters.py) before an execution exists, so a limit is never exceeded.
     """
 
     organization = models.ForeignKey(Organization, models.CASCADE, related_name="usage_months")
@@ -30,7 +33,10 @@ class UsageMonth(models.Model):
 
 
 class LimitNotice(models.Model):
-    """That an organization's owners are told of one limit at one level this month: each once, whoever noticed."""
+    """That an organization's owners were told of one limit at one level in one month.
+
+    The constraint lets only one of several clusters make the row, so every owner gets one e-mail.
+    """
 
     class Limit(models.TextChoices):
         SOFT = "soft", "soft limit of executions"
@@ -41,8 +47,8 @@ class LimitNotice(models.Model):
     month = models.DateField()
     limit = models.CharField(max_length=10, choices=Limit)
     percent = models.SmallIntegerField()  # 80 or 100
-    told = models.JSONField(default=list, db_default=[])  # the owners' ids, while not all are
-    again_at = models.DateTimeField(null=True)  # when those left over may be told; None: nobody is
+    told = models.JSONField(default=list, db_default=[])  # ids of the owners told so far, until all are
+    again_at = models.DateTimeField(null=True)  # when the next look may tell the others; None: this level is done
     sent_at = models.DateTimeField(default=timezone.now)
 
     class Meta:
@@ -54,7 +60,7 @@ class LimitNotice(models.Model):
 class UsageDay(models.Model):
     """Executions counted, by the UTC day on which they were accepted and the first final status that they reached.
 
-    Shards keep engines from waiting for each other's rows; sum over them.
+    Engines are spread over shards, so that they seldom wait for each other's lock on a row: sum over them.
     """
 
     organization_id: uuid.UUID

@@ -16,7 +16,10 @@ class VariableQuerySet(models.QuerySet["Variable"]):
 
 
 class Variable(models.Model):
-    """A value that any step of a project can use as `{{ vars.KEY }}`; a secret one is never shown again."""
+    """A value that every step of a project can read as `{{ vars.KEY }}`; a secret one is never shown again.
+
+    Both kinds are encrypted, so that one that is made secret later was never stored in the clear.
+    """
 
     project = models.ForeignKey(Project, models.CASCADE, related_name="variables")
     key = models.CharField(
@@ -43,6 +46,7 @@ class Variable(models.Model):
 
     @property
     def value(self) -> str:
+        """Return the value in the clear; raise UnreadableSecret when its key is no longer in FIELD_KEYS."""
         return sealing.decrypt(self.encrypted)
 
     @value.setter
@@ -51,12 +55,12 @@ class Variable(models.Model):
 
     @property
     def shown(self) -> str:
-        """Return what people may see of it."""
+        """Return what people may see: the value, or a mask for a secret one; raise UnreadableSecret as `value` does."""
         return sealing.MASK if self.is_secret else self.value
 
     @property
     def readable(self) -> str:
-        """Return what people may see, or nothing when the key that it was encrypted with is lost."""
+        """Return what people may see, or nothing when it cannot be decrypted: one lost key must not hide a page."""
         try:
             return self.shown
         except sealing.UnreadableSecret:

@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from automations.models import Automation
-from executions import sealed_json as encoding
+from executions import sealed_json
 from executions.models import Execution, StepRun
 from executions.states import StepStatus
 from projects.models import LimitNotice, Organization, Variable, this_month
@@ -38,7 +38,7 @@ def secretive(automation: Automation, make_execution: Callable[..., Execution]) 
     StepRun.objects.create(
         execution_id=execution.pk, attempt=1, key="call", position=1, organization_id=execution.organization_id,
         status=StepStatus.SUCCESS, connector="http", action="request", started_at=execution.run_at,
-        output=encoding.dumps(encoding.sealed({"echo": f"Bearer {CANARY}", "kept": "plain"}, [CANARY])),
+        output=sealed_json.dumps(sealed_json.sealed({"echo": f"Bearer {CANARY}", "kept": "plain"}, [CANARY])),
     )  # fmt: skip
     return execution
 

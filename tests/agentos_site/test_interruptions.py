@@ -12,8 +12,8 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 
+from harness.installation import Installation
 from projects.models import Project
-from tests.support.installation import Installation
 
 
 @pytest.mark.django_db

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.processes import ROOT, Process, alive, descendants, free_port, until
+from harness.processes import ROOT, STARTED_BY, Process, alive, descendants, end_leftovers, free_port, until
 from tests.support.stub import Stub
 
 DRAIN_S = 20
@@ -34,7 +34,8 @@ class Running:
         self.data_dir = data_dir
         self.port = free_port()
         environment = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-        environment |= {"DATA_DIR": str(data_dir), "PORT": str(self.port), "OUTBOUND_ALLOW": "127.0.0.0/8"}
+        self.mark = {"DATA_DIR": str(data_dir), "PORT": str(self.port)}  # of all that it starts
+        environment |= {**self.mark, "OUTBOUND_ALLOW": "127.0.0.0/8", STARTED_BY: os.environ["PYTEST_CURRENT_TEST"]}
         self.process = Process(command or make("run"), environment=environment | settings, log=log)
 
     def wait_until_ready(self) -> None:
@@ -51,6 +52,10 @@ class Running:
         for pid in alive(descendants(self.process.pid)):
             os.kill(pid, signal.SIGKILL)
         self.process.kill()
+
+    def check_leftovers(self) -> None:
+        """Kill what still runs, so that its port and its lock are free for the next test, and fail with its names."""
+        end_leftovers(self.mark)
 
     @property
     def curl(self) -> str:
@@ -91,6 +96,8 @@ def start(data_dir: Path, tmp_path: Path) -> Iterator[Callable[..., Running]]:
     yield start
     for running in started:
         running.kill()
+    for running in started:
+        running.check_leftovers()
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +110,7 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         yield running
     finally:
         running.kill()
+        running.check_leftovers()
 
 
 def test_one_sigterm_to_make_ends_everything_it_started(start: Callable[..., Running]) -> None:

@@ -12,6 +12,7 @@ from django.conf import settings
 
 from connectors.registry import CONNECTORS
 from projects.templatetags import ui
+from tools import icons
 
 STATIC = Path(settings.BASE_DIR) / "static"
 VENDOR = STATIC / "vendor"
@@ -39,6 +40,10 @@ def named_icons() -> set[str]:
     return in_templates | {connector.icon for connector in CONNECTORS.values()} | set(ui.STATUS_ICONS.values())
 
 
+def drawn_icons() -> set[str]:
+    return set(re.findall(r'<symbol id="([\w-]+)"', icons.SPRITE.read_text()))
+
+
 @pytest.mark.parametrize("path", sorted(vendored()))
 def test_vendored_file_is_the_published_one(path: str) -> None:
     assert hashlib.sha256((VENDOR / path).read_bytes()).hexdigest() == vendored()[path]
@@ -60,9 +65,11 @@ def test_no_template_breaks_the_content_policy(rule: str) -> None:
 
 
 def test_every_named_icon_is_in_the_sprite() -> None:
-    drawn = set(re.findall(r'<symbol id="([\w-]+)"', (STATIC / "icons.svg").read_text()))
+    assert named_icons() - drawn_icons() == set()
 
-    assert named_icons() - drawn == set()
+
+def test_every_icon_of_the_sprite_is_named() -> None:
+    assert drawn_icons() == set(icons.drawings())
 
 
 @pytest.mark.parametrize(

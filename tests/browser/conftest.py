@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator
 from typing import Any
@@ -8,8 +7,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page
 
-from tests.support.installation import Installation
-from tests.support.shop import ANSWER, BROKEN, SET_UP, SHAPE, Shop, call
+from harness.automations import Made, make
+from harness.installation import Installation
+from tests.support.shop import ANSWER, BROKEN, SHAPE, Shop, call
 from tests.support.stub import Stub
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
@@ -54,8 +54,8 @@ def template(prepared: Installation) -> Installation:
 
 
 @pytest.fixture(scope="session")
-def base_url(product: Installation) -> str:
-    return product.url
+def base_url(shared_product: Installation) -> str:
+    return shared_product.url
 
 
 @pytest.fixture
@@ -86,7 +86,8 @@ def signed_in(page: Page, product: Installation) -> Page:
 
 
 @pytest.fixture(scope="session")
-def shop_automations(product: Installation, _stub: Stub) -> tuple[str, dict[str, str]]:
+def shop_automations(shared_product: Installation, _stub: Stub) -> Made:
+    """Return one automation for each way to go; every test has executions of its own."""
     automations = {
         "Names": [SHAPE],
         "Orders": [call(f"{_stub.url}/orders")],
@@ -95,16 +96,14 @@ def shop_automations(product: Installation, _stub: Stub) -> tuple[str, dict[str,
         "To be replaced": [BROKEN],
         "Prices": [BROKEN, ANSWER],
     }
-    project, triggers = json.loads(product.python(SET_UP.format(automations=json.dumps(automations))))
-    return project, triggers
+    return make(shared_product, automations, name="Shop", owner="log-reader")
 
 
 @pytest.fixture
-def shop(page: Page, product: Installation, shop_automations: tuple[str, dict[str, str]]) -> Shop:
+def shop(page: Page, product: Installation, shop_automations: Made) -> Shop:
     page.goto("/login/")
     page.get_by_label("Username").fill("log-reader")
     page.get_by_label("Password").fill("log-reader")
     page.get_by_role("button", name="Sign in").click()
     page.wait_for_url("**/projects/**")
-    project, triggers = shop_automations
-    return Shop(product=product, page=page, project=project, triggers=triggers)
+    return Shop(product=product, page=page, made=shop_automations)

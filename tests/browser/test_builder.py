@@ -8,23 +8,16 @@ import pytest
 from playwright.sync_api import Page, expect
 from pytest_playwright_axe import Axe
 
-from tests.support.installation import Installation
+from harness import automations
+from harness.installation import Installation
 from tests.support.stub import Stub
 
-SET_UP = """
-from django.contrib.auth.models import User
-from projects.models import *
-organization = Organization.objects.create(name="Builders")
-user = User.objects.create_user("designer", password="designer")
-Membership.objects.create(organization=organization, user=user, role=Membership.Role.OWNER)
-print(Project.objects.create(organization=organization, name="Workshop").pk)
-"""
 OPTIONS = {"resultTypes": ["violations"]}
 
 
 @pytest.fixture(scope="module")
-def project(product: Installation) -> str:
-    return product.python(SET_UP).strip()
+def project(shared_product: Installation) -> str:
+    return str(automations.make(shared_product, {}, name="Workshop", owner="designer").project)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page
 from pytest_playwright_axe import Axe
 
-from tests.support.installation import Installation
+from harness.installation import Installation
 
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 OPTIONS = {"resultTypes": ["violations"], "runOnly": {"type": "tag", "values": TAGS}}

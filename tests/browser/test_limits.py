@@ -2,65 +2,40 @@
 
 from __future__ import annotations
 
-import json
 import re
-import urllib.request
 from dataclasses import dataclass
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.support.installation import Installation
+from harness.automations import Made, make
+from harness.installation import Installation
 
-SET_UP = """
-import json
-from django.contrib.auth.models import User
-from automations.definition import Definition
-from automations.models import Automation
-from projects.models import *
-organization = Organization.objects.create(name="Slow and steady", throttle_rate=0.1)
-user = User.objects.create_user("slow", password="slow")
-Membership.objects.create(organization=organization, user=user, role=Membership.Role.OWNER)
-project = Project.objects.create(organization=organization, name="Slow")
-automation = Automation.objects.create(project=project, organization=organization, name="Names")
-trigger, _ = automation.make_trigger("http", "request")
-automation.remove_secret()
-step = {"key": "shape", "connector": "transform", "action": "template", "input": {"template": "done"}}
-head = {"uid": trigger.uid, "connector": "http", "event": "request"}
-automation.save_draft(Definition.model_validate({"trigger": head, "steps": [step]}), rev=automation.draft_rev)
-automation.activate(None)
-print(json.dumps([str(organization.pk), str(project.pk), str(automation.pk), trigger.uid]))
-"""
+STEP = {"key": "shape", "connector": "transform", "action": "template", "input": {"template": "done"}}
 
 
 @dataclass(frozen=True, slots=True)
 class Slow:
     product: Installation
-    organization: str
-    project: str
-    automation: str
-    trigger: str
+    made: Made
 
     @property
     def builder(self) -> str:
-        return f"/projects/{self.project}/automations/{self.automation}/"
+        return f"/projects/{self.made.project}/automations/{self.made.automations['Names']}/"
 
     def post(self) -> str:
-        url = f"{self.product.url}/automations-api/run/{self.trigger}"
-        request = urllib.request.Request(url, b"{}", {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=40) as answer:
-            return str(json.load(answer)["execution_id"])
+        return str(self.made.start("Names", {}))
 
 
 @pytest.fixture
 def slow(product: Installation, page: Page) -> Slow:
     page.goto("/login/")
-    found = json.loads(product.python(SET_UP).splitlines()[-1])
+    made = make(product, {"Names": [STEP]}, name="Slow and steady", owner="slow", throttle_rate=0.1)
     page.get_by_label("Username").fill("slow")
     page.get_by_label("Password").fill("slow")
     page.get_by_role("button", name="Sign in").click()
     page.wait_for_url("**/projects/**")
-    return Slow(product, *found)
+    return Slow(product, made)
 
 
 def test_throttled_executions_say_why_they_wait_until_the_rate_is_raised(slow: Slow, page: Page) -> None:
@@ -71,7 +46,7 @@ def test_throttled_executions_say_why_they_wait_until_the_rate_is_raised(slow: S
     expect(page.get_by_role("switch", name="Throttle")).to_be_checked()
 
     executions = [slow.post() for _ in range(4)]
-    page.goto(f"/projects/{slow.project}/executions/")
+    page.goto(f"/projects/{slow.made.project}/executions/")
     first, last = (page.locator(f"#execution-{executions[number]}") for number in (0, 3))
     expect(first.locator(".badge")).to_have_attribute("data-status", "success", timeout=15_000)
     expect(last).to_contain_text(re.compile(r"Throttled, place [23], starts about"))

@@ -112,7 +112,7 @@ def test_the_pages_are_accessible(shop: Shop, scheme: Any) -> None:
     shop.page.goto(shop.log)
     shop.expect_status(execution, "failed")
 
-    for path in (shop.log, f"{shop.log}{execution}/", f"/projects/{shop.project}/usage/", "/help/executions/"):
+    for path in (shop.log, f"{shop.log}{execution}/", f"/projects/{shop.made.project}/usage/", "/help/executions/"):
         shop.page.goto(path)
         assert_accessible(shop.page)
     shop.page.goto(shop.log)

@@ -2,27 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 from playwright.sync_api import Page, expect
 
 from tests.support.shop import Shop, call
 from tests.support.stub import Stub
-
-REPAIR = """
-import json
-from automations.definition import Definition
-from automations.models import Automation
-automation = Automation.objects.get(project="{project}", name="To be repaired")
-automation.deactivate()
-draft = Definition.model_validate(automation.draft | {{"steps": json.loads({steps!r})}})
-automation.save_draft(draft, rev=automation.draft_rev)
-automation.activate(None)
-"""
-REPLACE = """
-from automations.models import Automation
-Automation.objects.get(project="{project}", name="To be replaced").make_trigger("http", "request")
-"""
 
 
 def retry(page: Page) -> None:
@@ -56,7 +39,8 @@ def test_a_retry_takes_the_repaired_step(shop: Shop, stub: Stub) -> None:
     shop.page.goto(shop.log)
     shop.expect_status(execution, "failed")
 
-    shop.product.python(REPAIR.format(project=shop.project, steps=json.dumps([call(f"{stub.url}/repaired")])))
+    repaired = [call(f"{stub.url}/repaired")]
+    shop.product.call("harness.factory.publish_steps", str(shop.made.automations["To be repaired"]), repaired)
     shop.row(execution).get_by_role("button", name="Info").click()
     retry(shop.page)
 
@@ -66,7 +50,7 @@ def test_a_retry_takes_the_repaired_step(shop: Shop, stub: Stub) -> None:
 
 def test_a_retry_is_refused_in_words_when_the_trigger_was_replaced(shop: Shop) -> None:
     execution = shop.post("To be replaced", {"id": 7})
-    shop.product.python(REPLACE.format(project=shop.project))
+    shop.product.call("harness.factory.replace_trigger", str(shop.made.automations["To be replaced"]))
     shop.page.goto(shop.log)
     shop.expect_status(execution, "failed")
 
@@ -104,7 +88,7 @@ def test_info_goes_away_when_both_retries_are_used_up(shop: Shop) -> None:
     expect(dialog).to_contain_text("Both retries of this execution are used up", timeout=15_000)
     dialog.get_by_role("button", name="Copy trigger payload as cURL").click()
     copied = shop.page.evaluate("navigator.clipboard.readText()")
-    assert shop.triggers["Broken"] in copied
+    assert shop.made.triggers["Broken"] in copied
     assert """--data-raw '{"note":"it'"'"'s <here>"}'""" in copied
     dialog.get_by_role("button", name="Close").click()
     expect(row).to_contain_text("3 of 3")

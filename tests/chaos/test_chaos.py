@@ -19,8 +19,8 @@ from chaos.driver import Driver, Reply
 from chaos.nemesis import Nemesis
 from chaos.outside import owner_of
 from chaos.scene import Scene, scene
-from tests.support.installation import Installation
-from tools.postgresql import Missing, binaries
+from harness.installation import Installation
+from harness.postgresql import Missing, binaries
 
 ACCEPTED = 300
 FAULTS = (

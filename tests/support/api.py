@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from connectors.sdk.call import JSON
-from executions import sealed_json as encoding
+from executions import sealed_json
 from executions.models import Execution, StepRun
 from executions.states import Status, StepStatus
 from projects.ids import id_at
@@ -59,7 +59,7 @@ def make_failed(make_execution: Callable[..., Execution]) -> Execution:
         id=id_at(START - timedelta(milliseconds=12)), status=Status.FAILED, reason_code="http_status",
         reason="Answered 503.", started_at=START, finished_at=START + timedelta(milliseconds=48), attempt=2, steps=2,
     )  # fmt: skip
-    make_step(execution, "trigger", attempt=0, position=0, title="Trigger", input=encoding.dumps({"body": BODY}))
+    make_step(execution, "trigger", attempt=0, position=0, title="Trigger", input=sealed_json.dumps({"body": BODY}))
     make_step(execution, "fetch", attempt=1, output='{"try":1}', status=StepStatus.FAILED)
     make_step(execution, "fetch", attempt=2, output='{"try":2}')
     make_step(

@@ -55,13 +55,6 @@ def url_of(automation: Automation) -> str:
     return f"/automations-api/run/{automation.trigger.uid}"
 
 
-def configure(automation: Automation, **config: Any) -> None:
-    definition = automation.definition
-    definition.trigger.config = config
-    automation.save_draft(definition, rev=automation.draft_rev)
-    automation.activate(None)
-
-
 def stored(reply: Reply) -> Any:
     """Return the trigger's output of the execution that a request started."""
     assert reply.status == 202, reply.body

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from email.message import EmailMessage
 from typing import cast
 
-from tests.support.processes import until
+from harness.processes import until
 
 
 @dataclass(frozen=True, slots=True)

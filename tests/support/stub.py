@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from tests.support.processes import until
+from harness.processes import until
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,27 +9,15 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.support.installation import Installation
-from tests.support.processes import ROOT
+from harness.automations import make
+from harness.installation import Installation
+from harness.processes import ROOT
 
 MB = 1024 * 1024
 EXAMPLES = ROOT / "tests" / ".cache" / "webhooks-examples"
-MAKE = """
-from automations.definition import Definition
-from automations.models import Automation
-from projects.models import Organization, Project
-organization = Organization.objects.create(name="Wire")
-project = Project.objects.create(organization=organization, name="Wire")
-automation = Automation.objects.create(organization=organization, project=project, name="Wire")
-trigger, secret = automation.make_trigger("http", "request")
-step = {"key": "wait", "connector": "wait", "action": "wait", "input": {}}
-definition = Definition.model_validate({"trigger": {"connector": "http", "event": "request"}, "steps": [step]})
-definition.trigger.uid = trigger.uid
-automation.save_draft(definition, rev=automation.draft_rev)
-automation.activate(None)
-automation.remove_secret()
-print(trigger.uid)
-"""
+pytestmark = pytest.mark.usefixtures("product")
+
+WAIT = {"key": "wait", "connector": "wait", "action": "wait", "input": {}}
 
 
 class Reply(NamedTuple):
@@ -46,7 +34,7 @@ class Door:
 
     def __init__(self, installation: Installation) -> None:
         self.installation = installation
-        self.path = "/automations-api/run/" + installation.python(MAKE).strip().splitlines()[-1]
+        self.path = f"/automations-api/run/{make(installation, {'Wire': [WAIT]}).triggers['Wire']}"
 
     def connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.installation.port), timeout=10)
@@ -93,8 +81,8 @@ def read(connection: socket.socket) -> Reply:
 
 
 @pytest.fixture(scope="module")
-def door(product: Installation) -> Door:
-    return Door(product)
+def door(shared_product: Installation) -> Door:
+    return Door(shared_product)
 
 
 def refused(door: Door) -> dict[str, tuple[bytes, set[int], str]]:

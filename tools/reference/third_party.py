@@ -44,8 +44,8 @@ What AgentOS uses that others have written. The files of static/ that come from 
 their licences; Python packages are installed by `make run` and `make test`, pinned in the two files of requirements."""
 PROGRAMS = """\
 Besides, `make run` wants Python, and PostgreSQL where `DATABASE_URL` names one. The tests use Chromium (through
-Playwright), PostgreSQL, and the webhook examples of GitHub (`@octokit/webhooks-examples`, MIT, from npm); none of these
-is part of this repository."""
+Playwright), PostgreSQL, and the webhook examples of GitHub (`@octokit/webhooks-examples`, MIT, from npm); `make lint`
+uses biome (`@biomejs/biome`, MIT OR Apache-2.0, from npm). None of these is part of this repository."""
 MADE_BY = """\
 `python tools/vendor.py` fetches the libraries and the font from npm and notes their hashes in
 static/vendor/vendor.json; `python tools/icons.py` makes the sprite of icons."""

@@ -1,3 +1,5 @@
+"""`manage.py demo`: an organization with automations and a history, to look at and to test with."""
+
 from __future__ import annotations
 
 import json
@@ -11,12 +13,11 @@ from django.contrib.auth.models import User
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import transaction
 
-from automations.definition import Definition
 from automations.models import Automation
 from executions.demo import history
 from executions.demo.definitions import DEFINITIONS
 from executions.models import Execution
-from executions.step_tests import run as trial
+from executions.step_tests import run
 from projects.models import ApiToken, Membership, Organization, Project
 from projects.sealing import decrypt, digest
 
@@ -48,23 +49,25 @@ class Command(BaseCommand):
 
 
 class Logins:
-    """What only this machine knows of the demo: passwords and token, in a file that its owner alone can read."""
+    """The demo's passwords and token, in a file that only its owner can read: the database holds their hashes."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.values: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
 
     def new(self, name: str, value: str) -> str:
+        """Store a value under a name and return it."""
         self.values[name] = value
         new = self.path.with_suffix(".new")
         new.unlink(missing_ok=True)
         with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             json.dump(self.values, file)
-        new.replace(self.path)  # whole or not at all
+        new.replace(self.path)  # atomic: a crash leaves the old file or the new one
         return value
 
 
 def make(logins: Logins) -> dict[str, Any]:
+    """Make whatever the demo lacks; return its addresses, logins, token and secrets, as JSON for scripts."""
     unlimited = {"direct_limit": None, "throttle_rate": 10}
     organization, _ = Organization.objects.get_or_create(name=NAME, defaults=unlimited)
     project, _ = Project.objects.get_or_create(name=PROJECT, organization=organization, deleted_at=None)
@@ -88,7 +91,7 @@ def make(logins: Logins) -> dict[str, Any]:
 
 
 def user(name: str, logins: Logins, **fields: bool) -> User:
-    """Return a demo user whose password is in the file; one that the file does not know gets a new one."""
+    """Return a demo user, made if missing, with a new password unless the file holds the present one."""
     found, _ = User.objects.get_or_create(username=name, defaults=fields)
     if not found.check_password(logins.values.get(name, "")):
         found.set_password(logins.new(name, secrets.token_urlsafe(9)))
@@ -97,6 +100,7 @@ def user(name: str, logins: Logins, **fields: bool) -> User:
 
 
 def token(builder: User, logins: Logins) -> str:
+    """Return the API token in the file, or a new one if it is not usable."""
     known = logins.values.get("token", "")
     if ApiToken.objects.usable().filter(digest=digest(known)).exists():
         return known
@@ -104,6 +108,7 @@ def token(builder: User, logins: Logins) -> str:
 
 
 def automation(project: Project, slug: str, builder: User) -> Automation:
+    """Return the automation of this name; make, activate and test it first if it is missing."""
     description, steps = DEFINITIONS[slug]
     found, is_new = Automation.objects.get_or_create(
         project=project,
@@ -112,12 +117,10 @@ def automation(project: Project, slug: str, builder: User) -> Automation:
         defaults={"organization_id": project.organization_id, "description": description, "created_by": builder},
     )
     if is_new:
-        trigger, _ = found.make_trigger("http", "request")
-        part = {"uid": trigger.uid, "connector": "http", "event": "request"}
-        found.save_draft(Definition.model_validate({"trigger": part, "steps": steps}), rev=found.draft_rev)
+        found.design(steps)
         found.activate(builder)
-        sample = trial.SampleRequest(method="POST", content_type="application/json", body=json.dumps(SAMPLE))
-        trial.test_trigger(found, sample)
+        sample = run.SampleRequest(method="POST", content_type="application/json", body=json.dumps(SAMPLE))
+        run.test_trigger(found, sample)
     return found
 
 

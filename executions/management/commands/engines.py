@@ -1,3 +1,5 @@
+"""`manage.py engines`: the engines of the installation, and the executions that each of them runs."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -12,7 +14,7 @@ from executions.models import Engine, Execution, StepRun
 from executions.states import Status, StepStatus
 from executions.store.leases import STALE_AFTER_S
 
-SHOWN = 500  # executions of one engine
+SHOWN = 500  # executions listed for one engine
 
 
 class Command(BaseCommand):
@@ -44,7 +46,7 @@ def line_of(engine: Engine, age: timedelta) -> str:
 
 
 def running(engine: Engine) -> Iterator[str]:
-    """Yield a line for each execution, the longest-running first; a step counts once it is durable."""
+    """Yield a line for each execution of the engine, the longest-running first, with its last durable step."""
     durable = StepRun.objects.filter(execution=OuterRef("pk"), attempt=OuterRef("attempt")).order_by()
     ended = durable.exclude(status=StepStatus.RUNNING).values("execution")
     position = Subquery(ended.annotate(last=Max("position")).values("last"))

@@ -1,3 +1,5 @@
+"""`manage.py qcluster`, in place of django-q2's command of the same name."""
+
 from __future__ import annotations
 
 import os
@@ -10,13 +12,13 @@ from executions.engine import cluster
 
 
 class Command(QCluster):  # type: ignore[misc]
-    """django-q2's own command, with an engine in each worker, that fails when its sentinel was killed."""
+    """Runs django-q2's cluster with an engine in each worker, and fails when its sentinel was killed."""
 
     help = "Run the django-q2 cluster, whose workers run the executions. Without a cluster executions stay Pending."
 
     def handle(self, *args: Any, **options: Any) -> None:
         if not sys.stdin.isatty() and os.getpgrp() != os.getpid():
-            os.setpgrp()  # so that the whole cluster can be ended as one group
+            os.setpgrp()  # lets end_the_cluster() kill all processes as one group
         cluster.install()
         cluster.schedule_housekeeping()
         if name := options["cluster_name"]:

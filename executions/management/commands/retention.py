@@ -1,3 +1,5 @@
+"""`manage.py retention`: one round of retention without a limit of time, or a dry run."""
+
 from __future__ import annotations
 
 import uuid

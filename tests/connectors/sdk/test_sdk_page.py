@@ -13,7 +13,7 @@ import pytest
 
 from connectors.sdk.call import Call, HttpResponse, StepError
 from connectors.sdk.check import check_input
-from tests.support import faulty
+from harness import faulty
 from tests.support.acting import Outbox
 
 ROOT = Path(__file__).resolve().parent.parent.parent.parent

@@ -6,7 +6,7 @@ import pytest
 from django.contrib.auth.models import User
 
 from automations.models import Automation
-from executions import sealed_json as encoding
+from executions import sealed_json
 from executions.api import steps
 from executions.models import Attempt, Execution, Payload
 from executions.states import Status
@@ -71,7 +71,9 @@ def test_steps_show_one_step_when_asked(api: Api, failed: Execution) -> None:
 def test_steps_mask_secrets(api: Api, make_execution: MakeExecution) -> None:
     execution = make_execution(status=Status.SUCCESS)
     make_step(
-        execution, "fetch", output=encoding.dumps(encoding.sealed({"echo": "Bearer s3cr3t-value"}, ["s3cr3t-value"]))
+        execution,
+        "fetch",
+        output=sealed_json.dumps(sealed_json.sealed({"echo": "Bearer s3cr3t-value"}, ["s3cr3t-value"])),
     )
 
     [step] = api.get(path_of(execution, "/steps"))["steps"]
@@ -99,14 +101,14 @@ def test_steps_cut_what_no_longer_fits(
     [step] = api.get(path_of(execution, "/steps"))["steps"]
 
     assert step["output_is_whole"] is False
-    assert step["output"].startswith('"xxx') and len(step["output"]) == encoding.EXCERPT
+    assert step["output"].startswith('"xxx') and len(step["output"]) == sealed_json.EXCERPT
     assert step["input"] == {"url": "https://example.com/"}
 
 
 def make_large(execution: Execution) -> str:
-    whole = "x" * encoding.ROW_LIMIT
-    text = encoding.dumps(whole)
-    run = make_step(execution, "fetch", output=text[: encoding.EXCERPT], output_bytes=len(text))
+    whole = "x" * sealed_json.ROW_LIMIT
+    text = sealed_json.dumps(whole)
+    run = make_step(execution, "fetch", output=text[: sealed_json.EXCERPT], output_bytes=len(text))
     Payload.objects.create(
         execution=execution, attempt=run.attempt, key=run.key, iteration=run.iteration, side="output",
         organization_id=execution.organization_id, body=text,

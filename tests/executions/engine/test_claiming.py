@@ -21,10 +21,10 @@ from executions.engine.work import Batch, Work
 from executions.runner.context import Variables
 from executions.states import Lane
 from executions.store.rows import Claimed, Move, Peer
+from harness.automations import AUTOMATIONS, call, make
+from harness.installation import Installation, copy_of
+from harness.processes import until
 from projects.ids import new_id
-from tests.support.automations import AUTOMATIONS, call, make
-from tests.support.installation import Installation, copy_of
-from tests.support.processes import until
 from tests.support.stub import Stub
 
 A, B, C, D = (uuid.UUID(int=number) for number in (1, 2, 3, 4))
@@ -61,7 +61,7 @@ def test_every_number_rings_for_one_machine() -> None:
 @pytest.fixture(scope="module")
 def pair(template: Installation, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """Return an installation with two workers, whose engines know each other."""
-    settings = {"WORKERS": "2", "EXTRA_CONNECTORS": "tests.support.faulty"}
+    settings = {"WORKERS": "2", "EXTRA_CONNECTORS": "harness.faulty"}
     with copy_of(template, tmp_path_factory.mktemp("pair"), **settings) as copy:
         copy.start()
         until(lambda: len(beaten(copy)) == 2, what="both engines have beaten")
@@ -127,13 +127,13 @@ def test_a_suspect_that_is_lost_before_it_begins_frees_the_engine() -> None:
 
     async def lose() -> tuple[bool, bool]:
         database = DatabaseThread(new_id(), 0, lambda _: None, lambda _: None)
-        claimer = Claimer(10, lambda: len(slots), lambda: slots.is_behind, database)
-        slots = Slots(BlackBox(new_id()), never, database.move, claimer.begun, claimer.freed)
-        claimer.suspects_may_wait(True)
+        claimer = Claimer(10, lambda: len(slots), lambda: slots.has_waiting, database)
+        slots = Slots(BlackBox(new_id()), never, database.move, claimer.note_begun, claimer.note_freed)
+        claimer.note_suspects(True)
         claimer.ask()
         was_asked_for, database.gathered = database.gathered.claims_suspect, Batch()
         slots.run([Work(execution, Definition(), Variables())])
-        claimer.claimed([Work(execution, Definition(), Variables())])
+        claimer.note_claimed([Work(execution, Definition(), Variables())])
         slots.drop([execution.id])
         await asyncio.sleep(0.01)  # more than the time between two claims
         return was_asked_for, database.gathered.claims_suspect
@@ -152,11 +152,11 @@ def test_an_engine_that_takes_no_suspects_claims_what_is_due_and_the_suspects_wh
         asked = []
         for takes_suspects in (False, True, False):
             claimer.rank = Rank(takes_suspects=takes_suspects)
-            claimer.suspects_may_wait(True)
+            claimer.note_suspects(True)
             claimer.ask()
             asked.append((bool(database.gathered.claim), database.gathered.claims_suspect))
             database.gathered = Batch()
-            claimer.claimed([])
+            claimer.note_claimed([])
             await asyncio.sleep(2 * GATHER_S)
         return asked
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from executions.engine.cluster import Cluster
-from tests.support.processes import until
+from harness.processes import until
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ from executions.engine.database_thread import DatabaseThread
 from executions.models import Execution, StepRun
 from executions.states import Lane, Status, StepStatus
 from executions.store.rows import Claimed, Move, StepRecord
+from harness.processes import until
 from projects.ids import new_id
 from tests.support.cut import end_connections
-from tests.support.processes import until
 
 NOT_UTF_8 = "half of \ud83d"
 

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 import pytest
 
 from executions.states import Status
-from tests.support.automations import AUTOMATIONS, Made, make
-from tests.support.installation import Installation, copy_of
-from tests.support.processes import Process, alive, children, descendants, group_is_alive, until
+from harness.automations import AUTOMATIONS, Made, make
+from harness.installation import Installation, copy_of
+from harness.processes import Process, alive, children, descendants, group_is_alive, until
 from tests.support.smtp import Smtp
 from tests.support.stub import Stub
 

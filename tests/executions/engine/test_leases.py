@@ -20,10 +20,10 @@ from executions.models import Engine, Execution
 from executions.states import Status
 from executions.store import store
 from executions.store.leases import STALE_AFTER_S
+from harness.automations import call, make
+from harness.installation import Installation
+from harness.processes import alive, until
 from projects.ids import new_id
-from tests.support.automations import call, make
-from tests.support.installation import Installation
-from tests.support.processes import alive, until
 from tests.support.stub import Stub
 
 DEAD, OTHER, OURS = new_id(), new_id(), new_id()

@@ -7,8 +7,8 @@ import uuid
 import pytest
 
 from executions.states import Status
-from tests.support.automations import TRANSFORM, Made, make
-from tests.support.installation import Installation
+from harness.automations import TRANSFORM, Made, make
+from harness.installation import Installation
 
 CHANGE = """
 from automations.models import Version

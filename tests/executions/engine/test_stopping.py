@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from executions.states import Status
-from tests.support.automations import AUTOMATIONS, make
-from tests.support.databases import PostgresqlDatabase
-from tests.support.installation import Installation
-from tests.support.processes import Process, children, group_is_alive, until
+from harness.automations import AUTOMATIONS, make
+from harness.databases import PostgresqlDatabase
+from harness.installation import Installation
+from harness.processes import Process, children, group_is_alive, until
 from tests.support.stub import Stub
 
 IN_FLIGHT = 100

@@ -12,32 +12,40 @@ import pytest
 from executions.engine.black_box import Evidence
 from executions.engine.suspects import Verdict, judge
 from executions.states import Status
-from executions.store.rows import Held
-from tests.support.automations import TRANSFORM, Made, call, make
-from tests.support.installation import Installation, copy_of
-from tests.support.processes import until
+from executions.store.rows import HeldExecution
+from harness.automations import TRANSFORM, Made, call, make
+from harness.installation import Installation, copy_of
+from harness.processes import until
 from tests.support.stub import Stub
 
 A, B = uuid.UUID(int=1), uuid.UUID(int=2)
 STALL = {"has_stalled": True}
 
-JUDGED: dict[str, tuple[list[Held], Evidence, Verdict]] = {
+JUDGED: dict[str, tuple[list[HeldExecution], Evidence, Verdict]] = {
     "nothing held": ([], Evidence(), Verdict(None)),
-    "nobody named": ([Held(A, 0, 0), Held(B, 0, 0)], Evidence(), Verdict(None)),
-    "somebody named who is not held": ([Held(A, 0, 0), Held(B, 0, 0)], Evidence(uuid.UUID(int=3)), Verdict(None)),
-    "named among others": ([Held(A, 0, 0), Held(B, 0, 0)], Evidence(A), Verdict(A)),
-    "named again among others": ([Held(A, 2, 0), Held(B, 0, 0)], Evidence(A), Verdict(A, counts=True)),
-    "alone": ([Held(A, 0, 0)], Evidence(), Verdict(A, counts=True)),
-    "alone, second death": ([Held(A, 2, 1)], Evidence(A), Verdict(A, counts=True)),
-    "alone, third death": ([Held(A, 2, 2)], Evidence(), Verdict(A, True, True, "worker_died")),
-    "stalled alone, first time": ([Held(A, 0, 0)], Evidence(A, "x", **STALL), Verdict(A, counts=True)),
-    "stalled as a suspect": ([Held(A, 2, 0)], Evidence(A, "x", **STALL), Verdict(A, True, True, "stalled")),
-    "stalled among others": ([Held(A, 0, 0), Held(B, 0, 0)], Evidence(A, "x", **STALL), Verdict(A)),
+    "nobody named": ([HeldExecution(A, 0, 0), HeldExecution(B, 0, 0)], Evidence(), Verdict(None)),
+    "somebody named who is not held": (
+        [HeldExecution(A, 0, 0), HeldExecution(B, 0, 0)],
+        Evidence(uuid.UUID(int=3)),
+        Verdict(None),
+    ),
+    "named among others": ([HeldExecution(A, 0, 0), HeldExecution(B, 0, 0)], Evidence(A), Verdict(A)),
+    "named again among others": (
+        [HeldExecution(A, 2, 0), HeldExecution(B, 0, 0)],
+        Evidence(A),
+        Verdict(A, counts=True),
+    ),
+    "alone": ([HeldExecution(A, 0, 0)], Evidence(), Verdict(A, counts=True)),
+    "alone, second death": ([HeldExecution(A, 2, 1)], Evidence(A), Verdict(A, counts=True)),
+    "alone, third death": ([HeldExecution(A, 2, 2)], Evidence(), Verdict(A, True, True, "worker_died")),
+    "stalled alone, first time": ([HeldExecution(A, 0, 0)], Evidence(A, "x", **STALL), Verdict(A, counts=True)),
+    "stalled as a suspect": ([HeldExecution(A, 2, 0)], Evidence(A, "x", **STALL), Verdict(A, True, True, "stalled")),
+    "stalled among others": ([HeldExecution(A, 0, 0), HeldExecution(B, 0, 0)], Evidence(A, "x", **STALL), Verdict(A)),
 }
 
 
 @pytest.mark.parametrize(("held", "evidence", "verdict"), JUDGED.values(), ids=JUDGED.keys())
-def test_a_death_is_judged_by_its_evidence(held: list[Held], evidence: Evidence, verdict: Verdict) -> None:
+def test_a_death_is_judged_by_its_evidence(held: list[HeldExecution], evidence: Evidence, verdict: Verdict) -> None:
     assert judge(held, evidence) == verdict
 
 
@@ -49,7 +57,7 @@ AT_ONCE = FAULTY | {"input": {"fault": "{{ trigger.body.fault }}"}}
 @pytest.fixture(scope="module")
 def fragile(template: Installation, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """Return an installation with a connector that hurts the worker, which is replaced each time."""
-    settings = {"EXTRA_CONNECTORS": "tests.support.faulty"}
+    settings = {"EXTRA_CONNECTORS": "harness.faulty"}
     with copy_of(template, tmp_path_factory.mktemp("fragile"), **settings) as copy:
         copy.start()
         yield copy

@@ -12,10 +12,10 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries, Settings
 
 from executions.housekeeping.limit_notices import send_due_notices
+from harness.automations import TRANSFORM, make
+from harness.installation import Installation
+from harness.processes import until
 from projects.models import LimitNotice, Membership, Organization, Project, UsageMonth, this_month
-from tests.support.automations import TRANSFORM, make
-from tests.support.installation import Installation
-from tests.support.processes import until
 from tests.support.smtp import Smtp
 
 LIMITS = {"soft_limit": None, "hard_limit": None, "email_limit": None}

@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 
-from tests.support.automations import AUTOMATIONS, make
-from tests.support.installation import Installation
-from tests.support.processes import until
+from harness.automations import AUTOMATIONS, make
+from harness.installation import Installation
+from harness.processes import until
 
 KEPT, SENT = 20, 400
 

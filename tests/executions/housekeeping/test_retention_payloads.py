@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 
-from executions import sealed_json as encoding
+from executions import sealed_json
 from executions.models import Execution, Payload, StepRun
 from executions.models.retry import RetryRefused
 from executions.states import Status
@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("compact", "kept")]
 
 type MakeOld = Callable[..., Execution]
 
-LARGE = '"' + "x" * encoding.ROW_LIMIT + '"'
+LARGE = '"' + "x" * sealed_json.ROW_LIMIT + '"'
 
 
 def test_payloads_go_before_their_execution_and_leave_their_size(make_old: MakeOld) -> None:

@@ -51,9 +51,7 @@ def test_a_round_stops_when_its_time_is_over_and_the_next_goes_on(
     make_old: MakeOld, make_automation: Callable[..., Automation], kept: Organization
 ) -> None:
     other = Organization.objects.create(name="Other", keep_days=90)
-    elsewhere = make_automation(
-        "B", project=Project.objects.create(organization=other, name="B"), organization_id=other.pk
-    )
+    elsewhere = make_automation("B", project=Project.objects.create(organization=other, name="B"))
     mine, theirs = make_old(100), make_old(100, automation=elsewhere)
 
     first = remove(budget_s=0)

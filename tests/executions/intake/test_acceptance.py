@@ -8,9 +8,9 @@ import uuid
 import pytest
 
 from executions.states import Status
-from tests.support.automations import TRANSFORM, Made, make
-from tests.support.installation import Installation
-from tests.support.processes import until
+from harness.automations import TRANSFORM, Made, make
+from harness.installation import Installation
+from harness.processes import until
 
 RESPOND = {
     "key": "reply",

@@ -10,7 +10,7 @@ from django.db import connection
 from django.utils import timezone
 
 from automations.models import Automation
-from executions.intake import acceptance as intake
+from executions.intake import acceptance
 from executions.intake.live_trigger import find_trigger, new_execution
 from executions.models import Execution, Receipt, ReceiptDay
 from executions.store.rows import DeliveryId
@@ -29,7 +29,7 @@ def test_what_was_committed_is_accepted_once_when_the_answer_is_lost(automation:
     assert live
     new = new_execution(live, {"body": {}})
     with cut_at_commit() as way:
-        answers = intake.write([new])
+        answers = acceptance.write([new])
 
     assert way.is_cut
     assert answers == [new.id]
@@ -49,7 +49,7 @@ def test_a_request_is_accepted_when_the_connection_died_before_it(automation: Au
     new = new_execution(live, {"body": {}})
     end_connections()
 
-    assert intake.write([new]) == [new.id]
+    assert acceptance.write([new]) == [new.id]
     assert Execution.objects.count() == 1
 
 
@@ -60,7 +60,7 @@ def test_what_arrives_before_a_transaction_has_begun_is_accepted_by_it(automatio
     assert live
     first, later = new_execution(live, {"body": 1}), new_execution(live, {"body": 2})
 
-    assert intake.write([first], lambda: [later]) == [first.id, later.id]
+    assert acceptance.write([first], lambda: [later]) == [first.id, later.id]
     assert set(Execution.objects.values_list("id", flat=True)) == {first.id, later.id}
     assert UsageMonth.objects.get().reserved == 2
 
@@ -72,7 +72,7 @@ def test_a_machine_whose_clock_is_ahead_accepts_what_starts_at_once(automation: 
     assert live
     ahead = id_at(timezone.now() + timedelta(seconds=30))
 
-    intake.write([replace(new_execution(live, {"body": {}}), id=ahead)])
+    acceptance.write([replace(new_execution(live, {"body": {}}), id=ahead)])
 
     assert Execution.objects.get(pk=ahead).run_at <= timezone.now()
 
@@ -84,7 +84,7 @@ def test_no_execution_gets_more_time_than_its_organization_allows_now(automation
     assert live
     Organization.objects.update(time_limit_s=20)  # after the trigger was looked up
 
-    intake.write([new_execution(live, {"body": {}})])
+    acceptance.write([new_execution(live, {"body": {}})])
 
     assert Execution.objects.get().time_limit_s == 20
 
@@ -96,12 +96,12 @@ def test_a_duplicate_is_counted_once_when_the_answer_is_lost(automation: Automat
     live = find_trigger(automation.trigger.uid)
     assert live
     delivery = DeliveryId(key="webhook-id:1", fingerprint="same", must_match=False)
-    intake.write([new_execution(live, {"body": {}}, delivery)])
+    acceptance.write([new_execution(live, {"body": {}}, delivery)])
 
     with cut_at_commit() as way:
-        [answer] = intake.write([new_execution(live, {"body": {}}, delivery)])
+        [answer] = acceptance.write([new_execution(live, {"body": {}}, delivery)])
 
     assert way.is_cut
-    assert isinstance(answer, intake.Duplicate)
+    assert isinstance(answer, acceptance.Duplicate)
     assert Receipt.objects.get().outcome == "duplicate"
     assert dict(ReceiptDay.objects.values_list("outcome", "count")) == {"executed": 1, "duplicate": 1}

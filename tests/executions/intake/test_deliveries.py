@@ -13,9 +13,10 @@ from django.db.models import Sum
 from django.utils import timezone
 
 from automations.models import Automation
-from executions.intake import acceptance as intake
+from executions.intake import acceptance
 from executions.models import Delivery, Execution, Outcome, Pace, Receipt, ReceiptDay
 from executions.states import Lane
+from harness.factory import publish
 from tests.support.door import Reply, send, url_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -139,12 +140,7 @@ def test_fifty_deliveries_at_once_make_one_execution(automation: Automation) -> 
 
 
 def test_every_request_leaves_a_receipt(automation: Automation) -> None:
-    definition = automation.definition
-    definition.trigger.conditions = type(definition.trigger.conditions).model_validate(
-        {"all": [{"path": "trigger.body.type", "op": "equals", "value": "order"}]}
-    )
-    automation.save_draft(definition, rev=automation.draft_rev)
-    automation.activate(None)
+    publish(automation, conditions={"all": [{"path": "trigger.body.type", "op": "equals", "value": "order"}]})
     order = {"type": "order"}
 
     post(automation, order, HTTP_IDEMPOTENCY_KEY="a")
@@ -164,7 +160,7 @@ def test_every_request_leaves_a_receipt(automation: Automation) -> None:
 def test_a_flood_of_refusals_is_counted_and_not_all_written_down(
     automation: Automation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(intake, "WRITTEN_A_MINUTE", 3)
+    monkeypatch.setattr(acceptance, "WRITTEN_A_MINUTE", 3)
 
     for _ in range(8):
         send(url_of(automation), b"{", "application/json")

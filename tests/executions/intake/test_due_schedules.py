@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.db import connection
 
-from automations.definition import TriggerPart
 from automations.models import Automation, Schedule, Trigger
 from executions.intake.due_schedules import DueSchedules
 from executions.models import Execution, StepRun
@@ -36,14 +35,9 @@ def make_due(make_automation: Callable[..., Automation]) -> MakeDue:
     """Return a function that makes a live daily schedule that has been due for some days."""
 
     def make(name: str = "Due", *, days: int = 0, missed: str = "once") -> Automation:
-        automation = make_automation(name, is_active=False)
-        trigger, _ = automation.make_trigger("schedule", "fires")
         config = {"unit": "days", "interval": 1, "at": f"{NOON:%H:%M}", "missed": missed}
-        definition = automation.definition
-        definition.trigger = TriggerPart(uid=trigger.uid, connector="schedule", event="fires", config=config)
-        automation.save_draft(definition, rev=automation.draft_rev)
-        automation.activate(None)
-        Schedule.objects.filter(trigger=trigger).update(next_at=NOON - timedelta(days=days))
+        automation = make_automation(name, trigger={"connector": "schedule", "event": "fires", "config": config})
+        Schedule.objects.filter(trigger=automation.trigger).update(next_at=NOON - timedelta(days=days))
         return automation
 
     return make

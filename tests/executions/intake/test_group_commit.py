@@ -6,7 +6,7 @@ import threading
 from collections.abc import Sequence
 
 from executions.intake.group_commit import GroupCommit, Join, Stored
-from tests.support.processes import until
+from harness.processes import until
 
 
 class Table:

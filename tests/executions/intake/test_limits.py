@@ -14,10 +14,10 @@ from django.db import connection
 from executions.ports.mail import THREADS
 from executions.states import FINAL, Status
 from executions.store import store
+from harness.automations import AUTOMATIONS, Made, make
+from harness.installation import Installation
+from harness.processes import until
 from projects.models import Organization, UsageMonth, this_month
-from tests.support.automations import AUTOMATIONS, Made, make
-from tests.support.installation import Installation
-from tests.support.processes import until
 from tests.support.smtp import Smtp
 
 LIMIT = 40

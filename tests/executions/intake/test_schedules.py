@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -12,29 +11,11 @@ from typing import Any
 import pytest
 
 from executions.states import Lane
-from tests.support.automations import TRANSFORM
-from tests.support.databases import Row
-from tests.support.installation import Installation, copy_of
-from tests.support.processes import until
+from harness.automations import TRANSFORM, make
+from harness.databases import Row
+from harness.installation import Installation, copy_of
+from harness.processes import until
 
-MAKE = """
-import json
-from automations.definition import Definition
-from automations.models import Automation
-from projects.models import Organization, Project
-organization = Organization.objects.create(name="Tested")
-project = Project.objects.create(name="Tested", organization=organization)
-automation = Automation.objects.create(name="Timed", project=project, organization=organization)
-trigger, _ = automation.make_trigger("schedule", "fires")
-part = {"uid": trigger.uid, "connector": "schedule", "event": "fires", **json.loads(%r)}
-automation.save_draft(Definition.model_validate({"trigger": part, "steps": json.loads(%r)}), rev=automation.draft_rev)
-automation.activate(None)
-print(json.dumps([organization.pk.hex, trigger.uid]))
-"""
-DEACTIVATE = """
-from automations.models import Automation
-Automation.objects.get(uid=%r).deactivate()
-"""
 SET_UNIT = """
 from automations.models import Version
 version = Version.objects.get(automation__triggers__uid=%r)
@@ -51,9 +32,9 @@ class Timed:
 
     def __init__(self, installation: Installation, config: dict[str, Any], **part: Any) -> None:
         self.installation = installation
-        made = installation.python(MAKE % (json.dumps({"config": config, **part}), json.dumps([STEP])))
-        organization, self.uid = json.loads(made.splitlines()[-1])
-        self.organization = uuid.UUID(organization)
+        trigger = {"connector": "schedule", "event": "fires", "config": config, **part}
+        self.made = make(installation, {"Timed": [STEP]}, trigger=trigger)
+        self.organization, self.uid = self.made.organization, self.made.triggers["Timed"]
 
     def set_next(self, at: datetime) -> None:
         self.installation.query(
@@ -70,8 +51,7 @@ class Timed:
         self.installation.query(sql, [True, self.organization])
 
     def deactivate(self) -> None:
-        uid = self.select("uid", "automations_automation")[0]["uid"]
-        self.installation.python(DEACTIVATE % str(uid))
+        self.installation.call("harness.factory.deactivate", str(self.made.automations["Timed"]))
 
     def set_unit(self, unit: str) -> None:
         """Write another unit into the live rule, even one that only a later release knows."""

@@ -12,6 +12,7 @@ from django.db import connection
 
 from automations.models import Automation
 from executions.models import Execution, Outcome, Receipt
+from harness.factory import publish
 from tests.support.cut import end_connections
 from tests.support.door import send, stored, url_of
 
@@ -84,10 +85,7 @@ def test_wrong_and_missing_secret_are_refused(make_automation: Callable[..., Aut
 
 
 def test_conditions_not_met_leave_a_receipt_and_no_execution(automation: Automation) -> None:
-    definition = automation.definition.model_dump(mode="json")
-    definition["trigger"]["conditions"] = {"all": [{"path": "trigger.body.type", "op": "equals", "value": "order"}]}
-    automation.save_draft(type(automation.definition).model_validate(definition), rev=automation.draft_rev)
-    automation.activate(None)
+    publish(automation, conditions={"all": [{"path": "trigger.body.type", "op": "equals", "value": "order"}]})
 
     reply = send(url_of(automation), b'{"type": "other"}')
 

@@ -10,8 +10,9 @@ import pytest
 
 from automations.models import Automation
 from executions.models import Execution
-from tests.support.door import FORM, JSON, MB, configure, send, url_of
-from tests.support.processes import ROOT
+from harness.factory import publish
+from harness.processes import ROOT
+from tests.support.door import FORM, JSON, MB, send, url_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 DOCS = ROOT / "docs" / "trigger-urls.md"
@@ -115,7 +116,7 @@ def test_head_is_refused_without_a_body(automation: Automation) -> None:
 
 
 def test_get_is_refused_when_the_trigger_takes_only_post(automation: Automation) -> None:
-    configure(automation, methods=["POST"])
+    publish(automation, config={"methods": ["POST"]})
 
     reply = send(url_of(automation), method="GET")
 

@@ -9,7 +9,8 @@ import pytest
 
 from automations.models import Automation
 from executions.models import Execution, StepRun
-from tests.support.door import FORM, JSON, MB, configure, send, stored, url_of
+from harness.factory import publish
+from tests.support.door import FORM, JSON, MB, send, stored, url_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -79,7 +80,7 @@ def test_get_has_a_query_and_no_body(automation: Automation) -> None:
 
 
 def test_only_chosen_and_standard_headers_are_kept(automation: Automation) -> None:
-    configure(automation, headers=["X-Shop", "Authorization", "ah-http-key", "Cookie", "X-Absent"])
+    publish(automation, config={"headers": ["X-Shop", "Authorization", "ah-http-key", "Cookie", "X-Absent"]})
 
     reply = send(
         url_of(automation), b"{}", HTTP_X_SHOP="7", HTTP_X_OTHER="8", HTTP_AUTHORIZATION="Bearer t", HTTP_COOKIE="c",

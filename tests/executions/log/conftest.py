@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 
-from executions import sealed_json as encoding
+from executions import sealed_json
 from executions.models import Execution, StepRun
 from executions.states import Status, StepStatus
 from projects.models import Project
@@ -53,7 +53,7 @@ def failed(make_execution: MakeExecution, make_step: MakeStep) -> Execution:
         status=Status.FAILED, reason_code="http_status", reason="Step “Fetch” failed: answered 503.",
         started_at=now, finished_at=now + timedelta(milliseconds=40), steps=1, connectors="http",
     )  # fmt: skip
-    text = encoding.dumps(TRIGGER)
+    text = sealed_json.dumps(TRIGGER)
     make_step(
         execution, "trigger", attempt=0, position=0, title="Trigger", action="request", input=text,
         input_bytes=len(text),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from executions import sealed_json as encoding
+from executions import sealed_json
 from executions.models import Execution, Payload, StepRun
 from projects import sealing
 from tests.support.pages import TRIGGER, text_of, url_of
@@ -58,7 +58,7 @@ def test_a_download_is_exact_and_an_attachment(visitor: Client, failed: Executio
 def test_secrets_are_masked_on_the_page_and_in_the_download(
     visitor: Client, failed: Execution, make_step: MakeStep
 ) -> None:
-    text = encoding.dumps(encoding.sealed({"echo": "key is s3cr3t-value"}, ["s3cr3t-value"]))
+    text = sealed_json.dumps(sealed_json.sealed({"echo": "key is s3cr3t-value"}, ["s3cr3t-value"]))
     make_step(failed, "echo", output=text, output_bytes=len(text))
 
     for rest in ("steps/1/echo/output/", "steps/1/echo/output/?download"):
@@ -74,8 +74,8 @@ def test_secrets_are_masked_on_the_page_and_in_the_download(
 def test_a_payload_is_coloured_then_plain_then_an_excerpt(
     visitor: Client, failed: Execution, make_step: MakeStep, *, size: int, is_coloured: bool, is_whole: bool
 ) -> None:
-    text = encoding.dumps({"text": "x" * (size - 50) + "END"})
-    stored = text if is_whole else text[: encoding.EXCERPT]
+    text = sealed_json.dumps({"text": "x" * (size - 50) + "END"})
+    stored = text if is_whole else text[: sealed_json.EXCERPT]
     make_step(failed, "big", output=stored, output_bytes=len(text))
     if not is_whole:
         key: dict[str, Any] = {"attempt": 1, "key": "big", "side": "output"}

@@ -14,7 +14,7 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from automations.models import Automation
-from executions.log import pending as waiting
+from executions.log import pending
 from executions.models import Engine, Execution
 from executions.models.pace import Pace
 from executions.states import Lane, Status
@@ -73,7 +73,7 @@ def test_place_counts_only_what_waits_in_the_same_line(
 
 @pytest.mark.usefixtures("engine")
 def test_next_in_line_starts_now_when_the_rate_has_not_been_used(visitor: Client, line: list[Execution]) -> None:
-    found = waiting.why_pending(line[0])
+    found = pending.why_pending(line[0])
 
     assert found is not None
     assert found.place == 1
@@ -85,8 +85,8 @@ def test_next_in_line_starts_now_when_the_rate_has_not_been_used(visitor: Client
 def test_place_is_not_counted_beyond_a_limit(
     visitor: Client, log_url: str, line: list[Execution], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(waiting, "PLACES", 2)
-    monkeypatch.setattr(waiting, "PLACES_IN_LOG", 2)
+    monkeypatch.setattr(pending, "PLACES", 2)
+    monkeypatch.setattr(pending, "PLACES_IN_LOG", 2)
 
     shown = text_of(visitor, url_of(line[2]))
     assert "<dt>Place in line</dt><dd>2+</dd>" in shown
@@ -157,7 +157,7 @@ def test_no_worker_is_what_it_waits_for_first(visitor: Client, line: list[Execut
 
 @pytest.mark.parametrize("status", [status for status in Status if status is not Status.PENDING])
 def test_nothing_is_waited_for_when_it_is_not_pending(make_execution: MakeExecution, status: Status) -> None:
-    assert waiting.why_pending(make_execution(status=status, lane=Lane.THROTTLED)) is None
+    assert pending.why_pending(make_execution(status=status, lane=Lane.THROTTLED)) is None
 
 
 @pytest.mark.usefixtures("engine", "pace")

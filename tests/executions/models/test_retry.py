@@ -11,11 +11,11 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
-from automations.definition import Definition
 from automations.models import Automation
 from executions.models import Attempt, Execution
 from executions.models.retry import RetryRefused
 from executions.states import Kind, Lane, Status
+from harness.factory import publish
 from projects.models import Project
 
 pytestmark = pytest.mark.django_db
@@ -58,7 +58,7 @@ def test_retry_keeps_the_attempt_before(failed: Execution, builder: User) -> Non
 
 
 def test_retry_takes_the_version_and_time_limit_that_are_live_now(failed: Execution, automation: Automation) -> None:
-    publish(automation, {"key": "fetch", "connector": "http", "action": "request"})
+    publish(automation, steps=[{"key": "fetch", "connector": "http", "action": "request"}])
     Automation.objects.filter(pk=automation.pk).update(time_limit_s=60)
 
     Execution.objects.get(pk=failed.pk).retry(None)
@@ -88,13 +88,13 @@ def test_retry_is_refused_when_the_version_that_ran_answers_its_caller(
 ) -> None:
     automation = make_automation("Answers", steps=[RESPONSE])
     execution = make_execution(automation=automation, status=Status.FAILED)
-    publish(automation, {**RESPONSE, "connector": "http", "action": "request"})
+    publish(automation, steps=[{**RESPONSE, "connector": "http", "action": "request"}])
 
     assert refused(execution) == "has_response_step"
 
 
 def test_retry_is_refused_when_the_live_version_answers_its_caller(failed: Execution, automation: Automation) -> None:
-    publish(automation, RESPONSE)
+    publish(automation, steps=[RESPONSE])
 
     assert refused(failed) == "has_response_step"
 
@@ -235,12 +235,6 @@ def test_retry_is_not_found_under_another_project(
     client.force_login(builder)
 
     assert client.post(f"/projects/{other.pk}/executions/{failed.pk}/retry/").status_code == 404
-
-
-def publish(automation: Automation, step: dict[str, Any]) -> None:
-    draft = Definition.model_validate(automation.draft | {"steps": [step]})
-    automation.save_draft(draft, rev=automation.draft_rev)
-    automation.activate(None)
 
 
 def refused(execution: Execution) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from executions.states import Status
-from tests.support.automations import AUTOMATIONS, Made, make
-from tests.support.installation import Installation
-from tests.support.processes import until
+from harness.automations import AUTOMATIONS, Made, make
+from harness.installation import Installation
+from harness.processes import until
 from tests.support.smtp import Smtp
 from tests.support.stub import Stub
 

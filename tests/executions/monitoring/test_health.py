@@ -12,9 +12,9 @@ from pytest_django import Settings
 
 from executions.models import Engine, Execution, StepRun
 from executions.states import Status, StepStatus
+from harness.installation import Installation
+from harness.processes import until
 from tests.support.door import send
-from tests.support.installation import Installation
-from tests.support.processes import until
 
 
 def test_readyz_says_what_is_missing_until_an_engine_beats(server: Installation) -> None:

@@ -14,14 +14,14 @@ from pytest_django import DjangoAssertNumQueries, Settings
 
 from automations.models import Automation
 from executions.models import Engine, Execution, Measure, Outcome, ReceiptDay
-from executions.monitoring import histograms as metrics
+from executions.monitoring import histograms
 from executions.states import Lane, Status
 from executions.store import measures
+from harness.automations import TRANSFORM, make
+from harness.installation import Installation
+from harness.processes import until
 from projects.models import Project, UsageDay, this_month
-from tests.support.automations import TRANSFORM, make
 from tests.support.exposition import Metrics
-from tests.support.installation import Installation
-from tests.support.processes import until
 
 TOKEN = "opens-the-metrics"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
@@ -161,7 +161,7 @@ def test_metrics_ask_the_same_few_questions_however_much_there_is(
 
 def test_what_processes_observed_is_added_up(scrape: Callable[[], Metrics]) -> None:
     for _ in range(2):  # two processes
-        histogram = metrics.Histogram(metrics.STEPS.name)
+        histogram = histograms.Histogram(histograms.STEPS.name)
         for seconds in (0.0005, 0.001, 0.02, 1000):
             histogram.observe("http", seconds)
         histogram.observe("wait", 3)
@@ -178,7 +178,7 @@ def test_what_processes_observed_is_added_up(scrape: Callable[[], Metrics]) -> N
 
 @pytest.mark.django_db
 def test_an_observation_is_saved_once() -> None:
-    histogram = metrics.Histogram("test")
+    histogram = histograms.Histogram("test")
     for _ in range(3):
         histogram.observe("a", 0.1)
         histogram.save()

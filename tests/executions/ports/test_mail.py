@@ -8,9 +8,9 @@ import pytest
 
 from executions.ports.mail import THREADS
 from executions.states import Status, StepStatus
-from tests.support.automations import AUTOMATIONS, Made, make
-from tests.support.installation import Installation
-from tests.support.processes import until
+from harness.automations import AUTOMATIONS, Made, make
+from harness.installation import Installation
+from harness.processes import until
 from tests.support.smtp import Smtp
 
 WAITING = 4

@@ -15,8 +15,8 @@ from executions.runner.context import Variables
 from executions.runner.runner import Runner
 from executions.states import Lane, Status
 from executions.store.rows import Claimed
+from harness.automations import TRANSFORM
 from projects.ids import new_id
-from tests.support.automations import TRANSFORM
 
 
 def claimed() -> Claimed:

@@ -8,15 +8,17 @@ from typing import Any
 import pytest
 
 from executions.states import Status
-from tests.support.automations import AUTOMATIONS, WAIT, Made, call, make
-from tests.support.installation import Installation
+from harness.automations import AUTOMATIONS, WAIT, Made, call, make
+from harness.installation import Installation
 from tests.support.stub import Stub
+
+pytestmark = pytest.mark.usefixtures("product")
 
 
 @pytest.fixture(scope="session")
-def running(product: Installation) -> Made:
+def running(shared_product: Installation) -> Made:
     """Return automations of the product that all tests share."""
-    return make(product, AUTOMATIONS)
+    return make(shared_product, AUTOMATIONS)
 
 
 def test_a_condition_ends_the_execution_as_a_success(running: Made) -> None:

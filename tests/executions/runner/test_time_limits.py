@@ -9,9 +9,9 @@ from contextlib import closing
 import pytest
 
 from executions.states import Status
-from tests.support.automations import EMAIL, WAIT, Made, call, make
-from tests.support.installation import Installation
-from tests.support.processes import until
+from harness.automations import EMAIL, WAIT, Made, call, make
+from harness.installation import Installation
+from harness.processes import until
 from tests.support.stub import Stub
 
 

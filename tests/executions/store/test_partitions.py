@@ -19,11 +19,11 @@ from executions.models import Execution, Receipt, RetentionRun, StepRun
 from executions.states import Status
 from executions.store import partitions
 from executions.store.partitions import EXECUTIONS, PARTITIONED, WEEK, make_weeks, partitions_of, week_of
+from harness.databases import PostgresqlDatabase
+from harness.installation import Installation
 from projects.ids import first_id_at, id_at
 from projects.models import Organization
 from tests.support.api import make_step
-from tests.support.databases import PostgresqlDatabase
-from tests.support.installation import Installation
 
 postgresql_only = pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite has no partitions")
 
@@ -133,7 +133,7 @@ def test_a_week_stays_while_another_organization_keeps_it(
     keeper = Organization.objects.get(name="Other")
     Organization.objects.filter(pk=keeper.pk).update(keep_days=None, keep_payloads_days=None)
     project = keeper.projects.get()
-    kept = make_then(automation=make_automation("Kept", project=project, organization_id=keeper.pk))
+    kept = make_then(automation=make_automation("Kept", project=project))
     make_then()
 
     run = remove_after(week)

@@ -13,7 +13,7 @@ from django.db import IntegrityError, connection
 from django.utils import timezone
 
 from automations.models import Automation
-from executions import sealed_json as encoding
+from executions import sealed_json
 from executions.models import Engine, Execution, Payload, StepRun
 from executions.states import Lane, StepStatus
 from executions.store import store
@@ -47,7 +47,7 @@ def test_nothing_is_stored_when_a_later_statement_of_a_pipeline_fails() -> None:
 @pytest.mark.django_db
 def test_a_claim_brings_whole_payloads_when_they_are_large(make_execution: Callable[..., Execution]) -> None:
     execution = make_execution()
-    engine_id, large = new_id(), encoding.dumps("x" * encoding.ROW_LIMIT)
+    engine_id, large = new_id(), sealed_json.dumps("x" * sealed_json.ROW_LIMIT)
     with store().transaction():
         claimed = store().claim(engine_id, 1)[0]
         steps = [record(claimed, key="a", output=large), record(claimed, key="b", input=large)]
@@ -56,7 +56,7 @@ def test_a_claim_brings_whole_payloads_when_they_are_large(make_execution: Calla
     run = StepRun.objects.create(
         execution=execution, attempt=0, key="trigger", organization_id=execution.organization_id, position=0,
         status=StepStatus.SUCCESS, connector="http", action="request", started_at=made_at(execution.id),
-        input=large[: encoding.EXCERPT], input_bytes=len(large),
+        input=large[: sealed_json.EXCERPT], input_bytes=len(large),
     )  # fmt: skip
     Payload.objects.create(
         execution=execution, attempt=0, key=run.key, side="input", organization_id=run.organization_id, body=large
@@ -94,11 +94,11 @@ def test_a_line_that_throttles_no_longer_is_left_in_parts_and_at_the_direct_pace
     one = make_execution(lane=Lane.THROTTLED)
     values = {field.attname: getattr(one, field.attname) for field in Execution._meta.concrete_fields}
     Execution.objects.bulk_create(Execution(**values | {"id": new_id()}) for _ in range(JOIN_MOST))
-    assert store().left_line() is None
+    assert store().unthrottled_line() is None
     Automation.objects.update(is_throttled=False)
 
     parts = 0
-    while line := store().left_line():
+    while line := store().unthrottled_line():
         with store().transaction():
             store().join_direct(*line)
         parts += 1

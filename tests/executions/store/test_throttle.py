@@ -9,9 +9,9 @@ from itertools import pairwise
 import pytest
 
 from executions.states import Lane, Status
-from tests.support.automations import TRANSFORM, Made, make
-from tests.support.installation import Installation
-from tests.support.processes import until
+from harness.automations import TRANSFORM, Made, make
+from harness.installation import Installation
+from harness.processes import until
 
 
 @pytest.fixture

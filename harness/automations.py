@@ -10,30 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from executions.states import FINAL, Status, StepStatus
-from tests.support.databases import Row
-from tests.support.installation import Installation
-from tests.support.processes import until
-
-MAKE = """
-import json
-from automations.definition import Definition
-from automations.models import Automation
-from projects.models import Organization, Project
-organization = Organization.objects.create(name=%r)
-project = Project.objects.create(name=%r, organization=organization)
-made = {}
-for name, steps in json.loads(%r).items():
-    automation = Automation.objects.create(name=name, project=project, organization=organization)
-    trigger, _ = automation.make_trigger("http", "request")
-    automation.remove_secret()
-    definition = Definition.model_validate(
-        {"trigger": {"uid": trigger.uid, "connector": "http", "event": "request"}, "steps": steps}
-    )
-    automation.save_draft(definition, rev=automation.draft_rev)
-    automation.activate(None)
-    made[name] = trigger.uid
-print(json.dumps({"organization": organization.pk.hex, "triggers": made}))
-"""
+from harness.databases import Row
+from harness.installation import Installation
+from harness.processes import until
 
 TRANSFORM = {
     "key": "shape",
@@ -83,6 +62,8 @@ class Made:
 
     installation: Installation
     organization: uuid.UUID
+    project: uuid.UUID
+    automations: dict[str, uuid.UUID]
     triggers: dict[str, str]
 
     def post(self, name: str, body: Any = None, headers: dict[str, str] | None = None) -> tuple[int, Any]:
@@ -155,7 +136,22 @@ class Made:
         return int(self.select("COALESCE(SUM(count), 0) AS n", "projects_usageday")[0]["n"])
 
 
-def make(installation: Installation, automations: dict[str, list[dict[str, Any]]], name: str = "Tested") -> Made:
-    """Make active automations with these steps and an open trigger URL each, in a new organization of that name."""
-    made = json.loads(installation.python(MAKE % (name, name, json.dumps(automations))))
-    return Made(installation, uuid.UUID(made["organization"]), made["triggers"])
+def make(
+    installation: Installation,
+    automations: dict[str, list[dict[str, Any]]],
+    *,
+    name: str = "Tested",
+    owner: str = "",
+    trigger: dict[str, Any] | None = None,
+    **fields: Any,
+) -> Made:
+    """Make active automations with these steps and an open trigger URL each, in a new organization of that name.
+
+    The other arguments are those of `harness.factory.make_organization`.
+    """
+    found = installation.call(
+        "harness.factory.make_organization", name, automations, owner=owner, trigger=trigger, fields=fields
+    )
+    organization, project = uuid.UUID(found["organization"]), uuid.UUID(found["project"])
+    ids = {key: uuid.UUID(uid) for key, uid in found["automations"].items()}
+    return Made(installation, organization, project, ids, found["triggers"])

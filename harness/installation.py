@@ -10,27 +10,32 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tests.support.databases import Database, Row
-from tests.support.interpreter import Interpreter
-from tests.support.processes import ROOT, Process, free_port, until
+from harness.databases import Database, Row
+from harness.interpreter import Interpreter
+from harness.processes import ROOT, STARTED_BY, Leftover, Process, end_leftovers, free_port, until, with_environment
 
 KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH", "TZ")
+START_S = 30
 
 
 class Installation:
+    """One installation; `settings` are environment variables beyond those that the harness needs."""
+
     def __init__(self, directory: Path, database: Database, **settings: str) -> None:
         self.directory = directory
         self.database = database
         self.port = free_port()
-        self.settings = {"OUTBOUND_ALLOW": "127.0.0.0/8", "WORKERS": "1", **settings}
+        self.settings = {"OUTBOUND_ALLOW": "127.0.0.0/8", **settings}
         self.web: Process | None = None
         self.cluster: Process | None = None
+        self.started: list[Process] = []
         self.interpreter: Interpreter | None = None
 
     @property
@@ -43,12 +48,14 @@ class Installation:
 
     @property
     def environment(self) -> dict[str, str]:
+        test = {STARTED_BY: os.environ["PYTEST_CURRENT_TEST"]} if "PYTEST_CURRENT_TEST" in os.environ else {}
         return {name: os.environ[name] for name in KEPT if name in os.environ} | {
+            "PYTHONUNBUFFERED": "1",
+            **self.settings,
             "DATA_DIR": str(self.directory),
             "DATABASE_URL": self.database.url,
             "PORT": str(self.port),
-            "PYTHONUNBUFFERED": "1",
-            **self.settings,
+            **test,
         }
 
     def copy(self, directory: Path, database: Database, **settings: str) -> Installation:
@@ -60,11 +67,11 @@ class Installation:
 
     # --- the operator's commands
 
-    def prepare(self) -> None:
+    def prepare(self, *, has_static: bool = True) -> None:
         """Do what `make run` does before it starts anything."""
         self._run([sys.executable, "-m", "agentos_site.keys"])
         self.manage("migrate", "-v", "0")
-        if not (self.directory / "static").exists():
+        if has_static and not (self.directory / "static").exists():
             self.manage("collectstatic", "--noinput", "-v", "0")
 
     def manage(self, *arguments: str, stdin: str = "") -> str:
@@ -80,6 +87,16 @@ class Installation:
         if self.interpreter is None:
             self.interpreter = Interpreter(self.environment, self.directory / "interpreter.log")
         return self.interpreter.run(code)
+
+    def call(self, function: str, *arguments: Any, **more: Any) -> Any:
+        """Call a function, named as "package.module.function", in that process; what goes in and out is JSON."""
+        module, _, name = function.rpartition(".")
+        given = json.dumps([arguments, more])
+        said = self.python(
+            f"import json\nfrom {module} import {name}\n"
+            f"arguments, more = json.loads({given!r})\nprint(json.dumps({name}(*arguments, **more)))"
+        )
+        return json.loads(said.splitlines()[-1])
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
         return self.database.query(sql, parameters)
@@ -102,12 +119,12 @@ class Installation:
         """Start web server and cluster side by side."""
         before = self._engines()
         self.web, self.cluster = self._launch_web(), self._launch_cluster("cluster.log")
-        self._wait_for_web()
+        self._wait_for_web(self.web)
         self._wait_for_engine(self.cluster, before)
 
     def start_web(self) -> Process:
         self.web = self._launch_web()
-        self._wait_for_web()
+        self._wait_for_web(self.web)
         return self.web
 
     def start_cluster(self) -> Process:
@@ -117,6 +134,14 @@ class Installation:
     def start_another_cluster(self) -> Process:
         """Start one more beside the first; who starts it ends it."""
         return self._start_cluster("another-cluster.log")
+
+    def start_service(self) -> Process:
+        """Start web server and cluster as one service; who starts it ends it."""
+        before = self._engines()
+        service = self.launch("service.log", "-m", "agentos_site")
+        self._wait_for_web(service)
+        self._wait_for_engine(service, before)
+        return service
 
     def stop(self) -> None:
         """End web server and cluster side by side."""
@@ -129,10 +154,17 @@ class Installation:
 
     def kill(self) -> None:
         """Leave nothing running, and wait for nothing."""
-        for process in (self.cluster, self.web, self.interpreter):
-            if process:
-                process.kill()
+        for process in self.started:
+            process.kill()
+        if self.interpreter:
+            self.interpreter.kill()
         self.interpreter = None
+
+    def launch(self, log: str, *arguments: str) -> Process:
+        """Start a Python program with the installation's environment."""
+        process = Process([sys.executable, *arguments], environment=self.environment, log=self.directory / log)
+        self.started.append(process)
+        return process
 
     def _start_cluster(self, log: str) -> Process:
         before = self._engines()
@@ -141,18 +173,16 @@ class Installation:
         return process
 
     def _launch_web(self) -> Process:
-        command = [sys.executable, "-m", "agentos_site.web"]
-        return Process(command, environment=self.environment, log=self.directory / "web.log")
+        return self.launch("web.log", "-m", "agentos_site.web")
 
     def _launch_cluster(self, log: str) -> Process:
-        command = [sys.executable, "manage.py", "qcluster"]
-        return Process(command, environment=self.environment, log=self.directory / log)
+        return self.launch(log, "manage.py", "qcluster")
 
-    def _wait_for_web(self) -> None:
-        until(lambda: self._answers_or_died(self.web, "/healthz"), within=30, what="the web server answers /healthz")
+    def _wait_for_web(self, web: Process) -> None:
+        until(lambda: self._answers(web), within=START_S, what="the web server answers /healthz")
 
     def _wait_for_engine(self, cluster: Process, before: set[Any]) -> None:
-        until(lambda: self._has_more_engines(cluster, before), within=30, what="the cluster's engine has registered")
+        until(lambda: self._has_more_engines(cluster, before), within=START_S, what="the engine has registered")
 
     def get(self, path: str) -> tuple[int, bytes]:
         try:
@@ -166,10 +196,10 @@ class Installation:
         files = sorted(self.directory.glob("*.log"))
         return "\n".join(f"--- {file.name}\n{file.read_text(errors='replace')[-6000:]}" for file in files)
 
-    def _answers_or_died(self, process: Process | None, path: str) -> bool:
-        assert process and process.is_alive, f"it ended\n{self.logs()}"
+    def _answers(self, web: Process) -> bool:
+        assert web.is_alive, f"the web server ended\n{self.logs()}"
         try:
-            self.get(path)
+            self.get("/healthz")
         except OSError:
             return False
         return True
@@ -181,13 +211,49 @@ class Installation:
     def _engines(self) -> set[Any]:
         return {row["id"] for row in self.query("SELECT id FROM executions_engine WHERE NOT is_stopping")}
 
+    # --- what it leaves behind
+
+    def strays(self) -> list[Leftover]:
+        """Return its processes, known by their data directory, that belong to nothing that was started here."""
+        return with_environment(self._mark, apart_from=self._groups)
+
+    def check_leftovers(self) -> None:
+        """Kill its strays, and fail with their names, so that they hurt nothing later and who left them is known."""
+        end_leftovers(self._mark, apart_from=self._groups)
+
+    @property
+    def _mark(self) -> dict[str, str]:
+        return {"DATA_DIR": str(self.directory)}
+
+    @property
+    def _groups(self) -> set[int]:
+        groups = {process.pid for process in self.started}
+        return groups | {self.interpreter.popen.pid} if self.interpreter else groups
+
 
 @contextmanager
 def copy_of(template: Installation, directory: Path, **settings: str) -> Iterator[Installation]:
-    """Yield a copy with nothing started; what is started is killed after it."""
+    """Yield a copy with nothing started, and end it as `ended` does."""
     copy = template.copy(directory, template.database.copy(directory), **settings)
-    try:
+    with ended(copy):
         yield copy
+
+
+@contextmanager
+def ended(installation: Installation, *, is_shared: bool = False) -> Iterator[None]:
+    """Kill what was started, and what was left behind: that is an error of the test that has the installation.
+
+    Of one that tests share it is a warning, for the test that happens to be the last is not to blame.
+    """
+    try:
+        yield
     finally:
-        copy.kill()
-        copy.database.drop()
+        installation.kill()
+        try:
+            installation.check_leftovers()
+        except AssertionError as left:
+            if not is_shared:
+                raise
+            warnings.warn(str(left), stacklevel=1)
+        finally:
+            installation.database.drop()

@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from harness.processes import free_port
+
 OLDEST = 15
 START_S = 30
+CONNECTIONS = 200  # of many installations at once; the server's own default is 100
 
 
 class Missing(Exception):
@@ -44,31 +46,32 @@ def owner() -> str | None:
     raise Missing("PostgreSQL cannot run as root, and there is no user postgres")
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 class Server:
-    """A new, empty server on loopback with its stock settings; it may be stopped hard and started again.
+    """A new, empty server on loopback; it may be stopped hard and started again.
 
-    One that is not durable answers before the disk has it, which saves minutes where each test empties all tables.
+    Its settings are the stock ones but for `connections`, and for one that is not durable: that answers before the
+    disk has it, which saves minutes where each test empties all tables.
     """
 
-    def __init__(self, directory: Path, *, port: int | None = None, is_durable: bool = True) -> None:
+    def __init__(self, directory: Path, *, is_durable: bool = True, connections: int | None = CONNECTIONS) -> None:
         self.programs, self.user = binaries(), owner()
         self.directory, self.data = directory, directory / "data"
         if self.user:
             shutil.chown(directory, self.user)
         self._run("initdb", "-U", "agentos", "-A", "trust", "-E", "UTF8", "--locale=C")
-        self.port = port or free_port()
-        place = f"-p {self.port} -h 127.0.0.1 -k {directory}"
-        self.options = f"{place} -c max_connections=200 -c fsync={'on' if is_durable else 'off'}"
+        self.port = free_port()
+        settings = {"fsync": None if is_durable else "off", "max_connections": connections}
+        given = [f"-c {name}={value}" for name, value in settings.items() if value is not None]
+        self.options = " ".join([f"-p {self.port} -h 127.0.0.1 -k {directory}", *given])
 
     @property
     def url(self) -> str:
         return f"postgresql://agentos@127.0.0.1:{self.port}/postgres"
+
+    @property
+    def pid(self) -> int:
+        """Return the process that all others of the running server descend from."""
+        return int((self.data / "postmaster.pid").read_text().splitlines()[0])
 
     def start(self) -> None:
         self._run("pg_ctl", "-l", self.directory / "log", "-t", START_S, "-w", "-o", self.options, "start")
@@ -82,11 +85,11 @@ class Server:
 
 
 @contextmanager
-def server(*, port: int | None = None, is_durable: bool = True) -> Iterator[Server]:
+def server(*, is_durable: bool = True, connections: int | None = CONNECTIONS) -> Iterator[Server]:
     """Run a server of our own; raise Missing."""
     directory = Path(tempfile.mkdtemp(prefix="agentos-postgresql-"))
     try:
-        made = Server(directory, port=port, is_durable=is_durable)
+        made = Server(directory, is_durable=is_durable, connections=connections)
         made.start()
         try:
             yield made
@@ -97,9 +100,9 @@ def server(*, port: int | None = None, is_durable: bool = True) -> Iterator[Serv
 
 
 @contextmanager
-def postgresql(*, port: int | None = None, is_durable: bool = True) -> Iterator[str]:
+def postgresql(*, is_durable: bool = True) -> Iterator[str]:
     """Run a server of our own and yield its URL; raise Missing."""
-    with server(port=port, is_durable=is_durable) as made:
+    with server(is_durable=is_durable) as made:
         yield made.url
 
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.support.processes import ROOT
+from harness.processes import ROOT
 
 PATIENCE_S = 60
 SERVE = """
