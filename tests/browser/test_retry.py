@@ -78,7 +78,7 @@ def test_info_goes_away_when_both_retries_are_used_up(shop: Shop) -> None:
     execution = shop.post("Broken", {"note": "it's <here>"})
     shop.page.goto(shop.log)
     row, dialog = shop.row(execution), shop.page.locator("#dialog")
-    for left in ("2 of 2 retries left", "1 of 2 left"):
+    for left in ("2 of 2 retries left", "1 of 2 retries left"):
         shop.expect_status(execution, "failed")
         if not dialog.is_visible():
             row.get_by_role("button", name="Info").click()
