@@ -14,7 +14,7 @@ from django.conf import settings
 
 ROOT = Path(settings.BASE_DIR)
 PACKAGES = ("agentos_site", "executions", "automations", "projects", "connectors")
-FOLDERS = (*PACKAGES, "bench", "chaos", "static", "templates", "tests", "tools")
+FOLDERS = (*PACKAGES, "bench", "chaos", "harness", "static", "templates", "tests", "tools")
 FILE_LINES, FOLDER_MODULES, FUNCTION_LINES = 300, 25, 50
 
 
