@@ -13,9 +13,9 @@ from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from harness.browser import ARGUMENTS, chromium, sign_in  # noqa: E402  (the checkout is not installed)
 from harness.databases import SqliteDatabase  # noqa: E402
 from harness.installation import Installation  # noqa: E402
-from tests.browser.conftest import ARGUMENTS, chromium  # noqa: E402  (the checkout is not installed)
 
 TARGET = ROOT / "docs" / "screenshots"
 SIZE: ViewportSize = {"width": 1280, "height": 800}
@@ -39,11 +39,7 @@ def signed_in(browser: Browser, installation: Installation) -> Page:
     )
     page = context.new_page()
     builder = installation.demo["users"]["builder"]
-    page.goto("/login/")
-    page.get_by_label("Username").fill(builder["username"])
-    page.get_by_label("Password").fill(builder["password"])
-    page.get_by_role("button", name="Sign in").click()
-    page.wait_for_url("**/projects/**")
+    sign_in(page, builder["username"], builder["password"])
     return page
 
 

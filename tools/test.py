@@ -20,11 +20,11 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from harness import postgresql  # noqa: E402  (the checkout is not installed)
+from harness.browser import chromium  # noqa: E402
 
 CACHE = ROOT / "tests" / ".cache"
 EXAMPLES = "@octokit/webhooks-examples"
 EXAMPLES_VERSION = "7.6.1"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 UNIT = ["-n", "2", "-m", "not cluster and not browser"]
 BESIDE = ["-n", "4"]  # processes, as the tests spend half of their time waiting
 LONGEST_PART_S = 1200
@@ -117,7 +117,7 @@ def postgresql_server(*, is_durable: bool) -> Iterator[str]:
 
 
 def find_browser() -> bool:
-    if any(map(shutil.which, BROWSERS)):
+    if chromium():
         return True
     try:
         apt_install("chromium", "fonts-liberation")

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,26 +7,10 @@ import pytest
 from playwright.sync_api import Page
 
 from harness.automations import Made, make
+from harness.browser import ARGUMENTS, chromium, sign_in
 from harness.installation import Installation
 from tests.support.shop import ANSWER, BROKEN, SHAPE, Shop, call
 from tests.support.stub import Stub
-
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-dev-shm-usage",
-]
-
-
-def chromium() -> str | None:
-    """Return the system's Chromium; None means what `playwright install chromium` has fetched."""
-    return next(filter(None, map(shutil.which, CHROMIUM)), None)
 
 
 @pytest.fixture(scope="session")
@@ -77,11 +60,7 @@ def page(page: Page, product: Installation, console_errors: list[str]) -> Iterat
 def signed_in(page: Page, product: Installation) -> Page:
     """Return the page of the demo's builder, signed in."""
     builder = product.demo["users"]["builder"]
-    page.goto("/login/")
-    page.get_by_label("Username").fill(builder["username"])
-    page.get_by_label("Password").fill(builder["password"])
-    page.get_by_role("button", name="Sign in").click()
-    page.wait_for_url("**/projects/**")
+    sign_in(page, builder["username"], builder["password"])
     return page
 
 
@@ -101,9 +80,5 @@ def shop_automations(shared_product: Installation, _stub: Stub) -> Made:
 
 @pytest.fixture
 def shop(page: Page, product: Installation, shop_automations: Made) -> Shop:
-    page.goto("/login/")
-    page.get_by_label("Username").fill("log-reader")
-    page.get_by_label("Password").fill("log-reader")
-    page.get_by_role("button", name="Sign in").click()
-    page.wait_for_url("**/projects/**")
+    sign_in(page, "log-reader", "log-reader")
     return Shop(product=product, page=page, made=shop_automations)

@@ -9,6 +9,7 @@ from playwright.sync_api import Page, expect
 from pytest_playwright_axe import Axe
 
 from harness import automations
+from harness.browser import sign_in
 from harness.installation import Installation
 from tests.support.stub import Stub
 
@@ -22,11 +23,7 @@ def project(shared_product: Installation) -> str:
 
 @pytest.fixture
 def page(page: Page, project: str) -> Page:
-    page.goto("/login/")
-    page.get_by_label("Username").fill("designer")
-    page.get_by_label("Password").fill("designer")
-    page.get_by_role("button", name="Sign in").click()
-    page.wait_for_url("**/projects/**")
+    sign_in(page, "designer", "designer")
     return page
 
 

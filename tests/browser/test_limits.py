@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from harness.automations import Made, make
+from harness.browser import sign_in
 from harness.installation import Installation
 
 STEP = {"key": "shape", "connector": "transform", "action": "template", "input": {"template": "done"}}
@@ -29,12 +30,8 @@ class Slow:
 
 @pytest.fixture
 def slow(product: Installation, page: Page) -> Slow:
-    page.goto("/login/")
     made = make(product, {"Names": [STEP]}, name="Slow and steady", owner="slow", throttle_rate=0.1)
-    page.get_by_label("Username").fill("slow")
-    page.get_by_label("Password").fill("slow")
-    page.get_by_role("button", name="Sign in").click()
-    page.wait_for_url("**/projects/**")
+    sign_in(page, "slow", "slow")
     return Slow(product, made)
 
 
