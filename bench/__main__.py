@@ -46,7 +46,7 @@ def end(number: int, _: object) -> None:
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """Measure one database in this process, which Django is set up for once."""
+    """Measure one database in this process: Django can be set up only once in it."""
     with measured(options.database) as installation:
         import django
 

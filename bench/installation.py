@@ -1,4 +1,4 @@
-"""One installation to measure: its own data, the real web server and cluster, and a stub to call."""
+"""One installation to measure: new data, the real web server and cluster, and a stub to call."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DATABASES = ("sqlite", "postgresql")
 
 
 class Measured(Installation):
-    """An installation whose use of the machine is read; `server` is the PostgreSQL of its own, if it has one."""
+    """An installation whose CPU time is read; `server` is the PostgreSQL that was started for it, if any."""
 
     def __init__(self, directory: Path, database: Database, server: postgresql.Server | None) -> None:
         self.stub_port = free_port()
@@ -35,7 +35,7 @@ class Measured(Installation):
 
     @contextmanager
     def as_service(self) -> Iterator[Process]:
-        """Run both as one service for a while; afterwards each is itself again."""
+        """Run web server and cluster as one service within the block, and separately again after it."""
         self.stop()
         service = self.start_service()
         yield service

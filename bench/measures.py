@@ -145,7 +145,7 @@ def idle(session: Session) -> None:
 
 
 def memory(session: Session) -> None:
-    """Web server and cluster as one service: idle, with a thousand calls in flight, and at rest after them."""
+    """Measure the memory of web server and cluster as one service: idle, with a thousand calls in flight, and after."""
     with session.installation.as_service() as service:
         warm_up(session)
         _note_memory(session, "idle", usage.memory(service.pid))

@@ -1,4 +1,4 @@
-"""What processes use of the machine, read through /proc: each with all that descend from it."""
+"""The CPU and memory of processes and all their descendants, read through /proc."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Memory:
 
 
 def cpu_s(pid: int) -> float:
-    """Return the CPU time used so far, that of ended children included once they are reaped.
+    """Return the CPU seconds used so far, including those of ended children that were waited for.
 
-    Processes are found by descent, for PostgreSQL gives each of its backends a group of its own.
+    Processes are found by descent, because PostgreSQL gives each backend a process group of its own.
     """
     members = {pid} | descendants(pid)
     return sum(stat.ticks for stat in stats() if stat.pid in members) * TICK_S

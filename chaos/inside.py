@@ -1,4 +1,4 @@
-"""What a trial needs besides its automations, made inside the installation by `Installation.call`."""
+"""The variable, schedule and users of a trial, made inside the installation by `Installation.call`."""
 
 from __future__ import annotations
 

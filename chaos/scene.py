@@ -104,7 +104,7 @@ def _rss_mb(pid: int) -> float:
 
 
 def end(installation: Installation) -> None:
-    """Leave nothing running; the trial has said already what was left behind."""
+    """End all processes; the trial has reported leftovers already."""
     installation.kill()
     with suppress(AssertionError):
         installation.check_leftovers()

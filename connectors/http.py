@@ -147,7 +147,7 @@ def _failure(response: HttpResponse, output: JSON) -> StepError:
         f"The server answered with status {response.status}.",
         code=f"http_{response.status}",
         output=output,
-        outside=response.status >= 500 or response.status == 429,
+        external=response.status >= 500 or response.status == 429,
         retryable=response.status in RETRYABLE,
         retry_after_s=_retry_after(response),
     )

@@ -57,7 +57,7 @@ TRIGGER_URL = (
     Answer(422, "idempotency_key_reused", "The `Idempotency-Key` came with another method, query or body before"),
     Answer(429, "hard_limit", "The organization's executions of this month are used up"),
     Answer(431, "headers_too_large", "More than 16 KB of headers"),
-    Answer(500, "internal_error", "An error inside AgentOS"),
+    Answer(500, "internal_error", "AgentOS failed with an unexpected error"),
     Answer(502, "no_reply", "The execution ended before its Response step; with `execution_id`"),
     Answer(
         503, "unavailable", "The database is unreachable; nothing is stored. Send it again after `Retry-After` seconds"
@@ -94,7 +94,7 @@ API = (
     Answer(405, "method_not_allowed", "`Allow` says which"),
     *RETRY,
     Answer(422, "invalid_parameter", "The message begins with the parameter's name"),
-    Answer(500, "internal_error", "An error inside AgentOS"),
+    Answer(500, "internal_error", "AgentOS failed with an unexpected error"),
     Answer(503, "unavailable", "The database is unreachable; `Retry-After` says when to try again"),
 )
 
@@ -115,7 +115,7 @@ REASONS = (
     Reason("Success", "skipped_failures", "Steps failed whose rule is to skip and continue"),
     Reason("Success", "condition_ended", "A *Continue only if* step ended the execution"),
     *STEP,
-    Reason("Failed", "internal_error", "An error inside AgentOS; the server's log has the details"),
+    Reason("Failed", "internal_error", "AgentOS failed with an unexpected error; the server's log has the details"),
     Reason("Failed", "unsupported_step", "A step is of a kind that this release does not know"),
     Reason("Failed", "unreadable_version", "Its version cannot be read by this release"),
     Reason("Failed", "not_storable", "The database refuses a step's result"),

@@ -1,4 +1,4 @@
-"""Automations of an installation under test, made through its own models, and what became of their executions."""
+"""Automations of an installation under test, made through its models, and the results of their executions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TRANSFORM = {
 
 
 def call(key: str = "call", **fields: Any) -> dict[str, Any]:
-    """Return a step that posts the trigger's body to the URL in it."""
+    """Return a step that posts the trigger's body to the URL in that body."""
     values = {"method": "POST", "url": "{{ trigger.body.url }}", "body_type": "json", "body": "{{ trigger.body }}"}
     step = {"key": key, "connector": "http", "action": "request", "input": values | {"fail_on_error_status": True}}
     return step | fields
@@ -67,7 +67,7 @@ class Made:
     triggers: dict[str, str]
 
     def post(self, name: str, body: Any = None, headers: dict[str, str] | None = None) -> tuple[int, Any]:
-        """Post to an automation's trigger URL; return the status and what it answered."""
+        """Post to an automation's trigger URL; return the status and the body of the answer."""
         request = urllib.request.Request(
             f"{self.installation.url}/automations-api/run/{self.triggers[name]}",
             json.dumps(body if body is not None else {"name": "ada"}).encode(),
@@ -93,13 +93,13 @@ class Made:
         return Status(self.read(execution_id)["status"])
 
     def wait(self, execution_id: uuid.UUID, *statuses: Status, within: float = 20) -> dict[str, Any]:
-        """Return the execution's row once it has one of the statuses: a final one unless told."""
+        """Return the execution's row once it has one of the statuses; without statuses, a final one."""
         wanted = statuses or tuple(FINAL)
         until(lambda: self.status(execution_id) in wanted, within=within, what=f"{execution_id} {wanted}")
         return self.read(execution_id)
 
     def step_runs(self, execution_id: uuid.UUID) -> list[dict[str, Any]]:
-        """Return the step runs but the trigger's, in order."""
+        """Return the step runs in order, without the trigger's."""
         return self.installation.query(
             "SELECT * FROM executions_steprun WHERE execution_id = %s AND attempt > 0 ORDER BY attempt, position",
             [execution_id],
@@ -109,7 +109,7 @@ class Made:
         return [(run["key"], StepStatus(run["status"]).label) for run in self.step_runs(execution_id)]
 
     def change(self, name: str, column: str, value: Any) -> None:
-        """Change a column of an automation as a builder's click would: its trigger notices."""
+        """Change a column of an automation as a builder's click would, so that its trigger is looked up again."""
         uid = self.triggers[name]
         self.installation.query(
             f"UPDATE automations_automation SET {column} = %s, live_rev = live_rev + 1 WHERE uid ="
@@ -118,7 +118,7 @@ class Made:
         )
 
     def set_organization(self, column: str, value: Any) -> None:
-        """Change a setting of the organization, whose automations are these only."""
+        """Change a setting of the organization, which has no other automations."""
         sql = f"UPDATE projects_organization SET {column} = %s WHERE uid = %s"
         self.installation.query(sql, [value, self.organization])
 

@@ -1,4 +1,4 @@
-"""The databases that installations under test live in: a file each, or a database each on one PostgreSQL."""
+"""The databases of installations under test: a file each, or a database each on one PostgreSQL."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Database(Protocol):
         """Run one statement, committed at once; `%s` marks a parameter on both."""
 
     def away(self) -> AbstractContextManager[None]:
-        """Let nobody write, as if the server were down or another writer held the file."""
+        """Keep everybody from writing within the block, as if the server were down or another writer held the file."""
 
     def drop(self) -> None: ...
 

@@ -1,4 +1,4 @@
-"""Automations and who owns them, made through the models: by a test itself, or inside an installation.
+"""Automations and their owners, made through the models: by a test itself, or inside an installation.
 
 `Installation.call("harness.factory.make_organization", ...)` runs it inside; `harness.automations` wraps that.
 """
@@ -28,7 +28,7 @@ def make_automation(
 ) -> Automation:
     """Make an automation with a trigger of its own, whose URL asks for a secret unless it `is_open`.
 
-    `trigger` is what differs from a plain trigger URL, as `Automation.design` takes it; `fields` are columns.
+    `trigger` holds the differences from a plain trigger URL, as `Automation.design` takes it; `fields` are columns.
     """
     organization = project.organization_id
     automation = Automation.objects.create(project=project, organization_id=organization, name=name, **fields)
@@ -75,7 +75,7 @@ def make_organization(
 
 
 def make_owner(organization: Organization, name: str) -> User:
-    """Make a user with the name for a password who owns the organization."""
+    """Make a user, with the name as password, who owns the organization."""
     user = User.objects.create_user(name, password=name)
     Membership.objects.create(organization=organization, user=user, role=Membership.Role.OWNER)
     return user

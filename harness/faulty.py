@@ -1,4 +1,4 @@
-"""A connector whose steps hurt their worker: it is an operator's own, loaded by EXTRA_CONNECTORS."""
+"""A connector whose steps hurt their worker, loaded by EXTRA_CONNECTORS as an operator's own would be."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from connectors.sdk.fields import Input
 
 
 class FaultInput(Input):
-    """`wait_s` passes before the fault, in the loop's own time: neighbours run meanwhile."""
+    """`wait_s` seconds pass before the fault without blocking the loop, so that neighbours run."""
 
     fault: Literal["die", "die in a thread", "regex", "loop", "busy", "none"] | str = "none"
     wait_s: float = 0.0

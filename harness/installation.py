@@ -68,14 +68,14 @@ class Installation:
     # --- the operator's commands
 
     def prepare(self, *, has_static: bool = True) -> None:
-        """Do what `make run` does before it starts anything."""
+        """Prepare the data as `make run` does before it starts the servers."""
         self._run([sys.executable, "-m", "agentos_site.keys"])
         self.manage("migrate", "-v", "0")
         if has_static and not (self.directory / "static").exists():
             self.manage("collectstatic", "--noinput", "-v", "0")
 
     def manage(self, *arguments: str, stdin: str = "") -> str:
-        """Run `manage.py` against this installation and return what it printed; fail with all it said."""
+        """Run `manage.py` against this installation and return its output; fail with the errors too."""
         return self._run([sys.executable, "manage.py", *arguments], stdin)
 
     def shell(self, code: str) -> str:
@@ -89,7 +89,7 @@ class Installation:
         return self.interpreter.run(code)
 
     def call(self, function: str, *arguments: Any, **more: Any) -> Any:
-        """Call a function, named as "package.module.function", in that process; what goes in and out is JSON."""
+        """Call a function, named as "package.module.function", in that process; arguments and result are JSON."""
         module, _, name = function.rpartition(".")
         given = json.dumps([arguments, more])
         said = self.python(
@@ -103,7 +103,7 @@ class Installation:
 
     @cached_property
     def demo(self) -> dict[str, Any]:
-        """Return what `manage.py demo --json` prints; the demo is made at the first look."""
+        """Return the output of `manage.py demo --json`; the first call makes the demo."""
         return dict(json.loads(self.manage("demo", "--json")))
 
     def _run(self, command: list[str], stdin: str = "") -> str:
@@ -132,11 +132,11 @@ class Installation:
         return self.cluster
 
     def start_another_cluster(self) -> Process:
-        """Start one more beside the first; who starts it ends it."""
+        """Start one more cluster beside the first; the caller ends it."""
         return self._start_cluster("another-cluster.log")
 
     def start_service(self) -> Process:
-        """Start web server and cluster as one service; who starts it ends it."""
+        """Start web server and cluster as one service; the caller ends it."""
         before = self._engines()
         service = self.launch("service.log", "-m", "agentos_site")
         self._wait_for_web(service)
@@ -153,7 +153,7 @@ class Installation:
             process.end()
 
     def kill(self) -> None:
-        """Leave nothing running, and wait for nothing."""
+        """Kill all processes without waiting for them to stop in order."""
         for process in self.started:
             process.kill()
         if self.interpreter:
@@ -214,11 +214,11 @@ class Installation:
     # --- what it leaves behind
 
     def strays(self) -> list[Leftover]:
-        """Return its processes, known by their data directory, that belong to nothing that was started here."""
+        """Return processes with this data directory that do not belong to any process started here."""
         return with_environment(self._mark, apart_from=self._groups)
 
     def check_leftovers(self) -> None:
-        """Kill its strays, and fail with their names, so that they hurt nothing later and who left them is known."""
+        """Kill the strays and fail with their names, so that they disturb no later test and their test is known."""
         end_leftovers(self._mark, apart_from=self._groups)
 
     @property
@@ -241,9 +241,9 @@ def copy_of(template: Installation, directory: Path, **settings: str) -> Iterato
 
 @contextmanager
 def ended(installation: Installation, *, is_shared: bool = False) -> Iterator[None]:
-    """Kill what was started, and what was left behind: that is an error of the test that has the installation.
+    """Kill the started processes and the leftovers; a leftover is an error of the test that has the installation.
 
-    Of one that tests share it is a warning, for the test that happens to be the last is not to blame.
+    In an installation that tests share it is a warning, because the last test need not be the one to blame.
     """
     try:
         yield

@@ -37,7 +37,7 @@ class Interpreter:
             )  # fmt: skip
 
     def run(self, code: str) -> str:
-        """Run code in a namespace of its own and return what it printed; fail with its traceback."""
+        """Run code in a namespace of its own and return its output; fail with its traceback."""
         assert self.popen.stdin and self.popen.stdout
         self.popen.stdin.write(json.dumps(code) + "\n")
         assert select.select([self.popen.stdout], [], [], PATIENCE_S)[0], f"no answer within {PATIENCE_S} s"

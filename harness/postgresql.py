@@ -19,7 +19,7 @@ CONNECTIONS = 200  # of many installations at once; the server's own default is 
 
 
 class Missing(Exception):
-    """No PostgreSQL can be started here; the text says what is missing."""
+    """No PostgreSQL can be started here; the text names the missing part."""
 
 
 def binaries() -> Path:
@@ -34,7 +34,7 @@ def binaries() -> Path:
 
 
 def owner() -> str | None:
-    """Return the user to run the server as: PostgreSQL refuses root. None means ourselves."""
+    """Return the user that runs the server, as PostgreSQL refuses root; None is the present user."""
     if os.geteuid() != 0:
         return None
     for name in ("postgres", "nobody"):
@@ -70,14 +70,14 @@ class Server:
 
     @property
     def pid(self) -> int:
-        """Return the process that all others of the running server descend from."""
+        """Return the process from which all others of the running server descend."""
         return int((self.data / "postmaster.pid").read_text().splitlines()[0])
 
     def start(self) -> None:
         self._run("pg_ctl", "-l", self.directory / "log", "-t", START_S, "-w", "-o", self.options, "start")
 
     def stop(self) -> None:
-        """Stop as a crash would: what it had not written, it recovers from its log."""
+        """Stop as a crash would; the next start recovers unwritten data from the log."""
         self._run("pg_ctl", "-t", START_S, "-m", "immediate", "-w", "stop")
 
     def _run(self, program: str, *arguments: object) -> None:
@@ -86,7 +86,7 @@ class Server:
 
 @contextmanager
 def server(*, is_durable: bool = True, connections: int | None = CONNECTIONS) -> Iterator[Server]:
-    """Run a server of our own; raise Missing."""
+    """Run a new server within the block; raise Missing."""
     directory = Path(tempfile.mkdtemp(prefix="agentos-postgresql-"))
     try:
         made = Server(directory, is_durable=is_durable, connections=connections)
@@ -101,13 +101,13 @@ def server(*, is_durable: bool = True, connections: int | None = CONNECTIONS) ->
 
 @contextmanager
 def postgresql(*, is_durable: bool = True) -> Iterator[str]:
-    """Run a server of our own and yield its URL; raise Missing."""
+    """Run a new server within the block and yield its URL; raise Missing."""
     with server(is_durable=is_durable) as made:
         yield made.url
 
 
 def _run(*command: object, user: str | None) -> None:
-    """Run a program of PostgreSQL in a session of its own, so that Ctrl-C leaves the stopping to us."""
+    """Run a program of PostgreSQL in a session of its own, so that Ctrl-C does not reach the server."""
     arguments = [str(part) for part in command]
     with tempfile.TemporaryFile() as output:  # not a pipe: the server that pg_ctl starts would keep it open
         done = subprocess.run(

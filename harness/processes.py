@@ -23,7 +23,7 @@ def free_port() -> int:
 
 
 def until[T](question: Callable[[], T], *, within: float = 15, every: float = 0.05, what: str = "") -> T:
-    """Ask again and again until the answer is true, and return it; fail when it never is."""
+    """Call the function until its result is true, and return the result; fail after `within` seconds."""
     deadline = time.monotonic() + within
     while not (answer := question()):
         if time.monotonic() > deadline:
@@ -33,7 +33,7 @@ def until[T](question: Callable[[], T], *, within: float = 15, every: float = 0.
 
 
 class Process:
-    """A running program; its group dies with it."""
+    """A running program and its process group, which is killed with it."""
 
     def __init__(
         self, command: Sequence[str], *, environment: Mapping[str, str], log: Path, stdin: int = subprocess.DEVNULL
@@ -72,7 +72,7 @@ class Process:
         return self.popen.wait(within)
 
     def end(self, *, within: float = 25) -> None:
-        """Ask it to end, wait, and leave nothing behind: neither of its group nor of what it started."""
+        """Send SIGTERM and wait, kill the rest of the group, and wait for the processes that it has started."""
         started = descendants(self.pid) if self.is_alive else set()
         with suppress(subprocess.TimeoutExpired):
             if self.is_alive:
@@ -93,7 +93,7 @@ class Process:
 
 @dataclass(frozen=True, slots=True)
 class Stat:
-    """What /proc says of a process."""
+    """The state of a process as /proc tells it."""
 
     pid: int
     state: str
@@ -114,7 +114,7 @@ def _stat(file: Path) -> Stat:
 
 
 def is_running(pid: int) -> bool:
-    """Say whether the process is there and not merely unburied."""
+    """Return whether the process runs; one that has ended but was not yet waited for does not."""
     try:
         return _stat(Path(f"/proc/{pid}/stat")).state != "Z"
     except OSError:
@@ -122,7 +122,7 @@ def is_running(pid: int) -> bool:
 
 
 def group_is_alive(pgid: int) -> bool:
-    """Say whether any process of the group still runs; a zombie does not."""
+    """Return whether any process of the group still runs; a zombie does not."""
     return any(stat.group == pgid and stat.state != "Z" for stat in stats())
 
 
@@ -131,7 +131,7 @@ def children(pid: int) -> list[int]:
 
 
 def descendants(pid: int) -> set[int]:
-    """Return the processes that a process started, and theirs, whatever their groups."""
+    """Return the children of a process and all their descendants, whatever their groups."""
     parents = {stat.pid: stat.parent for stat in stats()}
     found = {pid}
     while more := {child for child, parent in parents.items() if parent in found} - found:
@@ -140,7 +140,7 @@ def descendants(pid: int) -> set[int]:
 
 
 def alive(pids: set[int]) -> dict[int, str]:
-    """Return those that still run, with their command lines; a zombie has none."""
+    """Return the processes that still run, with their command lines; a zombie has none."""
     return {pid: line for pid in pids if (line := _command(pid))}
 
 
@@ -172,7 +172,7 @@ class Leftover:
 def with_environment(values: Mapping[str, str], *, apart_from: Set[int] = frozenset()) -> list[Leftover]:
     """Return the processes whose environment holds all these values, apart from those of some groups.
 
-    What a program starts inherits its environment, so this finds what no longer has a parent, a group or a session
+    Children inherit the environment, so that this finds processes that no longer have a parent, a group or a session
     in common with it.
     """
     found = []
@@ -185,7 +185,7 @@ def with_environment(values: Mapping[str, str], *, apart_from: Set[int] = frozen
 
 
 def end_leftovers(values: Mapping[str, str], *, apart_from: Set[int] = frozenset(), within: float = 5) -> None:
-    """Let the processes that `with_environment` finds end by themselves; kill the others and fail with their names."""
+    """Give the processes that `with_environment` finds time to end; kill the others and fail with their names."""
     deadline = time.monotonic() + within
     while (left := with_environment(values, apart_from=apart_from)) and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -1,6 +1,6 @@
 """Run the pinned biome, which formats and lints scripts and stylesheets: `python tools/biome.py check` or `format`.
 
-npm fetches it once. Without npm nothing is checked, and it says so; in continuous integration that is a failure."""
+npm fetches it once. Without npm it checks nothing and says so; in continuous integration that is a failure."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def fetch() -> None:
         return
     if not shutil.which("npm"):
         raise Unavailable("npm is not installed")
-    shutil.rmtree(CACHE, ignore_errors=True)  # the version before
+    shutil.rmtree(CACHE, ignore_errors=True)  # removes the version before
     folder = BIOME.parent.parent.parent
     folder.mkdir(parents=True)
     command = ["npm", "install", "--prefix", str(folder), "--no-audit", "--no-fund", f"@biomejs/biome@{VERSION}"]

@@ -16,7 +16,7 @@ NOT_OURS = ("Merge ", "Revert ", "fixup! ", "squash! ")  # git's own words
 
 
 def fault(subject: str) -> str:
-    """Say what is wrong with a subject; empty when nothing is."""
+    """Return the fault of a subject in words, or an empty text."""
     if subject.startswith(NOT_OURS):
         return ""
     if len(subject) > LONGEST:

@@ -29,7 +29,7 @@ STROKE = 'fill="none" stroke="currentColor" stroke-width="1.75" stroke-linecap="
 
 
 def named() -> set[str]:
-    """Return every word that may name an icon: those of the statuses, and what is quoted where an icon is drawn."""
+    """Return every word that may name an icon: those of the statuses, and those quoted where an icon is drawn."""
     return {*STATUS_ICONS.values(), *(name for place in _places() for name in QUOTED.findall(place))}
 
 

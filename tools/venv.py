@@ -1,4 +1,4 @@
-"""Make .venv and install what a requirements file pins, once: `python tools/venv.py requirements.txt`."""
+"""Make .venv and install the packages of a requirements file, once: `python tools/venv.py requirements.txt`."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ def step_title(step: Any) -> str:
 def of_trigger(samples: Samples) -> Iterator[Finding]:
     """Yield what to look at in the trigger."""
     if not samples.definition.trigger.is_configured or samples.automation.trigger is None:
-        yield Finding(key=TRIGGER, title="Trigger", message="Choose what starts the automation.")
+        yield Finding(key=TRIGGER, title="Trigger", message="Choose a trigger.")
         return
     part = samples.definition.trigger
     connector = CONNECTORS.get(part.connector)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from functools import partial
+from http import HTTPStatus
 from typing import Any
 
 from django.contrib import messages
@@ -160,12 +161,16 @@ def duplicate(request: HttpRequest, project_uid: uuid.UUID, automation_uid: uuid
 def delete(request: HttpRequest, project_uid: uuid.UUID, automation_uid: uuid.UUID, key: str) -> HttpResponse:
     automation = own_automation(request, project_uid, automation_uid)
 
+    removed: list[str] = []
+
     def change(draft: Definition) -> str:
-        removed = edits.remove_step(draft, key)
-        messages.success(request, f"Step “{step_title(removed)}” deleted from the draft.")
+        removed.append(step_title(edits.remove_step(draft, key)))
         return address("builder", automation)
 
-    return edit_draft(request, automation, change)
+    answer = edit_draft(request, automation, change)
+    if answer.status_code == HTTPStatus.FOUND:  # only now: a draft that somebody else has saved keeps its step
+        messages.success(request, f"Step “{removed[0]}” deleted from the draft.")
+    return answer
 
 
 @login_required

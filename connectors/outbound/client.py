@@ -76,7 +76,7 @@ class GuardedResolver(AbstractResolver):
                 found = await self._found(host, port)
         except (OSError, UnicodeError, TimeoutError):
             text = f"AgentOS could not resolve the name {host}."
-            raise StepError(text, code="cannot_resolve", outside=True, retryable=True) from None
+            raise StepError(text, code="cannot_resolve", external=True, retryable=True) from None
         # All of them, not the one that is dialled: a name with a private address beside a public one is an attack.
         for text in found:
             self.check(ipaddress.ip_address(text.split("%")[0]), port)
@@ -176,7 +176,7 @@ class Outbound:
                 return await self._follow(method, target, dict(headers or {}), body, follow_redirects)
         except TimeoutError:
             text = f"The service did not answer completely within {timeout_s:g} s."
-            raise StepError(text, code="timeout", outside=True, retryable=True, unknown=True) from None
+            raise StepError(text, code="timeout", external=True, retryable=True, unknown=True) from None
 
     async def _follow(
         self, method: str, url: URL, headers: dict[str, str], body: bytes | None, follow: bool
@@ -196,7 +196,7 @@ class Outbound:
         raise StepError(
             f"The service redirected the request more than {REDIRECT_LIMIT} times.",
             code="too_many_redirects",
-            outside=True,
+            external=True,
         )
 
     async def _once(self, method: str, url: URL, headers: dict[str, str], body: bytes | None) -> HttpResponse:
@@ -222,26 +222,26 @@ class Outbound:
             raise StepError("URL is not valid.", code="bad_url") from None
         except (aiohttp.ClientSSLError, ssl.SSLError):
             text = f"AgentOS could not make a trusted TLS connection to {url.host}."
-            raise StepError(text, code="tls_error", outside=True) from None
+            raise StepError(text, code="tls_error", external=True) from None
         except aiohttp.ClientConnectorError:
             text = f"AgentOS could not connect to {url.host}."
-            raise StepError(text, code="cannot_connect", outside=True, retryable=True) from None
+            raise StepError(text, code="cannot_connect", external=True, retryable=True) from None
         except ValueError:  # not quoted: a header that cannot be sent may hold a secret
             raise StepError("A header of the request cannot be sent.", code="bad_request") from None
         except (aiohttp.ClientError, OSError):
             text = f"The connection to {url.host} broke, or its answer is not valid HTTP."
-            raise StepError(text, code="bad_response", outside=True, retryable=True, unknown=True) from None
+            raise StepError(text, code="bad_response", external=True, retryable=True, unknown=True) from None
 
     async def _read(self, answer: aiohttp.ClientResponse) -> bytes:
         if answer.headers.get("Content-Encoding", "identity").lower() not in ("", "identity"):
             text = "The service compressed its answer although the request did not allow that."
-            raise StepError(text, code="bad_response", outside=True)
+            raise StepError(text, code="bad_response", external=True)
         chunks, size = [], 0
         async for chunk in answer.content.iter_any():
             size += len(chunk)
             if size > self.size_limit:
                 text = f"The answer is larger than {self.size_limit / (1024 * 1024):g} MB."
-                raise StepError(text, code="too_large", outside=True)
+                raise StepError(text, code="too_large", external=True)
             chunks.append(chunk)
         return b"".join(chunks)
 

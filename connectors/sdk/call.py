@@ -22,8 +22,8 @@ class StepError(Exception):
 
     `code` is a stable machine word, declared in the action's `errors`; `output` is shown as the step's output (for HTTP
     the status and body). `retryable` lets the step's retry policy try again, not sooner than `retry_after_s` seconds.
-    `outside` says that the cause is not the builder's to repair; `unknown` that it may have acted all the same, so that
-    a step which must never be repeated is not tried again.
+    `external` says that the cause is not the builder's to repair; `unknown` that it may have acted all the same, so
+    that a step which must never be repeated is not tried again.
 
         raise StepError("The invoice is closed.", code="invoice_closed")
     """
@@ -36,7 +36,7 @@ class StepError(Exception):
         output: JSON = None,
         retryable: bool = False,
         retry_after_s: float | None = None,
-        outside: bool = False,
+        external: bool = False,
         unknown: bool = False,
     ) -> None:
         super().__init__(message)
@@ -45,7 +45,7 @@ class StepError(Exception):
         self.output = output
         self.retryable = retryable
         self.retry_after_s = retry_after_s
-        self.outside = outside
+        self.external = external
         self.unknown = unknown
 
 

@@ -133,10 +133,10 @@ def deliver(message: Message) -> str:
     except SMTPRecipientsRefused as error:
         refused = ", ".join(error.recipients)
         raise StepError(
-            f"The mail server refused the address {refused}.", code="recipient_refused", outside=True
+            f"The mail server refused the address {refused}.", code="recipient_refused", external=True
         ) from None
     except (SMTPException, OSError) as error:
         text = "The mail server did not accept the e-mail."
         unknown = not isinstance(error, NOT_TAKEN)
-        raise StepError(text, code="mail_server", outside=True, retryable=True, unknown=unknown) from None
+        raise StepError(text, code="mail_server", external=True, retryable=True, unknown=unknown) from None
     return message_id

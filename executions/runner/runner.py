@@ -171,7 +171,7 @@ class Runner:
                 output=error.output,
                 error_code=error.code,
                 error=message,
-                is_external=error.outside and until is None,
+                is_external=error.external and until is None,
                 resume_at=until,
             )
         )

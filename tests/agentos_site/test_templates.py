@@ -10,7 +10,7 @@ from django.conf import settings
 ROOT = Path(settings.BASE_DIR)
 TEMPLATES = ROOT / "templates"
 DJANGO_NAMES_THEM = TEMPLATES / "django"  # they replace Django's own
-IS_PAGE = re.compile(r"\{% extends |<!doctype html>")
+IS_PAGE = re.compile(r"\{% extends |<!doctype html>", re.IGNORECASE)
 PACKAGES = ("agentos_site", "executions", "automations", "projects")
 
 

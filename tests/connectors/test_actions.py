@@ -101,7 +101,7 @@ def test_secrets_of_an_answer_are_not_kept() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "retryable", "outside"),
+    ("status", "retryable", "external"),
     [
         (400, False, False),
         (404, False, False),
@@ -111,14 +111,14 @@ def test_secrets_of_an_answer_are_not_kept() -> None:
         (503, True, True),
     ],
 )
-def test_error_status_fails_the_step_when_asked_to(status: int, retryable: bool, outside: bool) -> None:
+def test_error_status_fails_the_step_when_asked_to(status: int, retryable: bool, external: bool) -> None:
     answer = answer_with(status=status, text="why", headers={"Retry-After": "7"})
 
     with pytest.raises(StepError) as raised:
         call_http(answer, fail_on_error_status=True)
 
     error = raised.value
-    assert (error.retryable, error.outside, error.retry_after_s) == (retryable, outside, 7.0)
+    assert (error.retryable, error.external, error.retry_after_s) == (retryable, external, 7.0)
     assert isinstance(error.output, dict)
     assert (error.output["status"], error.output["body"]) == (status, "why")
 

@@ -10,6 +10,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from projects.models import Membership, Organization, UsageMonth, this_month
+from tests.support.markup import compact
 
 pytestmark = pytest.mark.django_db
 
@@ -29,7 +30,7 @@ def url_of(organization: Organization) -> str:
 def text_of(client: Client, organization: Organization) -> str:
     answer = client.get(url_of(organization))
     assert answer.status_code == 200
-    return re.sub(r"\s+", " ", html.unescape(answer.content.decode()))
+    return html.unescape(compact(answer.content.decode()))
 
 
 def join(organization: Organization, role: Membership.Role) -> User:

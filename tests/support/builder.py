@@ -7,6 +7,7 @@ from typing import Any
 from django.test import Client
 
 from automations.models import Automation
+from tests.support.markup import compact
 
 OPTIONS = {"on_error": "stop", "retry_times": "0", "retry_backoff_s": "5", "time_limit_s": "", "if_interrupted": ""}
 
@@ -22,7 +23,7 @@ class Pages:
     def get(self, path: str = "") -> str:
         answer = self.client.get(self.root + path)
         assert answer.status_code == 200
-        return answer.content.decode()
+        return compact(answer.content.decode())
 
     def post(self, path: str, data: dict[str, Any] | None = None, *, rev: int | None = None) -> Any:
         """Send a form as the page of now would, or one of an older draft."""

@@ -10,6 +10,7 @@ from typing import Any
 from django.test import Client
 
 from executions.models import Execution
+from tests.support.markup import compact
 
 ROW = re.compile(r'<tr id="execution-([0-9a-f-]{36})" data-rev="(\d+)"')
 TRIGGER: dict[str, Any] = {
@@ -23,10 +24,10 @@ def url_of(execution: Execution, rest: str = "") -> str:
 
 
 def text_of(client: Client, url: str, **headers: str) -> str:
-    """Return a page with its entities read and its white space made single."""
+    """Return a page with its entities read and without the white space of its layout."""
     answer = client.get(url, headers=headers)
     assert answer.status_code == 200, url
-    return re.sub(r"\s+", " ", html.unescape(answer.content.decode()))
+    return html.unescape(compact(answer.content.decode()))
 
 
 def rows(client: Client, url: str) -> list[uuid.UUID]:

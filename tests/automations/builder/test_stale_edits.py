@@ -28,7 +28,9 @@ def test_stale_edit_changes_nothing_and_says_so(live: Pages, path: str, data: di
     answer = live.post(path, data, rev=seen)
 
     assert answer.status_code == 409
-    assert "somebody else has changed this draft" in answer.content.decode()
+    page = answer.content.decode()
+    assert "somebody else has changed this draft" in page
+    assert "deleted from the draft" not in page
     assert live.automation.draft == before
     assert live.automation.trigger == trigger
 

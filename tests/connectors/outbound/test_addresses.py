@@ -120,7 +120,7 @@ def test_name_server_that_hangs_is_given_up() -> None:
 
     error = asyncio.run(failure("http://slow.example/", outbound=Outbound(NOTHING_ALLOWED, resolve=hang), timeout_s=10))
 
-    assert (error.code, error.outside, error.retryable) == ("cannot_resolve", True, True)
+    assert (error.code, error.external, error.retryable) == ("cannot_resolve", True, True)
 
 
 @pytest.mark.parametrize(

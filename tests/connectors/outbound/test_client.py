@@ -51,7 +51,7 @@ def test_hostile_answer_fails_within_the_deadline(answer: Any, code: str) -> Non
     started = time.monotonic()
     error = asyncio.run(scenario())
 
-    assert (error.code, error.outside) == (code, True)
+    assert (error.code, error.external) == (code, True)
     assert time.monotonic() - started < 3
 
 
@@ -83,7 +83,7 @@ def test_nobody_listening_is_an_outside_cause_that_may_pass() -> None:
 
     error = asyncio.run(scenario())
 
-    assert (error.code, error.outside, error.retryable) == ("cannot_connect", True, True)
+    assert (error.code, error.external, error.retryable) == ("cannot_connect", True, True)
 
 
 def test_plain_answer_to_a_tls_call_is_a_tls_error() -> None:

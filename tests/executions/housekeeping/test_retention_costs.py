@@ -108,7 +108,7 @@ def test_a_later_round_does_not_look_at_the_payloads_that_the_ones_before_remove
     for _ in range(80):  # of 50 each
         one_round()
 
-    assert cost_of_a_round() <= 1.5 * early
+    assert cost_of_a_round() <= 3 * early  # a few pages more; the 4,000 removed would be thousands of steps
 
 
 @sqlite_only

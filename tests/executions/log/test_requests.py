@@ -18,6 +18,7 @@ from executions.log import listing, requests
 from executions.models import Execution, Outcome, Receipt, ReceiptDay
 from executions.states import Lane, Status
 from projects.ids import id_at
+from tests.support.markup import compact
 
 pytestmark = pytest.mark.django_db
 
@@ -52,7 +53,7 @@ def url_of(automation: Automation, rest: str = "") -> str:
 def text_of(client: Client, automation: Automation, query: str = "") -> str:
     answer = client.get(url_of(automation, query))
     assert answer.status_code == 200
-    return re.sub(r"\s+", " ", html.unescape(answer.content.decode()))
+    return html.unescape(compact(answer.content.decode()))
 
 
 def rows_of(text: str) -> list[str]:

@@ -11,6 +11,7 @@ from pytest_django import DjangoAssertNumQueries
 from automations.models import Automation
 from executions.states import Status
 from projects.models import Organization, Project, UsageDay, UsageMonth, this_month
+from tests.support.markup import compact
 
 pytestmark = pytest.mark.django_db
 
@@ -31,7 +32,7 @@ def count(project: Project, automation: Automation) -> Count:
 def text_of(client: Client, project: Project, query: str = "") -> str:
     answer = client.get(f"/projects/{project.pk}/usage/{query}")
     assert answer.status_code == 200
-    return re.sub(r"\s+", " ", answer.content.decode())
+    return compact(answer.content.decode())
 
 
 def test_usage_sums_shards_by_day_status_and_automation(visitor: Client, project: Project, count: Count) -> None:
@@ -94,7 +95,7 @@ def test_the_log_warns_when_a_limit_is_near_or_reached(
     Organization.objects.filter(pk=organization.pk).update(soft_limit=10, hard_limit=20)
     UsageMonth.objects.create(organization=organization, month=this_month(), reserved=reserved)
 
-    html = visitor.get(f"/projects/{project.pk}/executions/").content.decode()
+    html = compact(visitor.get(f"/projects/{project.pk}/executions/").content.decode())
 
     assert ('class="alert banner"' in html) is (banner is not None)
     assert banner is None or banner in html

@@ -95,8 +95,8 @@ def test_a_response_step_that_is_never_reached_answers_502_with_the_execution(ru
 def test_what_no_text_can_hold_is_replaced_in_an_answer_and_in_the_error_that_quotes_it(
     product: Installation, stub: Stub
 ) -> None:
-    query = {"source": "{{ call.headers }}", "query": 'abs("x-odd")'}
-    steps = [call(), WAIT, {"key": "query", "connector": "transform", "action": "query", "input": query}]
+    mail = {"to": "{{ call.headers['x-odd'] }}", "subject": "Hello"}
+    steps = [call(), WAIT, {"key": "mail", "connector": "email", "action": "send", "input": mail}]
     made = make(product, {"odd": steps, "transform": AUTOMATIONS["transform"]})
     headers = {"Content-Type": "text/plain; charset=unicode_escape", "X-Odd": "caf\xe9"}
     stub.answer(body=rb"half of \ud83d", path="/odd", headers=headers)
@@ -104,7 +104,7 @@ def test_what_no_text_can_hold_is_replaced_in_an_answer_and_in_the_error_that_qu
     execution = made.wait(made.start("odd", {"url": stub.url + "/odd"}))
 
     answer = json.loads(made.step_runs(execution["id"])[0]["output"])
-    assert (execution["status"], execution["reason_code"]) == (Status.FAILED, "invalid_query")
-    assert "caf\ufffd" in execution["reason"]
+    assert (execution["status"], execution["reason_code"]) == (Status.FAILED, "invalid_input")
+    assert "“caf\ufffd” is not an e-mail address" in execution["reason"]
     assert (answer["headers"]["x-odd"], answer["body"]) == ("caf\ufffd", "half of \ufffd")
     assert made.wait(made.start("transform"))["status"] == Status.SUCCESS
