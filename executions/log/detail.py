@@ -87,7 +87,7 @@ def _context(page: ExecutionPage) -> dict[str, Any]:
     execution = page.execution
     is_stuck = page.is_current and execution.state is Status.FAILED and page.refusal is not None
     return {
-        "reading": page,
+        "page": page,
         "execution": execution,
         "waits": {execution.pk: page.waiting} if page.waiting else {},
         "attempt_limit": ATTEMPT_LIMIT,
