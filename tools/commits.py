@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+SINCE = "2026-11-27T16:10:00Z"  # earlier commits were made without this check
 LONGEST = 72
 SHAPE = re.compile(r"[\w./-]+(,? [\w./-]+)*: [^\s\WA-Z].*[^.\s]")
 NOT_OURS = ("Merge ", "Revert ", "fixup! ", "squash! ")  # git's own words
@@ -33,11 +34,8 @@ def git(*arguments: str) -> str:
 
 
 def subjects() -> list[str]:
-    """Return the subjects of the commits since the one that brought this check; a shallow clone knows fewer."""
-    brought = git("log", "--diff-filter=A", "--format=%H", "--", str(Path(__file__).relative_to(ROOT))).split()
-    if not brought:
-        return []
-    return git("log", "--no-merges", "--format=%s", f"{brought[-1]}..HEAD").splitlines()
+    """Return the subjects of the commits since the check began; a shallow clone knows fewer."""
+    return git("log", "--no-merges", "--format=%s", f"--since-as-filter={SINCE}").splitlines()
 
 
 def main(arguments: list[str]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -9,6 +10,8 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings
+
+from tools.commits import SINCE
 
 TOOL = Path(settings.BASE_DIR) / "tools" / "commits.py"
 GIT = ["git", "-c", "user.name=Ada", "-c", "user.email=ada@example.com", "-c", "commit.gpgsign=false"]
@@ -19,21 +22,21 @@ def check(tool: Path, *arguments: Path, path: str | None = None) -> subprocess.C
     return subprocess.run([sys.executable, tool, *arguments], env=environment, capture_output=True, text=True)
 
 
-def commit(checkout: Path, subject: str) -> None:
+def commit(checkout: Path, subject: str, *, at: str = "2099-05-04T03:02:01Z") -> None:
     subprocess.run([*GIT, "add", "."], cwd=checkout, check=True)
-    subprocess.run([*GIT, "commit", "-q", "--allow-empty", "-m", subject], cwd=checkout, check=True)
+    environment = os.environ | {"GIT_COMMITTER_DATE": at}
+    subprocess.run([*GIT, "commit", "-q", "--allow-empty", "-m", subject], cwd=checkout, env=environment, check=True)
 
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """Return a repository that has had the check since its second commit."""
+    """Return a repository whose first commit is older than the check."""
     if not shutil.which("git"):
         pytest.skip("git is not installed")
     subprocess.run(["git", "init", "-q", tmp_path], check=True)
-    commit(tmp_path, "Older than the check")
     (tmp_path / "tools").mkdir()
     shutil.copy(TOOL, tmp_path / "tools")
-    commit(tmp_path, "tools: check the subjects of commits")
+    commit(tmp_path, "Older than the check", at=SINCE.replace(":10:", ":09:"))
     return tmp_path
 
 
@@ -73,6 +76,7 @@ def test_commits_since_the_check_are_judged(checkout: Path) -> None:
 
 def test_shallow_clone_is_judged_as_far_as_it_reaches(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     commit(checkout, "Fix it")
+    commit(checkout, "mail: treat gaierror as not sent")
     clone = tmp_path_factory.mktemp("clone")
     subprocess.run(["git", "clone", "-q", "--depth", "1", checkout.as_uri(), clone], check=True)
 

@@ -14,6 +14,7 @@ from executions.models import Execution, Payload, StepRun
 from executions.models.retry import RetryRefused
 from executions.states import Status
 from tests.support.api import Api, make_step
+from tests.support.markup import compact
 from tests.support.retention import remove
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("compact", "kept")]
@@ -58,8 +59,8 @@ def test_the_page_says_that_retention_removed_a_payload(client: Client, builder:
     page = f"/projects/{execution.project_id}/executions/{execution.pk}/"
     remove()
 
-    trigger = client.get(f"{page}steps/0/trigger/input/").content.decode()
-    fetched = client.get(f"{page}steps/1/fetch/output/").content.decode()
+    trigger = compact(client.get(f"{page}steps/0/trigger/input/").content.decode())
+    fetched = compact(client.get(f"{page}steps/1/fetch/output/").content.decode())
 
     says = f"Removed by retention on {timezone.now():%-d %B %Y}."
     assert says in trigger and says in fetched

@@ -15,6 +15,7 @@ from automations.models import Automation, StepTest
 from executions.models import Execution, StepRun
 from executions.states import StepStatus
 from projects.models import Project, UsageDay, UsageMonth, Variable
+from tests.support.markup import compact
 from tests.support.stub import Stub
 
 pytestmark = pytest.mark.django_db(transaction=True)  # e-mail is counted from a thread of its own
@@ -38,7 +39,7 @@ class Bench:
         return StepTest.objects.get(automation=self.automation, step_key=key)
 
     def page(self, path: str) -> str:
-        return self.client.get(self.root + path).content.decode()
+        return compact(self.client.get(self.root + path).content.decode())
 
 
 @pytest.fixture
