@@ -145,7 +145,9 @@ class Checker:
                 self.found.add(rule, [] if is_kept else [f"{execution_id}: answers {rounds}, attempt {attempt}"])
 
     def schedule(self) -> None:
-        timed.check(self.fired, self.scene.schedule_kept, self.nemesis.absences, self.found)
+        timed.check(
+            self.fired, self.scene.schedule_kept, self.scene.schedule_possible, self.nemesis.absences, self.found
+        )
 
     # --- I7: the web server
 

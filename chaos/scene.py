@@ -32,8 +32,10 @@ class Scene:
     server: postgresql.Server | None = None  # of PostgreSQL
     made: Made = field(init=False)
     tokens: list[str] = field(init=False)
+    schedule_asked_for: float = field(init=False)
     schedule_start: float = field(init=False)
     schedule_end: float = 0.0
+    schedule_stopped: float = 0.0
 
     @property
     def effects(self) -> Path:
@@ -71,6 +73,7 @@ class Scene:
         self.installation.start()
         steps = {name: kind.steps for name, kind in plan.KINDS.items()}
         self.made = make(self.installation, steps, direct_limit=None)
+        self.schedule_asked_for = time.time()
         self.tokens = self.installation.call("chaos.inside.furnish", str(self.made.project), plan.CANARY, USERS)
         self.schedule_start = time.time()
 
@@ -78,10 +81,15 @@ class Scene:
         """Deactivate the scheduled automation, so that no execution starts while the checker reads."""
         self.schedule_end = time.time()
         self.installation.call("chaos.inside.stop_schedule")
+        self.schedule_stopped = time.time()
 
     @property
     def schedule_kept(self) -> tuple[float, float]:
         return self.schedule_start, self.schedule_end or time.time()
+
+    @property
+    def schedule_possible(self) -> tuple[float, float]:
+        return self.schedule_asked_for, self.schedule_stopped or time.time()
 
     def press_retry(self, execution_id: str, token: str) -> int:
         """Press Retry Execution as a user's machine would; return the answer's status, 0 when there was none."""

@@ -47,4 +47,4 @@ def test_a_page_says_plainly_that_the_database_is_away(server: Installation) -> 
 
     assert raised.value.code == 503
     assert raised.value.headers["Retry-After"]
-    assert "The database is away" in raised.value.read().decode()
+    assert "The database is unreachable" in raised.value.read().decode()
