@@ -11,6 +11,7 @@ from django.views.generic import RedirectView
 
 from executions.monitoring import health
 from executions.monitoring.metrics_page import metrics
+from projects.form_words import SignInForm
 
 admin.site.site_header = "AgentOS administration"
 admin.site.site_title = "AgentOS administration"
@@ -18,7 +19,7 @@ admin.site.index_title = "Everything that staff can see and change"
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="projects:list")),
-    path("login/", auth.LoginView.as_view(redirect_authenticated_user=True), name="login"),
+    path("login/", auth.LoginView.as_view(form_class=SignInForm, redirect_authenticated_user=True), name="login"),
     path("logout/", auth.LogoutView.as_view(), name="logout"),
     path("", include("projects.urls")),
     path("", include("automations.urls")),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 from django import forms
 from django.core.validators import RegexValidator
 
+from projects.form_words import NamedErrors
 from projects.ids import new_id
 from projects.models import ApiToken, Asker, Organization, Project, Variable
 
@@ -28,10 +29,10 @@ def rule(kind: str, least: float, most: float, end: str = "") -> dict[str, str]:
     return dict.fromkeys(("invalid", "min_value", "max_value", "required"), words)
 
 
-class ProjectForm(ProjectModelForm):
+class ProjectForm(NamedErrors, ProjectModelForm):
     # The page proposes the identifier, so that a form sent twice makes one project.
     uid = forms.UUIDField(widget=forms.HiddenInput, initial=new_id)
-    name = forms.CharField(max_length=100, validators=[one_line], error_messages={"required": "Name is empty."})
+    name = forms.CharField(max_length=100, validators=[one_line])
     description = forms.CharField(max_length=255, required=False, validators=[one_line])
 
     class Meta:
@@ -57,7 +58,7 @@ class OnceTyped(forms.Textarea):
         return super().format_value(value) if self.is_shown else None
 
 
-class VariableForm(VariableModelForm):
+class VariableForm(NamedErrors, VariableModelForm):
     """A variable's form. A secret value never goes back to the browser, so an empty field keeps the stored one."""
 
     value = forms.CharField(
@@ -68,7 +69,6 @@ class VariableForm(VariableModelForm):
         model = Variable
         fields = ["key", "is_secret"]
         labels = {"is_secret": "Secret"}
-        error_messages = {"key": {"required": "Key is empty."}}
         help_texts = {
             "key": "Only letters, digits and _. Steps read the value as {{ vars.KEY }}.",
             "is_secret": "A secret value is never shown again after saving, and all logs mask it.",
@@ -115,11 +115,10 @@ class VariableForm(VariableModelForm):
         return saved
 
 
-class TokenForm(TokenModelForm):
+class TokenForm(NamedErrors, TokenModelForm):
     name = forms.CharField(
         max_length=100,
         validators=[one_line],
-        error_messages={"required": "Name is empty."},
         help_text="The program that will use the token. The name helps you revoke the right one.",
     )
 
@@ -137,7 +136,7 @@ def number_field(what: str, least: int, most: int, label: str, help_text: str, *
     )
 
 
-class OrganizationForm(OrganizationModelForm):
+class OrganizationForm(NamedErrors, OrganizationModelForm):
     """The settings that owners and admins change (`is_open`); other members see them greyed out."""
 
     throttle_rate = forms.FloatField(label="Throttle frequency, in starts per second")
@@ -153,7 +152,7 @@ class OrganizationForm(OrganizationModelForm):
         "days",
         1,
         3650,
-        "Keep executions for days",
+        "Days to keep executions",
         "Leave empty to keep executions forever. Usage counts always stay.",
         required=False,
     )
@@ -169,7 +168,7 @@ class OrganizationForm(OrganizationModelForm):
         "days",
         1,
         3650,
-        "Keep payloads for days",
+        "Days to keep payloads",
         "After that, inputs and outputs are removed; status, steps and times stay. Leave empty to keep payloads as "
         "long as the execution.",
         required=False,

@@ -73,7 +73,10 @@ def rename_key(definition: Definition, old: str, new: str) -> None:
             "Reference must start with a lower-case letter and hold only lower-case letters, digits and _, at most 64."
         )
     if new in _taken(definition):
-        raise Impossible(f"“{new}” is already used." if new not in RESERVED_KEYS else f"“{new}” is reserved.")
+        is_reserved = new in RESERVED_KEYS
+        raise Impossible(
+            f"The reference “{new}” is reserved." if is_reserved else f"Another step already has the reference “{new}”."
+        )
     definition.steps[position_of(definition, old)].key = new
     for step in definition.steps:
         if isinstance(step, ActionStep):

@@ -11,6 +11,7 @@ from django.utils.html import format_html
 from automations.builder.condition_fields import Conditions
 from automations.definition import ActionStep
 from automations.models import Automation
+from projects.form_words import NamedErrors
 from projects.forms import one_line, rule
 from projects.ids import new_id
 
@@ -20,10 +21,10 @@ else:
     AutomationModelForm = forms.ModelForm
 
 
-class NewAutomationForm(AutomationModelForm):
+class NewAutomationForm(NamedErrors, AutomationModelForm):
     # The page proposes the identifier, so that a form sent twice makes one automation.
     uid = forms.UUIDField(widget=forms.HiddenInput, initial=new_id)
-    name = forms.CharField(max_length=100, validators=[one_line], error_messages={"required": "Name is empty."})
+    name = forms.CharField(max_length=100, validators=[one_line])
     description = forms.CharField(max_length=255, required=False, validators=[one_line])
 
     class Meta:
@@ -82,14 +83,13 @@ def _throttle_help(automation: Automation) -> str:
     )
 
 
-class StepForm(forms.Form):
+class StepForm(NamedErrors, forms.Form):
     """The settings that every step has, whatever it does: names, note and rules for errors."""
 
     title = forms.CharField(max_length=200, required=False, validators=[one_line], label="Name")
     key = forms.CharField(
         max_length=64,
         label="Reference",
-        error_messages={"required": "Reference is empty."},
         help_text="Later steps read the output under this name. They are updated when the name changes.",
     )
     note = forms.CharField(max_length=2000, required=False, widget=forms.Textarea(attrs={"rows": 2}))

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from automations.builder.condition_fields import Conditions
 from automations.builder.inputs import Choice, Choices, JsonValue, Lines, NamedValues, Number, Pairs, Value
 from connectors.sdk.problems import Problem
+from projects.form_words import name_errors
 
 type Schema = dict[str, Any]  # the JSON Schema of a model, or of one of its properties
 type Options = dict[str, Any]  # what every form field takes: label and help text
@@ -53,6 +54,7 @@ class InputForm(forms.Form):
 
     def _add(self, name: str, schema: Schema, value: dict[str, Any]) -> None:
         self.fields[name] = field = make_field(schema)
+        name_errors(field, schema.get("title", name))
         field.initial = value.get(name, schema.get("default"))
         if schema.get("advanced"):
             self.advanced_names.add(name)

@@ -153,7 +153,7 @@ class Rule(Input):
         if interval is None:
             raise ValueError(f"Every is empty: write the number of {unit}.")
         if not 1 <= interval <= LONGEST[unit]:
-            raise ValueError(f"Every must be from 1 to {LONGEST[unit]} {unit}.")
+            raise ValueError(f"Every must be from 1 to {LONGEST[unit]:,} {unit}.")
         return interval
 
     @field_validator("weekdays")

@@ -52,7 +52,7 @@ TEMPLATE_RULES: tuple[tuple[str, str], ...] = (
 
 LIMITS: tuple[tuple[type[LiquidError], str], ...] = (
     (BlockNestingError, "The template is nested too deeply."),
-    (LoopIterationLimitError, "The loops of the template go round too often."),
+    (LoopIterationLimitError, "The loops of the template make too many rounds."),
     (OutputStreamLimitError, "The text that the template makes is too long."),
     (LocalNamespaceLimitError, "The template assigns too much data."),
 )

@@ -61,7 +61,7 @@ def endpoint(*methods: str) -> Callable[[View], View]:
 @csrf_exempt
 def unknown(request: HttpRequest) -> HttpResponse:
     """Answer an address that the API does not have."""
-    return answers.error(request, NOT_FOUND)
+    return answers.error(request, ApiError(404, "not_found", "The API has no such address."))
 
 
 CHALLENGE = {"WWW_Authenticate": "authtoken"}  # HTTP wants one beside every 401

@@ -86,7 +86,7 @@ def uid(request: HttpRequest, name: str) -> uuid.UUID | None:
     try:
         return uuid.UUID(value) if value else None
     except ValueError:
-        raise bad(name, "is not an id.") from None
+        raise bad(name, "must be an id from an earlier answer.") from None
 
 
 def moment(request: HttpRequest, name: str) -> datetime | None:

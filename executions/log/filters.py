@@ -12,6 +12,7 @@ from django.utils import timezone
 from automations.models import Automation
 from executions.models import ExecutionQuerySet, Outcome
 from executions.states import Status
+from projects.form_words import NamedErrors
 from projects.models import Project
 
 CUSTOM = "custom"
@@ -31,7 +32,7 @@ STATUS_ORDER = [
 PERIODS = {"today": ("Today", 1), "7d": ("7 days", 7), "30d": ("30 days", 30)}
 
 
-class LogFilters(forms.Form):
+class LogFilters(NamedErrors, forms.Form):
     """The filters of the log. A value that is not understood becomes a field error; the other filters still apply."""
 
     status = forms.TypedMultipleChoiceField(
@@ -40,7 +41,9 @@ class LogFilters(forms.Form):
         required=False,
         widget=forms.CheckboxSelectMultiple,
     )
-    automation = forms.UUIDField(required=False, error_messages={"invalid": "This is not the id of an automation."})
+    automation = forms.UUIDField(
+        required=False, error_messages={"invalid": "Automation must be the id of an automation."}
+    )
     range = forms.ChoiceField(
         label="Time", choices=[(key, label) for key, (label, _) in RANGES.items()], required=False
     )
@@ -50,7 +53,10 @@ class LogFilters(forms.Form):
         self.project = project
         widget = forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M")
         for name in ("from", "to"):  # `from` is reserved in Python, so that it cannot be a class attribute
-            self.fields[name] = forms.DateTimeField(label=f"{name.title()} (UTC)", required=False, widget=widget)
+            words = {"invalid": f"{name.title()} must be a date and time such as 2026-01-31T09:30."}
+            self.fields[name] = forms.DateTimeField(
+                label=f"{name.title()} (UTC)", required=False, widget=widget, error_messages=words
+            )
 
     def clean_automation(self) -> Automation | None:
         uid: uuid.UUID | None = self.cleaned_data["automation"]
@@ -116,7 +122,7 @@ class LogFilters(forms.Form):
         return [*kept, chosen] if chosen and chosen.deleted_at else kept
 
 
-class RequestFilters(forms.Form):
+class RequestFilters(NamedErrors, forms.Form):
     """The filters of an automation's requests: whole days, so that the list and the totals cover the same requests."""
 
     period = forms.ChoiceField(choices=[(key, label) for key, (label, _) in PERIODS.items()], required=False)

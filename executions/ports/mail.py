@@ -11,7 +11,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
 from email.errors import HeaderParseError
-from smtplib import SMTPException, SMTPRecipientsRefused, SMTPResponseException
+from smtplib import (
+    SMTPConnectError,
+    SMTPException,
+    SMTPRecipientsRefused,
+    SMTPResponseException,
+    SMTPServerDisconnected,
+)
 from socket import gaierror
 from typing import Any
 
@@ -136,7 +142,12 @@ def deliver(message: Message) -> str:
             f"The mail server refused the address {refused}.", code="recipient_refused", external=True
         ) from None
     except (SMTPException, OSError) as error:
-        text = "The mail server did not accept the e-mail."
+        is_answer = isinstance(error, SMTPException) and not isinstance(
+            error, (SMTPConnectError, SMTPServerDisconnected)
+        )
+        text = (
+            "The mail server did not accept the e-mail." if is_answer else "The connection to the mail server failed."
+        )
         unknown = not isinstance(error, NOT_TAKEN)
         raise StepError(text, code="mail_server", external=True, retryable=True, unknown=unknown) from None
     return message_id

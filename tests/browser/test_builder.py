@@ -137,7 +137,7 @@ def test_second_tab_is_told_that_its_draft_is_stale(page: Page, project: str, co
     page.get_by_label("Wait for", exact=True).fill("9")
     page.get_by_role("button", name="Save step").click()
 
-    expect(page.get_by_role("alert").first).to_contain_text("somebody else has changed this draft")
+    expect(page.get_by_role("alert").first).to_contain_text("this draft has changed since you opened it")
     expect(page.get_by_label("Wait for", exact=True)).to_have_value("9")
     page.get_by_role("link", name="Reload").click()
     expect(page.get_by_label("Wait for", exact=True)).to_have_value("5")

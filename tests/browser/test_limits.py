@@ -46,7 +46,7 @@ def test_throttled_executions_say_why_they_wait_until_the_rate_is_raised(slow: S
     page.goto(f"/projects/{slow.made.project}/executions/")
     first, last = (page.locator(f"#execution-{executions[number]}") for number in (0, 3))
     expect(first.locator(".badge")).to_have_attribute("data-status", "success", timeout=15_000)
-    expect(last).to_contain_text(re.compile(r"Throttled, place [23], starts about"))
+    expect(last).to_contain_text(re.compile(r"Throttled,\s+place\s+[23],\s+starts\s+about"))
     last.get_by_role("link", name="Names").click()
     dialog = page.locator("#dialog")
     expect(dialog).to_contain_text(

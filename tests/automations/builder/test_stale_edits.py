@@ -29,7 +29,7 @@ def test_stale_edit_changes_nothing_and_says_so(live: Pages, path: str, data: di
 
     assert answer.status_code == 409
     page = answer.content.decode()
-    assert "somebody else has changed this draft" in page
+    assert "this draft has changed since you opened it" in page
     assert "deleted from the draft" not in page
     assert live.automation.draft == before
     assert live.automation.trigger == trigger

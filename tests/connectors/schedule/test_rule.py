@@ -17,8 +17,8 @@ FIVE = "exactly 5 fields"
     ("config", "field", "words"),
     [
         ({}, "interval", "Every is empty: write the number of minutes."),
-        ({"interval": 0}, "interval", "from 1 to 1440 minutes"),
-        ({"interval": -1}, "interval", "1 to 1440 minutes"),
+        ({"interval": 0}, "interval", "from 1 to 1,440 minutes"),
+        ({"interval": -1}, "interval", "1 to 1,440 minutes"),
         ({"interval": 0.5}, "interval", "whole number"),
         ({"interval": "often"}, "interval", "whole number"),
         ({"unit": "hours", "interval": 25}, "interval", "1 to 24 hours"),

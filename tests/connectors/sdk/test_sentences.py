@@ -60,7 +60,7 @@ def test_template_that_cannot_be_read_says_what_is_wrong(text: str, sentence: st
         ("{% if t.a < 1 %}x{% endif %}", "`<` and `>` compare numbers with numbers, and text with text."),
         ("{% if t.n contains 1 %}x{% endif %}", "`contains` looks into text, a list or an object."),
         ("{{ (1..99999999) | size }}", "The range has more than 10,000 items."),
-        ("{% for i in (1..99999999) %}{% endfor %}", "The loops of the template go round too often."),
+        ("{% for i in (1..99999999) %}{% endfor %}", "The loops of the template make too many rounds."),
     ],
 )  # fmt: skip
 def test_template_that_cannot_be_rendered_says_what_is_wrong(text: str, sentence: str) -> None:

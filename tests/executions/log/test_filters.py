@@ -82,12 +82,12 @@ def test_filters_narrow_by_a_range_of_ones_own_in_utc(
     ("query", "error"),
     [
         ("status=nonsense", "nonsense is not one of the available choices"),
-        ("automation=nonsense", "This is not the id of an automation."),
+        ("automation=nonsense", "Automation must be the id of an automation."),
         (f"automation={uuid.UUID(int=1)}", "This project has no such automation."),
         ("range=nonsense", "nonsense is not one of the available choices"),
-        ("from=yesterday", "Enter a valid date/time."),
+        ("from=yesterday", "From must be a date and time"),
         ("from=2026-03-02&to=2026-03-01", "The end must be after the start."),
-        ("automation=%00", "This is not the id of an automation."),
+        ("automation=%00", "Automation must be the id of an automation."),
     ],
 )
 def test_a_bad_filter_is_told_and_the_log_stays(

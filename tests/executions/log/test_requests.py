@@ -197,7 +197,7 @@ def test_what_is_not_understood_is_told_and_filters_nothing(
     shown = text_of(visitor, automation, query)
 
     assert len(rows_of(shown)) == 1
-    assert ("Select a valid choice" in shown) is ("before" not in query)
+    assert ("must be one of the choices" in shown) is ("before" not in query)
 
 
 def test_delta_is_empty_until_something_happens(
