@@ -19,6 +19,7 @@ from agentos_site.setting_kinds import (
     LEVEL,
     LIST,
     MAIL_SERVER,
+    MODULES,
     NETWORKS,
     SECONDS,
     SWITCH,
@@ -139,7 +140,7 @@ SUPPORT_EMAIL = Setting(
 )
 EXTRA_CONNECTORS = Setting(
     name="EXTRA_CONNECTORS",
-    kind=LIST,
+    kind=MODULES,
     default=list,
     default_in_words="empty",
     meaning="Connectors of your own: Python modules with a `CONNECTOR` each ([connector-sdk.md](connector-sdk.md)).",

@@ -6,7 +6,9 @@ import base64
 import logging
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -77,6 +79,14 @@ def _items(text: str) -> list[str]:
     return [item.strip() for item in text.split(",") if item.strip()]
 
 
+def _modules(text: str) -> list[str]:
+    names = _items(text)
+    with suppress(ImportError):  # of a package above a module
+        if all(find_spec(name) for name in names):
+            return names
+    raise ValueError
+
+
 def _url(*schemes: str, has_host: bool = True) -> Callable[[str], str]:
     """Return a check of a URL's scheme, host and port; the text itself is the value."""
 
@@ -131,6 +141,7 @@ def _seconds(text: str) -> float:
 TEXT = Kind("text", "a text", str)
 SWITCH = Kind("switch", "1, true, yes or on, or else 0, false, no or off", _switch)
 LIST = Kind("list", "a list separated by commas", _items)
+MODULES = Kind("list", "a list of Python modules that can be imported, separated by commas", _modules)
 SECONDS = Kind("seconds", "a number of seconds above 0", _seconds)
 FOLDER = Kind("folder", "a folder", lambda text: Path(text).resolve())
 ADDRESS = Kind("URL", "a URL such as https://agentos.example.com", lambda text: _url("http", "https")(text).rstrip("/"))

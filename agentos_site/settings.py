@@ -29,6 +29,7 @@ CSRF_TRUSTED_ORIGINS = [BASE_URL]
 SUPPORT_EMAIL = environment.SUPPORT_EMAIL.read()
 OUTBOUND_ALLOW = environment.OUTBOUND_ALLOW.read()
 METRICS_TOKEN = environment.METRICS_TOKEN.read()  # empty: no /metrics
+EXTRA_CONNECTORS = environment.EXTRA_CONNECTORS.read()  # connectors.registry imports them
 
 INSTALLED_APPS = [
     "projects",

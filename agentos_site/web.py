@@ -5,21 +5,26 @@ from __future__ import annotations
 import os
 import sys
 
+from django.core.exceptions import ImproperlyConfigured
+
 from agentos_site import environment
 
-HOST = environment.HOST.read()
-PORT = environment.PORT.read()
 THREADS = 64  # each serves one request, which may wait for its commit or for a reply
 STOP_S = 15  # seconds that requests under way get to end: less than service.DRAIN_S
 # One arena without caches for granian's allocator (jemalloc): requests are small, and the caches of 64 threads would
 # keep 10 MB for nothing.
 MEMORY = "narenas:1,tcache:false,dirty_decay_ms:0,muzzy_decay_ms:0"
-# One worker process: requests of one process share commits, and a second process would take cores from the cluster.
-COMMAND = [
-    "granian", "--interface", "wsgi", "--host", HOST, "--port", str(PORT), "--http", "1", "--no-ws", "--workers", "1",
-    "--blocking-threads", str(THREADS), "--backlog", "2048", "--respawn-failed-workers", "--workers-kill-timeout",
-    str(STOP_S), "--http1-header-read-timeout", "10000", "--log-level", "error", "agentos_site.wsgi:application",
-]  # fmt: skip
+
+
+def command() -> list[str]:
+    """Return granian's arguments; raise ImproperlyConfigured for a HOST or PORT that is none."""
+    return [
+        "granian", "--interface", "wsgi", "--host", environment.HOST.read(), "--port", str(environment.PORT.read()),
+        "--http", "1", "--no-ws",
+        "--workers", "1",  # requests of one process share commits, and a second one would take cores from the cluster
+        "--blocking-threads", str(THREADS), "--backlog", "2048", "--respawn-failed-workers", "--workers-kill-timeout",
+        str(STOP_S), "--http1-header-read-timeout", "10000", "--log-level", "error", "agentos_site.wsgi:application",
+    ]  # fmt: skip
 
 
 def prepare() -> None:
@@ -33,9 +38,18 @@ def serve() -> None:
     prepare()
     from granian.cli import entrypoint
 
-    sys.argv = COMMAND
+    sys.argv = command()
     entrypoint()  # type: ignore[no-untyped-call]
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Serve, or end with the sentence of a setting that is wrong: granian would start its worker again and again."""
+    try:
+        from agentos_site import settings  # noqa: F401
+    except ImproperlyConfigured as error:
+        sys.exit(str(error))
     serve()
+
+
+if __name__ == "__main__":
+    main()

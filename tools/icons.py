@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -13,7 +13,8 @@ import lucide
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from projects.templatetags.ui import STATUS_ICONS  # noqa: E402  (the checkout is not installed)
+from connectors.registry import CONNECTORS  # noqa: E402  (the checkout is not installed)
+from projects.templatetags.ui import STATUS_ICONS  # noqa: E402
 
 SPRITE = ROOT / "static" / "icons.svg"
 SOURCES = ("agentos_site", "executions", "automations", "projects", "connectors", "templates", "static/js")
@@ -47,6 +48,13 @@ def drawings() -> dict[str, str]:
         return {name: archive.read(f"{name}.svg").decode() for name in sorted(named()) if f"{name}.svg" in known}
 
 
+def check_connectors(drawn: Iterable[str]) -> None:
+    """End with a sentence when a connector names an icon that Lucide does not have."""
+    wrong = [f"{one.key}: “{one.icon}”" for one in CONNECTORS.values() if one.icon not in drawn]
+    if wrong:
+        sys.exit(f"Lucide has no such icon: {', '.join(wrong)}. See https://lucide.dev/icons/.")
+
+
 def symbol(name: str, drawing: str) -> str:
     found = DRAWING.search(drawing)
     assert found, name
@@ -55,7 +63,9 @@ def symbol(name: str, drawing: str) -> str:
 
 
 def main() -> None:
-    symbols = [symbol(name, drawing) for name, drawing in drawings().items()]
+    drawn = drawings()
+    check_connectors(drawn)
+    symbols = [symbol(name, drawing) for name, drawing in drawn.items()]
     SPRITE.write_text("\n".join(['<svg xmlns="http://www.w3.org/2000/svg">', HEAD, *symbols, "</svg>", ""]))
 
 

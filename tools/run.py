@@ -20,10 +20,11 @@ sys.path.insert(0, str(ROOT))
 from django.core.exceptions import ImproperlyConfigured  # noqa: E402  (the checkout is not installed)
 
 try:
-    from agentos_site import service
+    from agentos_site import environment, service
     from agentos_site.keys import create_missing, data_dir
     from agentos_site.service import Service, Stop, tick
-    from agentos_site.web import HOST, PORT
+
+    HOST, PORT = environment.HOST.read(), environment.PORT.read()
 except ImproperlyConfigured as error:
     sys.exit(str(error))
 

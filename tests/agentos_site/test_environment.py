@@ -53,7 +53,8 @@ VALUES = [
     ("EMAIL_URL", "smtp+tls://me:p%40ss@mail.example:587", "smtp+tls://me:p%40ss@mail.example:587"),
     ("REPLY_LIMIT_S", "0.5", 0.5), ("BODY_LIMIT", "1000", 1000), ("HSTS_SECONDS", "0", 0),
     ("LOG_LEVEL", "WARN", "WARN"),
-    ("EXTRA_CONNECTORS", "a.b, c", ["a.b", "c"]), ("DEBUG", "1", True), ("DEBUG", "Yes", True), ("DEBUG", "on", True),
+    ("EXTRA_CONNECTORS", "json.decoder, csv", ["json.decoder", "csv"]),
+    ("DEBUG", "1", True), ("DEBUG", "Yes", True), ("DEBUG", "on", True),
     ("SSL_REDIRECT", "0", False), ("SSL_REDIRECT", "False", False), ("SSL_REDIRECT", "off", False),
 ]  # fmt: skip
 
@@ -81,6 +82,11 @@ REFUSED = [
     ("LOG_LEVEL", "info", "LOG_LEVEL must be one of CRITICAL, FATAL, ERROR,"),
     ("DATABASE_URL", "mysql://u:hidden@db/a", "DATABASE_URL must be a URL such as postgres://"),
     ("EMAIL_URL", "mail.example:25/hidden", "EMAIL_URL must be a URL such as smtp+tls://"),
+    (
+        "EXTRA_CONNECTORS",
+        "json, no.such.module",
+        "EXTRA_CONNECTORS must be a list of Python modules that can be imported",
+    ),
     ("FIELD_KEYS", "hidden", "FIELD_KEYS must be Fernet keys (32 bytes in URL-safe base64), separated by commas."),
 ]
 

@@ -17,14 +17,14 @@ ROOT = Path(__file__).resolve().parent.parent.parent.parent
 CHECKS = (
     ["-m", "ruff", "check", "."],
     ["-m", "ruff", "format", "--check", "."],
-    ["-m", "mypy", "connectors/help_desk.py", "tests/connectors/test_help_desk.py"],
+    ["-m", "mypy", "connectors/loud_siren.py", "tests/connectors/test_loud_siren.py"],
     [str(Path(sys.executable).parent / "lint-imports"), "--no-cache", "--no-logo"],
     ["-m", "tools.reference", "--check"],
     [
         "-m",
         "pytest",
         "-q",
-        "tests/connectors/test_help_desk.py",
+        "tests/connectors/test_loud_siren.py",
         "tests/executions/test_codes.py",
         "-p",
         "no:cacheprovider",
@@ -51,22 +51,22 @@ def run(checkout: Path, *arguments: str) -> str:
 
 @pytest.mark.cluster  # as long as one with a cluster: it starts a dozen processes
 def test_new_connector_passes_the_checks_and_its_own_tests(checkout: Path) -> None:
-    said = run(checkout, "manage.py", "new_connector", "help_desk")
+    said = run(checkout, "manage.py", "new_connector", "loud_siren")
 
     assert [line for line in said.splitlines() if line.startswith("wrote ")] == [
         f"wrote {path}"
         for path in (
-            "connectors/help_desk.py",
-            "tests/connectors/test_help_desk.py",
+            "connectors/loud_siren.py",
+            "tests/connectors/test_loud_siren.py",
             "connectors/registry.py",
             "docs/connectors/README.md",
-            "docs/connectors/help_desk.md",
+            "docs/connectors/loud_siren.md",
         )
     ]
     for check in CHECKS:
         run(checkout, *check)
     assert '<symbol id="plug"' in (checkout / "static" / "icons.svg").read_text()
-    assert "| [Help desk](help_desk.md) |" in (checkout / "docs" / "connectors" / "README.md").read_text()
+    assert "| [Loud siren](loud_siren.md) |" in (checkout / "docs" / "connectors" / "README.md").read_text()
 
 
 @pytest.mark.parametrize(
@@ -99,6 +99,6 @@ def test_registry_that_was_rearranged_is_left_alone(tmp_path: Path, settings: Se
     (tmp_path / "connectors" / "registry.py").write_text("NAMES = ()\n")
 
     with pytest.raises(CommandError, match=r"connectors/registry.py has no line"):
-        call_command("new_connector", "help_desk")
+        call_command("new_connector", "loud_siren")
 
     assert [path.name for path in tmp_path.rglob("*.py")] == ["registry.py"]
