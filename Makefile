@@ -13,7 +13,7 @@ run: venv ## Install, migrate, seed the demo, start web server and cluster (PORT
 test: venv-dev ## Run every test: unit, PostgreSQL, cluster, browser; fetches what they need
 	@exec $(PY) tools/test.py
 
-test-fast: venv-dev ## Run the unit tests on SQLite, in less than a minute
+test-fast: venv-dev ## Run the unit tests on SQLite, in about a minute
 	@exec $(PY) tools/test.py --fast
 
 lint: venv-dev ## Check style, format, spelling, types, import contracts, migrations, deployment settings and commit subjects

@@ -122,7 +122,9 @@ Q_CLUSTER = {
     "label": "Housekeeping",
 }
 ENGINE_SLOTS = environment.ENGINE_SLOTS.read()  # executions that one engine runs at once
-ENGINE_DRAIN_S = 15  # seconds from SIGTERM in which steps may end; the whole service ends within 20 s (service.py)
+# Seconds of an engine's drain after SIGTERM. Steps get 2 s less (executions/engine/engine.py): the engine needs them to
+# cancel the steps that still run. The whole service ends within 20 s (service.py).
+ENGINE_DRAIN_S = 15
 REPLY_LIMIT_S = environment.REPLY_LIMIT_S.read()  # seconds that a caller waits for a Response step; then 504
 BODY_LIMIT = environment.BODY_LIMIT.read()
 DATA_UPLOAD_MAX_MEMORY_SIZE = BODY_LIMIT

@@ -28,7 +28,7 @@ class Status(IntegerChoices):
 
 
 class StepStatus(IntegerChoices):
-    """A step run's statuses; those that an execution has, too, have the same numbers."""
+    """A step run's statuses; a status that executions have too has the same number."""
 
     RUNNING = 1, "Running"  # the intent of a never-repeat step, committed before the step acts
     PAUSED = 2, "Paused"
@@ -66,7 +66,7 @@ FINAL = frozenset({Status.SUCCESS, Status.FAILED, Status.REJECTED, Status.PARTIA
 MOVES: dict[Status, frozenset[Status]] = {
     Status.PENDING: frozenset({Status.RUNNING}),
     Status.RUNNING: FINAL | {Status.PAUSED, Status.PENDING},
-    Status.PAUSED: frozenset({Status.RUNNING, Status.REJECTED}),
+    Status.PAUSED: frozenset({Status.RUNNING, Status.REJECTED}),  # no code rejects a paused execution yet
     Status.FAILED: frozenset({Status.PENDING}),  # Retry Execution
     Status.SUCCESS: frozenset(),
     Status.REJECTED: frozenset(),

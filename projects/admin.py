@@ -58,7 +58,7 @@ class OrganizationAdmin(Kept):
     inlines = [MembershipInline]
 
     def save_model(self, request: HttpRequest, obj: Organization, form: Any, change: bool) -> None:
-        """Save, and forget that the owners were told of a limit that was just changed: the new one is told anew."""
+        """Save, and let the owners be told anew about each limit that was changed."""
         super().save_model(request, obj, form, change)
         changed = [limit for limit in LimitNotice.Limit if f"{limit.value}_limit" in form.changed_data]
         LimitNotice.objects.filter(organization=obj, limit__in=changed).delete()

@@ -31,7 +31,7 @@ def encrypt(value: str) -> str:
 
 
 def decrypt(token: str) -> str:
-    """Return what was encrypted with any of FIELD_KEYS; raise UnreadableSecret when its key is not among them."""
+    """Return the text that was encrypted with one of FIELD_KEYS; raise UnreadableSecret for any other token."""
     try:
         return _fernet(tuple(settings.FIELD_KEYS)).decrypt(token.encode()).decode()
     except InvalidToken:
@@ -44,5 +44,5 @@ def new_token(prefix: str) -> str:
 
 
 def digest(token: str) -> str:
-    """Return what is stored of an API token: its SHA-256. A slow hash is for passwords, which can be guessed."""
+    """Return the SHA-256 of an API token, the stored form; only passwords, which can be guessed, need a slow hash."""
     return hashlib.sha256(token.encode()).hexdigest()

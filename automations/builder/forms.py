@@ -32,7 +32,7 @@ class NewAutomationForm(NamedErrors, AutomationModelForm):
         fields = ["name", "description"]
 
     def clean_name(self) -> str:
-        """Refuse a name that another automation has; not the one that this very form made when it was sent before."""
+        """Refuse another automation's name, unless this form made that automation when it was sent before."""
         # Django does not check the model's own constraint here, because the project is no field of the form.
         name: str = self.cleaned_data["name"]
         others = Automation.objects.kept().filter(project=self.instance.project, name=name)
@@ -61,7 +61,7 @@ class SettingsForm(NewAutomationForm):
         self.fields["is_throttled"].help_text = _throttle_help(self.instance)
 
     def clean_time_limit_s(self) -> int:
-        """Keep within the organization's longest allotted time."""
+        """Refuse a time above the organization's longest allotted time."""
         seconds: int = self.cleaned_data["time_limit_s"]
         most = self.instance.organization.time_limit_s
         if not 1 <= seconds <= most:

@@ -72,7 +72,7 @@ class InputForm(forms.Form):
         return [self[name] for name in self.fields if name in self.advanced_names]
 
     def non_field_errors(self) -> ErrorList:
-        """Return what is wrong with the input as a whole, as typed or as stored."""
+        """Return the errors of the whole input, as typed; without any, the problems of the stored one."""
         return super().non_field_errors() or self.error_class(self.problems.get("", []), renderer=self.renderer)
 
     @property
@@ -81,12 +81,12 @@ class InputForm(forms.Form):
 
     @property
     def value(self) -> dict[str, Any]:
-        """Return what was typed, as a definition stores it: without what was left empty, for the model's defaults."""
+        """Return the typed values as a definition stores them; for an empty field the model's default holds."""
         return {name: value for name, value in self.cleaned_data.items() if value not in ("", None, [], {})}
 
 
 def make_field(schema: Schema) -> forms.Field:
-    """Return the field for one property of a model, by the `widget` that it names; one line of text without any."""
+    """Return the field for one property of a model: the `widget` that it names, or else one line of text."""
     example = next(iter(schema.get("examples", [])), "")
     make = FIELDS.get(schema.get("widget", "text"), _text)
     options = {"label": schema.get("title"), "help_text": schema.get("description", "")}

@@ -33,7 +33,10 @@ class Value(forms.CharField):
         super().__init__(widget=widget, required=False, strip=False, **options)
 
     def validate(self, value: Any) -> None:
-        """Accept an empty value in a draft; `required` only says what the page shows as optional."""
+        """Accept an empty value, because a draft may be unfinished.
+
+        `required` decides only whether the page marks the field as optional.
+        """
 
     def prepare_value(self, value: Any) -> Any:
         if isinstance(value, list) and all(isinstance(item, str) for item in value):
@@ -42,7 +45,7 @@ class Value(forms.CharField):
 
 
 class Number(Value):
-    """A number; text that is none stays text, because it may be a template."""
+    """A number; other text stays text, because it may be a template."""
 
     def clean(self, value: Any) -> Any:
         text = super().clean(value).strip()
@@ -61,7 +64,7 @@ class JsonValue(Value):
     """A JSON value where the text is JSON, else the text itself."""
 
     def bound_data(self, data: Any, initial: Any) -> Any:
-        """Return what was typed as a value, so that a form with errors shows it as typed and not quoted once more."""
+        """Return the value of the typed text, so that a form with errors does not show it quoted twice."""
         try:
             return as_read(data or "")
         except forms.ValidationError:
@@ -173,7 +176,7 @@ def as_typed(value: JSON) -> str:
 
 
 def as_read(text: str) -> JSON:
-    """Return what was typed: the value where it is JSON, else the text; raise ValidationError for null characters."""
+    """Return the value of JSON text, or other text as it is; raise ValidationError for null characters."""
     no_nul(text)
     if not _is_json(text):
         return text

@@ -1,4 +1,4 @@
-"""The builder's first pane, and what is done to an automation as a whole: settings, activation, deletion."""
+"""The builder's first pane, and the actions on a whole automation: settings, activation, deletion."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def deactivate(request: HttpRequest, project_uid: uuid.UUID, automation_uid: uui
 @login_required
 @require_POST
 def discard(request: HttpRequest, project_uid: uuid.UUID, automation_uid: uuid.UUID) -> HttpResponse:
-    """Make the draft what is live again."""
+    """Set the draft back to the live version."""
     automation = own_automation(request, project_uid, automation_uid)
     live = automation.live_version
     if live is None:
@@ -135,7 +135,7 @@ def _back_to_live(automation: Automation, stored: dict[str, Any], draft: Definit
 @login_required
 @require_POST
 def delete(request: HttpRequest, project_uid: uuid.UUID, automation_uid: uuid.UUID) -> HttpResponse:
-    """Delete the automation, but only when its name was typed: one click too many must not end it."""
+    """Delete the automation only if the user typed its name, so that a stray click cannot."""
     automation = own_automation(request, project_uid, automation_uid)
     if request.POST.get("name", "").strip() != automation.name:
         messages.error(request, "Not deleted. The name does not match this automation.")

@@ -48,7 +48,7 @@ class Samples:
         return found
 
     def test_of(self, key: str) -> StepTest | None:
-        """Return the last test of a step, or None when it or a source of it was changed since."""
+        """Return the last test of a step; None if the step, or a source that it reads, was changed since."""
         test = self.tests.get(key)
         return test if test and test.fingerprint == self.fingerprints.get(key) else None
 
@@ -96,7 +96,7 @@ class Samples:
 
 
 def _configuration(step: Any) -> Any:
-    """Return what of a step decides about its output: not its name, its note or its rules for errors."""
+    """Return the parts of a step that determine its output, without name, note and rules for errors."""
     if not isinstance(step, ActionStep):
         return step.model_dump(mode="json")
     return [step.connector, step.action, step.connection, step.input, step.disabled]

@@ -1,4 +1,4 @@
-"""The builder's pane of one step, and what is done to steps."""
+"""The builder's pane of one step, and the actions on steps."""
 
 from __future__ import annotations
 
@@ -195,7 +195,7 @@ def _step_or_404(definition: Definition, key: str) -> Any:
 
 
 def _input_form(found: ActionStep, data: Any = None) -> InputForm | None:
-    """Return the form that the step's action declares; None while no action is chosen, or none of that name exists."""
+    """Return the form that the step's action declares; None if no action is chosen, or the action does not exist."""
     action = find_action(found.connector, found.action)
     if action is None:
         return None
@@ -205,7 +205,7 @@ def _input_form(found: ActionStep, data: Any = None) -> InputForm | None:
 
 
 def _rename_test(automation: Automation, old: str, new: str) -> None:
-    """Let the test go along with its step; one that an earlier step of the new key left behind is dropped."""
+    """Move the step's test to its new key; drop the test that an earlier step left under that key."""
     if new != old:
         StepTest.objects.filter(automation=automation, step_key=new).delete()
         StepTest.objects.filter(automation=automation, step_key=old).update(step_key=new)

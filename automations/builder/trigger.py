@@ -1,4 +1,4 @@
-"""The builder's pane of the trigger, and what is done to it."""
+"""The builder's pane of the trigger, and the actions on it."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def show_trigger(
 @login_required
 @require_POST
 def make(request: HttpRequest, project_uid: uuid.UUID, automation_uid: uuid.UUID) -> HttpResponse:
-    """Make the automation's first trigger; a second click leaves the one that is there, with its URL and secret."""
+    """Make the automation's first trigger; a second click changes nothing, so that URL and secret stay."""
     automation = own_automation(request, project_uid, automation_uid)
     if automation.trigger is not None and automation.definition.trigger.is_configured:
         return redirect(address("trigger", automation))
@@ -193,6 +193,6 @@ def _sample_of(test: StepTest | None, event: Event) -> dict[str, Any]:
 
 
 def _event(definition: Definition) -> Event | None:
-    """Return the chosen event as its connector declares it; None while none is chosen, or none of that name exists."""
+    """Return the chosen event as its connector declares it; None if no event is chosen, or the event does not exist."""
     connector = CONNECTORS.get(definition.trigger.connector)
     return connector.event(definition.trigger.event) if connector else None

@@ -210,7 +210,7 @@ class Automation(models.Model):
         return 1, {"automations.Automation": 1}
 
     def make_trigger(self, connector: str, event: str) -> tuple[Trigger, str]:
-        """Return a new trigger and its secret, which is stored only encrypted, so that it can be shown only now.
+        """Return a new trigger and its secret. Show the secret now: only its encrypted form is stored.
 
         The trigger in use is replaced: its URL answers 404 from now on. A trigger that the clock fires has no secret.
         """

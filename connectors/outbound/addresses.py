@@ -1,4 +1,4 @@
-"""Which URLs and addresses may be dialled: allow-list thinking, public ones and what OUTBOUND_ALLOW names."""
+"""The URLs and addresses that may be dialled: public ones, and those that OUTBOUND_ALLOW names."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def fire_times(rule: Rule, after: datetime) -> Iterator[datetime]:
 
 
 def _by_day(rule: Rule, after: datetime) -> Iterator[tuple[date, datetime]]:
-    """Return the times of all days, whether or not they have their turn, each with the day that it counts for."""
+    """Return each time with its day, also for days on which the schedule does not fire (`Rule.has_turn`)."""
     if rule.unit == "minutes":
         found = _by_minutes(rule, after)
     elif rule.expression.split()[1] in ("*", "*/1"):

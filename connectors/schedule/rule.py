@@ -42,7 +42,7 @@ EPOCH = date(2024, 1, 1)  # a Monday: what intervals of days, weeks and months c
 
 # Fields with `validate_default` depend on the unit: they are checked when they are empty, too.
 def of(name: str, **more: Any) -> dict[str, Any]:
-    """Return the form's hints for a field that belongs to some units only."""
+    """Return the hints that make the form show this field for its units (OF_UNITS) only."""
     return {"units": OF_UNITS[name], "widget": "text", **more}
 
 

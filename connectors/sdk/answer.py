@@ -49,7 +49,7 @@ def _text(body: bytes, charset: str, kind: str) -> str | None:
 
 
 def _value(text: str) -> JSON:
-    """Return the value of JSON text, or the text itself where it is none or could not be stored."""
+    """Return the value of JSON text, or the text itself if it is not JSON, or is JSON that cannot be stored."""
     try:
         value = exact_json.loads(text)
         # What could not be written back could not be stored: infinity, lone surrogates, too many levels.

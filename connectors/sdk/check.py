@@ -56,7 +56,7 @@ def _texts(value: JSON, loc: tuple[str | int, ...]) -> Iterator[tuple[tuple[str 
 
 
 def _leads_to_template(raw: JSON, loc: tuple[str | int, ...]) -> bool:
-    """Return whether the complaint is about something whose value is only known at run time."""
+    """Return whether the complaint is about a template, whose value is known only at run time."""
     value: Any = raw
     for part in loc:
         if _is_template(value):

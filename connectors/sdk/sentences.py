@@ -138,5 +138,5 @@ def query_sentence(error: Exception) -> str:
 
 
 def _found(kind: str) -> str:
-    """Return a kind of value in words; of a list's items JMESPath gives Python's name for it."""
+    """Return a kind of value in words; for the items of a list JMESPath names it by Python's type."""
     return JSON_KINDS.get(JSON_NAMES.get(kind, kind), "this value")

@@ -97,7 +97,7 @@ class Claimer:
         self._due_timer: asyncio.TimerHandle | None = None
 
     def on_wake(self, number: int | None) -> None:
-        """Ask now if the number gives this engine the turn; else after OTHERS_TURN_S, for what is then still due."""
+        """Ask now if the number gives this engine the turn; otherwise OTHERS_TURN_S later, for executions still due."""
         if self.rank.has_turn(number):
             self.ask()
         else:

@@ -78,9 +78,9 @@ class Acceptance:
             self.is_sent = True  # only COMMIT is left: from here on the database alone knows the result
 
     def is_stored(self) -> bool:
-        """Return, once the database is back, whether a commit whose answer was lost took place.
+        """Return whether a commit took place although its answer was lost.
 
-        Raise the database's error when it stays away for LONGEST_DOUBT_S.
+        Wait until the database is back; raise its error when it stays away for LONGEST_DOUBT_S.
         """
         deadline = time.monotonic() + (LONGEST_DOUBT_S if self.is_sent else 0.0)
         while True:
@@ -291,7 +291,7 @@ _refusals: Counter[tuple[str, int]] = Counter()
 
 
 def _is_written(trigger_uid: str, minute: int) -> bool:
-    """Return whether a refusal becomes a row: only the first of each minute do, lest a flood of them fill the disk."""
+    """Return whether a refusal becomes a row: the first WRITTEN_A_MINUTE do, so that a flood cannot fill the disk."""
     if len(_refusals) > 1000:  # bounds the memory; nearly all of these minutes are over
         _refusals.clear()
     _refusals[trigger_uid, minute] += 1

@@ -68,7 +68,7 @@ class Request:
             raise Refused(431, "headers_too_large", f"The headers are larger than {HEADERS_LIMIT} bytes.")
 
     def check_method(self, allowed: Iterable[str]) -> None:
-        """Raise Refused unless the method is one of the allowed ones; no known name among them allows all METHODS."""
+        """Raise Refused unless the method is allowed; if `allowed` has no known name, all METHODS are allowed."""
         names = [name for name in METHODS if name in allowed] or list(METHODS)
         if self.method not in names:
             raise Refused(

@@ -24,7 +24,7 @@ ACCEPTED = 202  # HTTP status of an accepted request without a Response step
 
 @dataclass(frozen=True, slots=True)
 class RequestLine:
-    """One request; `execution` is the one that it started or repeated, as long as retention keeps it."""
+    """One request; `execution` is the one that it started or repeated, None without one or after its removal."""
 
     id: uuid.UUID
     outcome: Outcome

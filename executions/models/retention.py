@@ -74,7 +74,10 @@ class RetentionMark(models.Model):
         return self.reached
 
     def advance(self) -> None:
-        """Move the mark to the first execution that still has payloads: not ended, or locked when the walk passed."""
+        """Move the mark to the first execution whose payloads are left.
+
+        It had not ended, or was locked when the walk passed.
+        """
         passed = Execution.objects.filter(project=self.project_id, id__gte=self.payloads_before, id__lte=self.reached)
         left = passed.filter(payloads_removed_at=None).order_by("id").values_list("id", flat=True)
         self.payloads_before = left.first() or max(self.payloads_before, self.reached or self.payloads_before)

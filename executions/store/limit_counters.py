@@ -51,7 +51,7 @@ class LimitCounters(Dialect):
         return UNLIMITED if limit[0][0] is None else max(0, int(limit[0][0]) - int(reserved))
 
     def take_email(self, organization_id: uuid.UUID, month: date) -> bool:
-        """Count one e-mail of the month; return False, and count none, when the organization's maximum is reached."""
+        """Count one e-mail of the month; when the organization's maximum is reached, return False and count nothing."""
         self._lock_month(organization_id, month)  # under its lock NOT EXISTS sees the current number
         return bool(
             self._changed(

@@ -24,7 +24,7 @@ class OrganizationQuerySet(models.QuerySet["Organization"]):
 
 
 class Organization(models.Model):
-    """Who pays and sets limits. An empty limit means unlimited.
+    """The payer, who sets limits. An empty limit means unlimited.
 
     Staff set most of it; owners and admins set what `projects.forms.OrganizationForm` shows them.
     """

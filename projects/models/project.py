@@ -40,7 +40,7 @@ class ProjectQuerySet(models.QuerySet["Project"]):
         )
 
     def with_summary(self, user: User) -> Self:
-        """Add what a project's card shows: the person's `role`, `automation_count` and this month's `executions`."""
+        """Add a project card's figures: the person's `role`, `automation_count` and this month's `executions`."""
         role = Membership.objects.filter(organization=models.OuterRef("organization"), user_id=user.pk)
         kept = Project.objects.filter(pk=models.OuterRef("pk"), automations__deleted_at=None).order_by()
         month = UsageDay.objects.filter(project=models.OuterRef("pk"), day__gte=this_month()).order_by()
@@ -57,7 +57,7 @@ def _total[Q: models.QuerySet[Any]](rows: Q, aggregate: models.Aggregate) -> Any
 
 
 class Project(models.Model):
-    """What automations, variables and executions belong to, and what is shared with members."""
+    """The owner of automations, variables and executions; it is shared with members."""
 
     uid = models.UUIDField(primary_key=True, default=new_id, editable=False)
     organization = models.ForeignKey(Organization, models.PROTECT, related_name="projects")

@@ -48,7 +48,7 @@ def test_the_five_steps_of_the_readme_end_as_a_success(signed_in: Page) -> None:
     page.get_by_role("link", name=label("New automation")).click()
     page.get_by_label("Name").fill(name)
     page.get_by_role("button", name=label("Create automation")).click()
-    page.get_by_role("button", name=label("HTTP request received")).click()
+    page.get_by_role("button", name=label("HTTP: HTTP request received")).click()
     secret, trigger_url = page.locator("#new-secret").inner_text(), page.locator("#trigger-url").inner_text()
 
     page.get_by_role("link", name="Add a step after the trigger").click()
