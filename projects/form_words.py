@@ -10,7 +10,7 @@ from django.forms.utils import pretty_name
 
 WORDS = {
     "required": "{label} is empty.",
-    "invalid_choice": "{label} must be one of the choices.",
+    "invalid_choice": "{label} must be one of the choices, not “%(value)s”.",
     "max_length": "{label} can have at most %(limit_value)s characters; this text has %(show_value)s.",
 }
 DJANGOS = {  # the sentences to replace: a field may have one of its own
@@ -37,7 +37,7 @@ class NamedErrors(forms.BaseForm):
             name_errors(field, str(field.label or pretty_name(name)))
 
 
-class SignInForm(AuthenticationForm):
+class SignInForm(NamedErrors, AuthenticationForm):
     """Django's form, with one sentence for a wrong name and a wrong password: which it was stays secret."""
 
     error_messages = AuthenticationForm.error_messages | {

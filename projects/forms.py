@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 from django import forms
 from django.core.validators import RegexValidator
 
-from projects.form_words import NamedErrors
+from projects.form_words import NamedErrors, name_errors
 from projects.ids import new_id
 from projects.models import ApiToken, Asker, Organization, Project, Variable
 
@@ -46,6 +46,7 @@ class ProjectForm(NamedErrors, ProjectModelForm):
         choice = forms.ModelChoiceField(owned, empty_label=None, initial=owned.first())
         if len(owned) == 1:
             choice.widget = choice.hidden_widget()
+        name_errors(choice, "Organization")
         self.fields["organization"] = choice
 
 

@@ -165,4 +165,4 @@ def test_reference_of_another_step_is_refused(draft: Pages) -> None:
     answer = draft.save(first, {"input-amount": "1", "input-unit": "seconds", "step-key": second})
 
     assert answer.status_code == 422
-    assert "already used" in answer.content.decode()
+    assert "already has the reference" in answer.content.decode()

@@ -81,10 +81,10 @@ def test_filters_narrow_by_a_range_of_ones_own_in_utc(
 @pytest.mark.parametrize(
     ("query", "error"),
     [
-        ("status=nonsense", "nonsense is not one of the available choices"),
+        ("status=nonsense", "must be one of the choices, not “nonsense”"),
         ("automation=nonsense", "Automation must be the id of an automation."),
         (f"automation={uuid.UUID(int=1)}", "This project has no such automation."),
-        ("range=nonsense", "nonsense is not one of the available choices"),
+        ("range=nonsense", "must be one of the choices, not “nonsense”"),
         ("from=yesterday", "From must be a date and time"),
         ("from=2026-03-02&to=2026-03-01", "The end must be after the start."),
         ("automation=%00", "Automation must be the id of an automation."),
