@@ -122,7 +122,7 @@ def test_a_suspect_that_gets_a_step_done_is_one_no_longer(made: Made, stub: Stub
         sql = "UPDATE executions_execution SET suspicion = 2, deaths = 2, status = 0, engine_id = NULL WHERE id = %s"
         made.installation.query(sql, [id])
 
-    assert [made.wait(id)["status"] for id in ids] == [Status.SUCCESS] * 2
+    assert [made.wait(id, within=40)["status"] for id in ids] == [Status.SUCCESS] * 2
     until(lambda: made.counted == 2)
 
 
