@@ -171,6 +171,40 @@ BODY_LIMIT = Setting(
     meaning="Bytes that a request may send to a trigger URL; larger ones are refused with 413.",
 )
 
+# --- how much of the door one sender may take
+
+CONNECTIONS = Setting(
+    name="CONNECTIONS",
+    kind=whole(200),
+    default=10_000,
+    meaning="Connections that the web server holds open at once; fewer where the system allows fewer open files.",
+)
+WAITING_CALLERS = Setting(
+    name="WAITING_CALLERS",
+    kind=whole(1),
+    default=2000,
+    meaning="Callers of one organization that wait for a Response step at once; the next one is answered 503.",
+)
+OPEN_BODIES = Setting(
+    name="OPEN_BODIES",
+    kind=whole(1),
+    default=2000,
+    meaning="Request bodies that are read at once for one organization, or on pages for one client address.",
+)
+BODY_MEMORY = Setting(
+    name="BODY_MEMORY",
+    kind=whole(1),
+    default=64 * 1024 * 1024,
+    meaning="Bytes of such bodies that are held in memory until they are stored; all senders together have three times "
+    "as many.",
+)
+BODY_TIME_S = Setting(
+    name="BODY_TIME_S",
+    kind=SECONDS,
+    default=30.0,
+    meaning="How long a request's body may take to arrive; a sender that is silent for 10 s is refused sooner.",
+)
+
 # --- behind a proxy
 
 TRUST_PROXY = Setting(
@@ -178,6 +212,13 @@ TRUST_PROXY = Setting(
     kind=SWITCH,
     default=False,
     meaning="Switch on behind a proxy that ends TLS and sets `X-Forwarded-Proto`; never without one.",
+)
+TRUSTED_PROXIES = Setting(
+    name="TRUSTED_PROXIES",
+    kind=whole(0),
+    default=0,
+    meaning="Number of proxies in front that add to `X-Forwarded-For`. A client's address, whose share of the server "
+    "its requests use, is then the entry that the outermost of them has added; with `0` it is the connection's.",
 )
 SSL_REDIRECT = Setting(
     name="SSL_REDIRECT",
@@ -216,6 +257,7 @@ GROUPS = (
     Group("Data and keys", (DATA_DIR, DATABASE_URL, SECRET_KEY, FIELD_KEYS)),
     Group("The outside world", (OUTBOUND_ALLOW, EMAIL_URL, FROM_EMAIL, SUPPORT_EMAIL, EXTRA_CONNECTORS)),
     Group("Capacity", (WORKERS, ENGINE_SLOTS, REPLY_LIMIT_S, BODY_LIMIT)),
-    Group("Behind a proxy", (TRUST_PROXY, SSL_REDIRECT, HSTS_SECONDS)),
+    Group("Fair shares", (CONNECTIONS, WAITING_CALLERS, OPEN_BODIES, BODY_MEMORY, BODY_TIME_S)),
+    Group("Behind a proxy", (TRUST_PROXY, TRUSTED_PROXIES, SSL_REDIRECT, HSTS_SECONDS)),
     Group("Watching", (METRICS_TOKEN, LOG_LEVEL, DEBUG)),
 )

@@ -128,6 +128,11 @@ ENGINE_DRAIN_S = 15
 REPLY_LIMIT_S = environment.REPLY_LIMIT_S.read()  # seconds that a caller waits for a Response step; then 504
 BODY_LIMIT = environment.BODY_LIMIT.read()
 DATA_UPLOAD_MAX_MEMORY_SIZE = BODY_LIMIT
+BODY_TIME_S = environment.BODY_TIME_S.read()
+WAITING_CALLERS = environment.WAITING_CALLERS.read()  # of one organization
+OPEN_BODIES = environment.OPEN_BODIES.read()  # of one organization, or of one client address
+BODY_MEMORY = environment.BODY_MEMORY.read()
+TRUSTED_PROXIES = environment.TRUSTED_PROXIES.read()
 
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}

@@ -28,11 +28,13 @@ class Reason:
     meaning: str
 
 
+BUSY = "Nothing is stored, see `Retry-After`: too many"
+
 # Answered by `executions.intake`.
 TRIGGER_URL = (
     Answer(400, "invalid_host", "`Host` is missing, comes twice, or is not in `ALLOWED_HOSTS`"),
     Answer(400, "invalid_length", "`Content-Length` is not a number"),
-    Answer(400, "incomplete_body", "The body ended before its `Content-Length`"),
+    Answer(400, "incomplete_body", "The body ended before its `Content-Length`, or before its last chunk"),
     Answer(400, "invalid_json", "Not JSON: empty, cut off, `NaN`, `Infinity`, comments, text after the value"),
     Answer(400, "number_out_of_range", "A number too large for a double, such as `1e400`"),
     Answer(400, "invalid_encoding", "Not UTF-8, or with a byte order mark"),
@@ -48,12 +50,12 @@ TRIGGER_URL = (
     Answer(401, "secret_invalid", "The request's secret is not the trigger's"),
     Answer(404, "not_found", "No such trigger: unknown, replaced or deleted, all alike"),
     Answer(405, "method_not_allowed", "`Allow` says which. `HEAD`, `OPTIONS` and unknown methods too"),
+    Answer(408, "body_too_slow", "The body was not complete within `BODY_TIME_S`, or nothing came for 10 s"),
     Answer(409, "not_activated", "The automation is not active; `result` says so in words"),
-    Answer(411, "length_required", "`Transfer-Encoding` instead of `Content-Length`, or both"),
-    Answer(413, "body_too_large", "`Content-Length` above `BODY_LIMIT`; the body is not read"),
+    Answer(413, "body_too_large", "More than `BODY_LIMIT` bytes; what a `Content-Length` states is not read"),
     Answer(415, "unsupported_media_type", "See the table of content types"),
     Answer(415, "unsupported_charset", "A charset other than UTF-8 or US-ASCII"),
-    Answer(415, "unsupported_content_encoding", "A compressed body"),
+    Answer(415, "unsupported_content_encoding", "A compressed body, by `Content-Encoding` or `Transfer-Encoding`"),
     Answer(422, "idempotency_key_reused", "The `Idempotency-Key` came with another method, query or body before"),
     Answer(429, "hard_limit", "The organization's executions of this month are used up"),
     Answer(431, "headers_too_large", "More than 16 KB of headers"),
@@ -62,6 +64,12 @@ TRIGGER_URL = (
     Answer(
         503, "unavailable", "The database is unreachable; nothing is stored. Send it again after `Retry-After` seconds"
     ),
+    Answer(503, "too_many_bodies", f"{BUSY} requests of the organization being read: `OPEN_BODIES`, `BODY_MEMORY`"),
+    Answer(503, "too_many_callers", f"{BUSY} callers of the organization waiting for a reply: `WAITING_CALLERS`"),
+    Answer(503, "too_many_look_ups", f"{BUSY} look-ups of addresses that this client asks for"),
+    Answer(503, "server_full", f"{BUSY} open requests: `CONNECTIONS`"),
+    Answer(503, "server_stopping", "The web server stops before the body has come; nothing is stored"),
+    Answer(504, "reply_interrupted", "The web server stops before the reply; the execution goes on; with its id"),
     Answer(504, "reply_timeout", "No reply within `REPLY_LIMIT_S`; the execution goes on; with `execution_id`"),
 )
 

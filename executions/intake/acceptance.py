@@ -12,18 +12,15 @@ from datetime import date
 from functools import cache
 from typing import Any
 
-from django.conf import settings
 from django.db import connection
 
-from executions.intake.group_commit import GroupCommit, Join
+from executions.intake.fair_threads import FairThreads, Join
 from executions.intake.live_trigger import LiveTrigger
-from executions.intake.replies import replies
 from executions.models import Outcome
-from executions.monitoring import histograms
 from executions.states import Lane
 from executions.store import store
 from executions.store.away import AWAY, forget_connection
-from executions.store.rows import LiveRow, NewExecution, NewReceipt, ReplyRow
+from executions.store.rows import LiveRow, NewExecution, NewReceipt
 from projects.ids import made_at, new_id
 
 logger = logging.getLogger(__name__)
@@ -237,54 +234,16 @@ def write(
 
 
 @cache
-def group_commit() -> GroupCommit[NewExecution | NewReceipt, uuid.UUID]:
+def group_commit() -> FairThreads[NewExecution | NewReceipt, uuid.UUID]:
     """Return the process's one group commit, whose thread starts with the first request."""
-    return GroupCommit("intake", write)
+    return FairThreads("intake", write)
 
 
-class Ticket:
-    """The wait for an execution: until it is stored and, with a Response step, until its reply is."""
-
-    def __init__(self, execution: NewExecution) -> None:
-        self.execution_id = execution.id
-        self._started = time.perf_counter()
-        waits = execution.lane is Lane.SYNC
-        self._reply = replies().expect(execution.id, settings.REPLY_LIMIT_S) if waits else None
-        self._submission = group_commit().submit(execution)
-
-    def stored(self) -> uuid.UUID:
-        """Return the execution's id once it is durable; raise Stale, Duplicate, LimitReached or Unavailable."""
-        try:
-            execution_id = self._submission.wait()
-        except Exception:
-            if self._reply:
-                self._reply.give_up()
-            raise
-        histograms.accepted(self._started)
-        return execution_id
-
-    def reply(self) -> ReplyRow | None:
-        """Return the Response step's reply, or None after REPLY_LIMIT_S; call `stored()` before."""
-        assert self._reply is not None
-        return self._reply.wait()
-
-
-def accept(execution: NewExecution) -> Ticket:
-    """Hand an execution to the next commit and return the ticket to wait on."""
-    return Ticket(execution)
-
-
-def reply_of(execution_id: uuid.UUID) -> ReplyRow | None:
-    """Return the reply of an execution that is stored already, as for a repeated delivery; None after REPLY_LIMIT_S."""
-    expected = replies().expect(execution_id, settings.REPLY_LIMIT_S)
-    replies().look()
-    return expected.wait()
-
-
-def leave_receipt(live: LiveTrigger, outcome: Outcome, status: int, code: str, reason: str) -> None:
+async def leave_receipt(live: LiveTrigger, outcome: Outcome, status: int, code: str, reason: str) -> None:
     """Store the receipt of a request that made no execution; raise Unavailable when the database does not take it."""
     is_written = outcome is not Outcome.REFUSED or _is_written(live.trigger_uid, int(time.monotonic() // 60))
-    group_commit().submit(receipt_for(live, outcome, status, code, reason=reason, is_written=is_written)).wait()
+    receipt = receipt_for(live, outcome, status, code, reason=reason, is_written=is_written)
+    await group_commit().submit(receipt, live.organization_id).result()
 
 
 _refusals: Counter[tuple[str, int]] = Counter()

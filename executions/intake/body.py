@@ -22,7 +22,9 @@ BYTE_ORDER_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 class Refused(Exception):
     """A refusal: the answer's status, a stable code for machines, and a sentence for the sender. No execution is made.
 
-    `headers` are the answer's own; `extra` stands beside `error` in its JSON body.
+    `headers` are the answer's own; `extra` stands beside `error` in its JSON body; `closes` ends the connection, whose
+    next bytes nobody could tell from the rest of this request. Raise a new one each time: a raised exception keeps the
+    frames that it went through.
     """
 
     def __init__(
@@ -33,6 +35,7 @@ class Refused(Exception):
         *,
         headers: list[tuple[str, str]] | None = None,
         extra: dict[str, JSON] | None = None,
+        closes: bool = False,
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -40,6 +43,15 @@ class Refused(Exception):
         self.message = message
         self.headers = headers or []
         self.extra = extra or {}
+        if closes:
+            self.headers.append(("Connection", "close"))
+
+
+class Busy(Refused):
+    """A refusal because a budget is used up, which `code` names: nothing was stored, and no receipt is left."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(status, code, message, headers=[("Retry-After", "5")], closes=True)
 
 
 def parse(raw: bytes, content_type: str) -> JSON:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import logging
 import uuid
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from django.db.models import QuerySet
 from pydantic import ValidationError
 
 from automations.definition import Definition
 from automations.models import Trigger
 from connectors.sdk.call import JSON
 from executions import sealed_json
-from executions.intake.group_commit import LONGEST_WAIT_S, Unavailable
+from executions.intake.fair_threads import Unavailable
 from executions.states import Lane
-from executions.store.away import AWAY, forget_connection
 from executions.store.rows import DeliveryId, NewExecution
 from projects import sealing
 from projects.ids import new_id
@@ -35,7 +34,7 @@ class LiveTrigger:
     is_active: bool
     is_throttled: bool
     time_limit_s: int
-    secret: str
+    secret: bytes
     is_timed: bool  # fired by the clock: nobody may post to it
     version_id: uuid.UUID | None
     definition: Definition | None
@@ -47,57 +46,42 @@ class LiveTrigger:
         return Lane.THROTTLED if self.is_throttled else Lane.DIRECT
 
 
-_triggers: dict[str, LiveTrigger] = {}
-# Threads of their own: each of the web server's threads would otherwise keep a connection from its first look-up on.
-_look_ups = ThreadPoolExecutor(2, thread_name_prefix="trigger-look-up")
-
-
-def find_trigger(uid: str, *, is_fresh: bool = True) -> LiveTrigger | None:
-    """Return the trigger that is live at a trigger URL, or None when there is none.
-
-    With `is_fresh=False` it may come from the cache. An old one accepts nothing wrong, because the storing transaction
-    compares `live_rev`; for any other answer the caller must look it up afresh. Raise Unavailable, or an error of AWAY.
-    """
-    if not is_fresh and uid in _triggers:
-        return _triggers[uid]
-    try:
-        live = _look_ups.submit(_look_up, uid).result(LONGEST_WAIT_S)
-    except TimeoutError:
-        raise Unavailable from None
-    except ValidationError as error:  # a newer release beside this one may have written it, and can read it
-        logger.error("the live version of trigger %s cannot be read: %s", uid, error)
-        raise Unavailable from None
-    if live is None or live.is_timed:
-        _triggers.pop(uid, None)
-        return None
-    _triggers[uid] = live
-    return live
-
-
-def _look_up(uid: str) -> LiveTrigger | None:
-    try:
-        return read_trigger(uid)
-    except AWAY:
-        forget_connection()  # the old one may have died long before this request
-        return read_trigger(uid)
-
-
 def read_trigger(uid: str) -> LiveTrigger | None:
-    """Return a trigger's live state, read from the database; None when it was replaced or deleted with its owner."""
-    trigger = (
-        Trigger.objects.select_related("automation__live_version", "automation__project")
-        .filter(uid=uid, replaced_at=None, automation__deleted_at=None, automation__project__deleted_at=None)
-        .first()
+    """Return a trigger's live state, read from the database; None when it was replaced or deleted with its owner.
+
+    Raise ValidationError when its live version cannot be read.
+    """
+    trigger = _live().filter(uid=uid).first()
+    return _live_trigger(trigger) if trigger else None
+
+
+def read_triggers(uids: set[str]) -> dict[str, LiveTrigger | Unavailable]:
+    """Return those of the triggers that `read_trigger` would find; Unavailable for one that cannot be read here."""
+    return {trigger.uid: _readable(trigger) for trigger in _live().filter(uid__in=uids)}
+
+
+def _live() -> QuerySet[Trigger]:
+    return Trigger.objects.select_related("automation__live_version", "automation__project").filter(
+        replaced_at=None, automation__deleted_at=None, automation__project__deleted_at=None
     )
-    if trigger is None:
-        return None
+
+
+def _readable(trigger: Trigger) -> LiveTrigger | Unavailable:
+    try:
+        return _live_trigger(trigger)
+    except ValidationError as error:  # a newer release beside this one may have written it, and can read it
+        logger.error("the live version of trigger %s cannot be read: %s", trigger.uid, error)
+        return Unavailable()
+
+
+def _live_trigger(trigger: Trigger) -> LiveTrigger:
     automation = trigger.automation
     version = automation.live_version
     definition = Definition.model_validate(version.definition) if version else None
     # A trigger of another kind than the live version's starts nothing until the draft that it belongs to is published.
     fits_version = definition is not None and definition.trigger.starts_by(trigger.connector, trigger.event)
     return LiveTrigger(
-        trigger_uid=uid,
+        trigger_uid=trigger.uid,
         automation_id=automation.uid,
         project_id=automation.project_id,
         organization_id=automation.organization_id,
@@ -105,7 +89,7 @@ def read_trigger(uid: str) -> LiveTrigger | None:
         is_active=automation.is_active and fits_version,
         is_throttled=automation.is_throttled,
         time_limit_s=automation.time_limit_s,
-        secret=sealing.decrypt(trigger.encrypted_secret) if trigger.encrypted_secret else "",
+        secret=(sealing.decrypt(trigger.encrypted_secret) if trigger.encrypted_secret else "").encode(),
         is_timed=trigger.is_timed,
         version_id=version.uid if version else None,
         definition=definition,

@@ -1,148 +1,185 @@
-"""Trigger URLs, `/automations-api/run/<32 hex>`: a plain WSGI callable ahead of Django's handler, for speed.
+"""Trigger URLs, `/automations-api/run/<32 hex>`: answered in the event loop, ahead of Django, for speed.
 
 It is the only entrance for strangers. It ignores cookies; `executions.intake.request` bounds and checks a request
-before anything is stored, and 202 is answered only after the commit.
+before anything is stored, and 202 is answered only after the commit. Nothing here waits in a thread: look-ups, commits
+and replies are awaited, and so is a body, however slowly it comes.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import logging
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Hashable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass
+from functools import cache, partial
 
 import uuid_utils
 from django.conf import settings
 
-from connectors.response import FORBIDDEN_HEADERS
 from connectors.sdk import conditions
-from connectors.sdk.call import JSON
-from connectors.sdk.fields import HEADER_NAME, HEADER_VALUE
-from executions import sealed_json
 from executions.intake import acceptance
-from executions.intake.body import Refused
-from executions.intake.group_commit import Unavailable
-from executions.intake.live_trigger import LiveTrigger, find_trigger, new_execution
+from executions.intake.answers import Answer, accepted_answer, json_answer, refusal, reply_answer
+from executions.intake.body import Busy, Refused
+from executions.intake.fair_threads import FairThreads, Join, Unavailable
+from executions.intake.live_trigger import LiveTrigger, new_execution
+from executions.intake.look_ups import look_ups
+from executions.intake.message import Message
+from executions.intake.reading import Held, Receive, bodies, read_body
+from executions.intake.replies import End, Wait
 from executions.intake.request import METHODS, Request
+from executions.intake.shares import Shares
+from executions.intake.ticket import accept, reply_of
 from executions.models import Outcome
-from executions.store.away import AWAY, forget_connection
-from executions.store.rows import DeliveryId, ReplyRow
+from executions.store.away import AWAY
+from executions.store.rows import DeliveryId, NewExecution
 
 logger = logging.getLogger(__name__)
 
 PREFIX = "/automations-api/run/"
 TRIGGER_UID = re.compile(r"[0-9a-f]{32}")
+REPLAYED = ("Idempotency-Replayed", "true")
 TRIES = 3  # fresh look-ups for a request whose automation changes meanwhile
-NO_STORE = ("cache-control", "no-store")
-WITHOUT_BODY = (204, 205, 304)  # statuses with which HTTP allows no body
-
-STATUS_LINES = {
-    200: "200 OK", 202: "202 Accepted", 400: "400 Bad Request", 401: "401 Unauthorized", 404: "404 Not Found",
-    405: "405 Method Not Allowed", 409: "409 Conflict", 411: "411 Length Required", 413: "413 Content Too Large",
-    414: "414 URI Too Long", 415: "415 Unsupported Media Type", 422: "422 Unprocessable Content",
-    429: "429 Too Many Requests",
-    431: "431 Request Header Fields Too Large", 500: "500 Internal Server Error", 502: "502 Bad Gateway",
-    503: "503 Service Unavailable", 504: "504 Gateway Timeout",
-}  # fmt: skip
+LARGE = 256 * 1024  # bytes of a body that is parsed in a thread, because the event loop would stand still meanwhile
+PARSERS = 2  # such threads; an organization keeps one of them busy
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    status: int
-    body: bytes
-    content_type: str = "application/json"
-    headers: list[tuple[str, str]] = field(default_factory=list)
+@dataclass(slots=True)
+class Call:
+    """One request at a trigger URL on its way: what the web server gives, and how far it has come."""
+
+    message: Message
+    receive: Receive
+    client: Hashable  # whose share a look-up uses
+    request: Request
+    held: Held | None = None  # the memory of the body, once it is being read
+    is_read: bool = False  # whether the body has come
+    execution: NewExecution | None = None  # to be stored
+    stored: Answer | None = None  # can be given in any case, from the commit on
+
+    def forget_body(self) -> None:
+        """Let go of everything large: whoever waits for a reply must cost little memory."""
+        self.message.body = b""
+        self.execution = None
+        if self.held:
+            self.held.close()
 
 
-def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    """Answer one request (WSGI); every error inside becomes an answer with a code and a request id."""
-    request_id = uuid_utils.uuid7().hex
+@cache
+def callers() -> Shares:
+    """Return the shares of the callers who wait for a Response step, by organization."""
+    return Shares(settings.WAITING_CALLERS)
+
+
+@cache
+def parsers() -> FairThreads[partial[str], str]:
+    return FairThreads("body-parser", _parse, threads=PARSERS, batch=1, at_once=(1,))
+
+
+def _parse(work: Sequence[partial[str]], _join: Join[partial[str]]) -> list[str | Exception]:
     try:
-        answer = respond(environ)
+        return [work[0]()]
+    except Exception as error:
+        return [error]
+
+
+async def answer(message: Message, receive: Receive, client: Hashable) -> Answer | None:
+    """Answer one request; every error inside becomes an answer with a code and a request id. None: the caller left."""
+    request_id = uuid_utils.uuid7().hex
+    call = Call(message, receive, client, Request(message))
+    try:
+        given = await respond(call)
     except Refused as refused:
-        answer = refusal(refused, request_id)
+        given = refusal(refused, request_id)
     except (*AWAY, Unavailable):
-        forget_connection()
-        answer = refusal(UNAVAILABLE, request_id)
+        given = refusal(unavailable(), request_id)
     except Exception:
         logger.exception("trigger URL, request %s", request_id)
-        answer = refusal(
-            Refused(500, "internal_error", "AgentOS failed with an unexpected error. Nothing was stored."), request_id
-        )
-    start_response(
-        STATUS_LINES.get(answer.status, f"{answer.status} Status"),
-        [
-            ("Content-Type", answer.content_type),
-            ("Content-Length", str(len(answer.body))),
-            ("X-Request-Id", request_id),
-            ("X-Content-Type-Options", "nosniff"),
-            ("Content-Security-Policy", "sandbox"),  # a reply never has the powers of the builder's origin
-            *answer.headers,
-        ],
-    )
-    return [b"" if environ["REQUEST_METHOD"] == "HEAD" else answer.body]
+        given = call.stored or refusal(internal_error(), request_id)
+    finally:
+        call.forget_body()
+    if given:
+        given.headers.append(("X-Request-Id", request_id))
+    return given
 
 
-UNAVAILABLE = Refused(
-    503,
-    "unavailable",
-    "The database is unreachable. Nothing was stored: send the request again.",
-    headers=[("Retry-After", "5")],
-)
-NOT_FOUND = Refused(404, "not_found", "No trigger has this address.")
-LIMIT_REACHED = Refused(429, "hard_limit", acceptance.LIMIT_REACHED)
-KEY_REUSED = Refused(422, "idempotency_key_reused", acceptance.KEY_REUSED)
+def unavailable() -> Refused:
+    message = "The database is unreachable. Nothing was stored: send the request again."
+    return Refused(503, "unavailable", message, headers=[("Retry-After", "5")])
 
 
-def refusal(refused: Refused, request_id: str) -> Answer:
-    error: JSON = {"code": refused.code, "message": refused.message, "request_id": request_id}
-    body: JSON = {**refused.extra, "error": error}
-    return Answer(status=refused.status, body=sealed_json.dumps(body).encode(), headers=[*refused.headers, NO_STORE])
+def internal_error() -> Refused:
+    return Refused(500, "internal_error", "AgentOS failed with an unexpected error. Nothing was stored.")
 
 
-def respond(environ: dict[str, Any]) -> Answer:
+async def respond(call: Call) -> Answer | None:
     """Try the cached trigger first; before refusing a request, look the trigger up afresh. Raise Refused."""
-    request = Request(environ)
-    uid = environ["PATH_INFO"][len(PREFIX) :]
+    uid = call.message.path[len(PREFIX) :]
     for is_fresh in (False, *[True] * TRIES):
-        live = find_trigger(uid, is_fresh=is_fresh) if TRIGGER_UID.fullmatch(uid) else None
+        live = await look_ups().find(uid, call.client, is_fresh=is_fresh) if TRIGGER_UID.fullmatch(uid) else None
         try:
-            request.check_head()
-            if live is None:
-                raise NOT_FOUND
-            payload = admitted(live, request)
-            delivery = request.delivery(payload)
+            unmet = await admitted(live, call)
+        except Busy:
+            raise
         except Refused as refused:
-            if live is None or is_fresh:
-                if live is not None:
-                    leave_refusal(live, refused)
+            if live is None:
                 raise
+            is_cut = call.held is not None and not call.is_read
+            if not is_fresh and not is_cut:
+                continue
+            await leave_refusal(live, refused)
+            raise
+        assert live is not None
+        if unmet and not is_fresh:  # the cached conditions may be old ones
             continue
+        if unmet:
+            await acceptance.leave_receipt(live, Outcome.CONDITIONS_NOT_MET, 200, "conditions_not_met", unmet)
+            return json_answer(200, {"result": "conditions not met", "reason": unmet})
         try:
-            return start(live, payload, delivery, is_fresh=is_fresh)
+            return await start(live, call)
         except acceptance.Stale:
             continue
-        except acceptance.LimitReached:
-            raise LIMIT_REACHED from None
-        except acceptance.Duplicate as duplicate:
-            return repeated(live, delivery, duplicate)
-    raise UNAVAILABLE
+    raise unavailable()
 
 
-def admitted(live: LiveTrigger, request: Request) -> dict[str, JSON]:
-    """Return the trigger's output; check the cheapest reasons for a refusal first, and read the body last."""
+async def admitted(live: LiveTrigger | None, call: Call) -> str:
+    """Check the cheapest reasons for a refusal first, and read the body last; then make the execution.
+
+    Return "", or why the conditions are not met. Raise Refused.
+    """
+    call.request.check_head()
+    if live is None:
+        raise Refused(404, "not_found", "No trigger has this address.")
     config = live.definition.trigger.config if live.definition else {}
-    request.check_method(config.get("methods") or METHODS)
-    check_secret(live, request.secret)
+    call.request.check_method(config.get("methods") or METHODS)
+    check_secret(live, call.request.secret)
     check_active(live)
-    return request.payload(config)
+    if not call.is_read and call.message.method == "POST":
+        call.held = Held(bodies(), live.organization_id)
+        call.message.body = await read_body(call.receive, call.message, call.held, limit=settings.BODY_LIMIT)
+    call.is_read = True
+    work = partial(make, live, call)
+    if len(call.message.body) > LARGE:
+        return await parsers().submit(work, live.organization_id).result()
+    return work()
 
 
-def check_secret(live: LiveTrigger, given: str) -> None:
-    if live.secret and not hmac.compare_digest(given.encode("utf-8", "surrogatepass"), live.secret.encode()):
+def make(live: LiveTrigger, call: Call) -> str:
+    """Make the execution from the request, of a large one in a thread; return "" or why the conditions are not met."""
+    assert live.definition is not None
+    trigger = live.definition.trigger
+    payload = call.request.payload(trigger.config)
+    delivery = call.request.delivery(payload)
+    if not conditions.holds(trigger.conditions, {"trigger": payload}):
+        return conditions.explain(trigger.conditions, {"trigger": payload})
+    call.execution = new_execution(live, payload, delivery)
+    return ""
+
+
+def check_secret(live: LiveTrigger, given: bytes) -> None:
+    if live.secret and not hmac.compare_digest(given, live.secret):
         which = "wrong" if given else "missing"
         message = f"The secret is {which}. Send it as header or query parameter ah-http-key."
         raise Refused(401, "secret_invalid" if given else "secret_missing", message)
@@ -154,90 +191,78 @@ def check_active(live: LiveTrigger) -> None:
         raise Refused(409, "not_activated", message, extra={"result": message, "trigger_id": live.trigger_uid})
 
 
-def start(live: LiveTrigger, payload: dict[str, JSON], delivery: DeliveryId | None, *, is_fresh: bool) -> Answer:
-    """Check the conditions and store the execution; with a Response step wait for the reply."""
+async def start(live: LiveTrigger, call: Call) -> Answer | None:
+    """Store the execution; with a Response step wait for the reply, as one of the organization's callers."""
     assert live.definition is not None
-    group = live.definition.trigger.conditions
-    if not conditions.holds(group, {"trigger": payload}):
-        if not is_fresh:  # the cached conditions may be old ones
-            raise acceptance.Stale
-        reason = conditions.explain(group, {"trigger": payload})
-        acceptance.leave_receipt(live, Outcome.CONDITIONS_NOT_MET, 200, "conditions_not_met", reason)
-        return json_answer(200, {"result": "conditions not met", "reason": reason})
-    ticket = acceptance.accept(new_execution(live, payload, delivery))
-    execution_id = str(ticket.stored())
-    if live.definition.replies:
-        return reply_answer(live, execution_id, ticket.reply())
-    return accepted_answer(live, execution_id)
+    if not live.definition.replies:
+        return await stored(live, call)
+    if not callers().take(live.organization_id):
+        raise Busy(503, "too_many_callers", "Too many callers of the organization wait for a reply already.")
+    try:
+        return await stored(live, call)
+    finally:
+        callers().give_back(live.organization_id)
 
 
-def repeated(live: LiveTrigger, delivery: DeliveryId | None, duplicate: acceptance.Duplicate) -> Answer:
+async def stored(live: LiveTrigger, call: Call) -> Answer | None:
+    """Answer when the execution is stored, and as its Response step says; raise Stale when it must be checked again."""
+    assert call.execution is not None
+    ticket, delivery = accept(call.execution), call.execution.delivery
+    try:
+        execution_id = await ticket.stored()
+    except acceptance.LimitReached:
+        raise Refused(429, "hard_limit", acceptance.LIMIT_REACHED) from None
+    except acceptance.Duplicate as duplicate:
+        return await repeated(live, call, delivery, duplicate)
+    call.forget_body()
+    call.stored = accepted_answer(live, str(execution_id))
+    if ticket.reply is None:
+        return call.stored
+    return await reply_to(live, call, ticket.reply)
+
+
+async def repeated(
+    live: LiveTrigger, call: Call, delivery: DeliveryId | None, duplicate: acceptance.Duplicate
+) -> Answer | None:
     """Answer a repeated delivery as the first one was answered; raise Refused for other content under the same key."""
     if delivery and delivery.must_match and not duplicate.is_same:
-        raise KEY_REUSED
-    execution_id = str(duplicate.execution_id)
-    if live.definition is not None and live.definition.replies:
-        answer = reply_answer(live, execution_id, acceptance.reply_of(duplicate.execution_id))
+        raise Refused(422, "idempotency_key_reused", acceptance.KEY_REUSED)
+    call.forget_body()
+    assert live.definition is not None
+    if not live.definition.replies:
+        given: Answer | None = accepted_answer(live, str(duplicate.execution_id))
     else:
-        answer = accepted_answer(live, execution_id)
-    return replace(answer, headers=[*answer.headers, ("Idempotency-Replayed", "true")])
+        wait = await reply_of(duplicate.execution_id, live.organization_id)
+        try:
+            given = await reply_to(live, call, wait)
+        except Refused as refused:
+            refused.headers.append(REPLAYED)
+            raise
+    if given:
+        given.headers.append(REPLAYED)
+    return given
 
 
-def leave_refusal(live: LiveTrigger, refused: Refused) -> None:
+async def reply_to(live: LiveTrigger, call: Call, wait: Wait) -> Answer | None:
+    """Wait for a Response step's reply, as long as the caller does: return None when it has hung up."""
+    watch = asyncio.get_running_loop().create_task(hang_up(call.receive, wait))
+    try:
+        reply = await wait.reply(settings.REPLY_LIMIT_S)
+    finally:
+        watch.cancel()
+    return None if reply is End.GONE else reply_answer(live, str(wait.execution_id), reply)
+
+
+async def hang_up(receive: Receive, wait: Wait) -> None:
+    """End the wait when its caller hangs up; one that sends more than its request is not watched."""
+    event = await receive()
+    while event["type"] == "http.request" and not event["body"]:
+        event = await receive()
+    if event["type"] == "http.disconnect":
+        wait.end(End.GONE)
+
+
+async def leave_refusal(live: LiveTrigger, refused: Refused) -> None:
     """Leave the receipt of a refusal, which in a flood is only counted (see `acceptance.leave_receipt`)."""
     with suppress(Unavailable):  # the refusal is true whether or not it can be stored
-        acceptance.leave_receipt(live, Outcome.REFUSED, refused.status, refused.code, refused.message)
-
-
-def json_answer(status: int, body: JSON, *headers: tuple[str, str]) -> Answer:
-    return Answer(status=status, body=sealed_json.dumps(body).encode(), headers=[*headers, NO_STORE])
-
-
-def accepted_answer(live: LiveTrigger, execution_id: str) -> Answer:
-    url = status_url(live, execution_id)
-    return json_answer(202, {"execution_id": execution_id, "status": "pending", "status_url": url}, ("Location", url))
-
-
-def status_url(live: LiveTrigger, execution_id: str) -> str:
-    return f"{settings.BASE_URL}/v1/projects/{live.project_id}/executions/{execution_id}"
-
-
-def reply_answer(live: LiveTrigger, execution_id: str, reply: ReplyRow | None) -> Answer:
-    about: dict[str, JSON] = {"execution_id": execution_id, "status_url": status_url(live, execution_id)}
-    if reply is None:
-        message = f"The execution gave no reply within {settings.REPLY_LIMIT_S:g} s. It continues."
-        raise Refused(504, "reply_timeout", message, extra=about)
-    if not isinstance(reply.output, dict):
-        message = f"The execution ended as {reply.status.label} before it reached a Response step."
-        raise Refused(502, "no_reply", message, extra=about)
-    return _reply(reply.output, execution_id)
-
-
-def _reply(output: dict[str, JSON], execution_id: str) -> Answer:
-    headers = output.get("headers")
-    given = _harmless(headers if isinstance(headers, dict) else {})
-    content_type = given.pop("content-type", "")
-    given.setdefault(*NO_STORE)
-    body = output.get("body")
-    if isinstance(body, str):
-        content, default = body.encode("utf-8", "replace"), "text/plain; charset=utf-8"
-    else:
-        content, default = sealed_json.dumps(body).encode(), "application/json"
-    status = output.get("status")
-    status = status if isinstance(status, int) and 200 <= status <= 599 else 200
-    return Answer(
-        status=status,
-        body=b"" if status in WITHOUT_BODY else content,
-        content_type=content_type or default,
-        headers=[*given.items(), ("X-Execution-Id", execution_id)],
-    )
-
-
-def _harmless(headers: dict[str, JSON]) -> dict[str, str]:
-    """Return the headers that a reply may set, checked again, however they came to be stored."""
-    given = {name.lower(): str(value) for name, value in headers.items()}
-    return {
-        name: value
-        for name, value in given.items()
-        if name not in FORBIDDEN_HEADERS and HEADER_NAME.fullmatch(name) and HEADER_VALUE.fullmatch(value)
-    }
+        await acceptance.leave_receipt(live, Outcome.REFUSED, refused.status, refused.code, refused.message)

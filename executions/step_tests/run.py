@@ -6,7 +6,6 @@ A test's result becomes the sample with which later steps are tested and mapped.
 from __future__ import annotations
 
 import asyncio
-import io
 import logging
 import time
 from dataclasses import dataclass, replace
@@ -29,6 +28,8 @@ from connectors.sdk.call import JSON, Action, Call, EndExecution, Pause, StepErr
 from connectors.sdk.conditions import explain, holds
 from connectors.sdk.problems import first_problem
 from executions import sealed_json
+from executions.intake.message import Message
+from executions.intake.reading import stated_length
 from executions.intake.request import METHODS, Request
 from executions.models import Execution, StepRun
 from executions.ports.mail import DjangoMail
@@ -67,18 +68,13 @@ class SampleRequest:
         pairs = [(name.strip().lower(), value.strip()) for name, _, value in lines]
         return [(name, value) for name, value in pairs if name not in UNSTORED_HEADERS]
 
-    def environ(self) -> dict[str, Any]:
-        """Return the request as the WSGI environ that the trigger URL would get."""
+    def message(self) -> Message:
+        """Return the request as the trigger URL would get it."""
         raw = self.body.encode() if self.method == "POST" else b""
-        environ: dict[str, Any] = {
-            "REQUEST_METHOD": self.method,
-            "QUERY_STRING": self.query.encode().decode("latin-1"),
-            "CONTENT_TYPE": self.content_type if raw else "",
-            "CONTENT_LENGTH": str(len(raw)),
-            "wsgi.input": io.BytesIO(raw),
-        }
-        environ.update({f"HTTP_{name.upper().replace('-', '_')}": value for name, value in self.header_pairs})
-        return environ
+        own = {"content-length": str(len(raw)), **({"content-type": self.content_type} if raw else {})}
+        headers = {**dict(self.header_pairs), **own}
+        pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
+        return Message(method=self.method, query=self.query.encode(), headers=pairs, body=raw)
 
     def stored(self) -> str:
         """Return the sample as JSON text to store, without headers that hold a login."""
@@ -89,8 +85,9 @@ class SampleRequest:
 def test_trigger(automation: Automation, sample: SampleRequest) -> StepTest:
     """Read a sample request and keep its output, or raise executions.intake.body.Refused, as the trigger URL would."""
     config = automation.definition.trigger.config
-    request = Request(sample.environ())
+    request = Request(sample.message())
     request.check_method(config.get("methods") or METHODS)
+    stated_length(request.message, settings.BODY_LIMIT)
     return keep_trigger(automation, request.payload(config), sample.stored())
 
 

@@ -172,10 +172,10 @@ class SQLiteStore(Store):
         return still_ours
 
     def notify_work(self) -> None:
-        transaction.on_commit(partial(ring, WORK_CHANNEL, getrandbits(8)))
+        transaction.on_commit(partial(ring, WORK_CHANNEL, getrandbits(8)), robust=True)
 
     def notify_reply(self) -> None:
-        transaction.on_commit(partial(ring, REPLY_CHANNEL, 0))
+        transaction.on_commit(partial(ring, REPLY_CHANNEL, 0), robust=True)
 
 
 def _chunks(rows: list[Row]) -> Iterator[list[Row]]:

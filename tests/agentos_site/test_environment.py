@@ -31,7 +31,8 @@ DEFAULTS = {
     "DATABASE_URL": f"sqlite:///{ROOT / 'var' / 'agentos.sqlite3'}", "EMAIL_URL": "smtp://localhost:25",
     "FROM_EMAIL": "agentos@127.0.0.1", "SUPPORT_EMAIL": "", "EXTRA_CONNECTORS": [], "WORKERS": 2,
     "ENGINE_SLOTS": 1000, "REPLY_LIMIT_S": 30.0, "BODY_LIMIT": 3145728, "TRUST_PROXY": False, "SSL_REDIRECT": True,
-    "HSTS_SECONDS": 0, "METRICS_TOKEN": "", "LOG_LEVEL": "INFO", "DEBUG": False,
+    "CONNECTIONS": 10_000, "WAITING_CALLERS": 2000, "OPEN_BODIES": 2000, "BODY_MEMORY": 67108864, "BODY_TIME_S": 30.0,
+    "TRUSTED_PROXIES": 0, "HSTS_SECONDS": 0, "METRICS_TOKEN": "", "LOG_LEVEL": "INFO", "DEBUG": False,
 }  # fmt: skip
 
 
@@ -72,6 +73,8 @@ REFUSED = [
     ("BASE_URL", "agentos.example.com", "BASE_URL must be a URL such as https://agentos.example.com, not “agentos"),
     ("BASE_URL", "https://a.example:x", "BASE_URL must be a URL such as"),
     ("WORKERS", "0", "WORKERS must be a whole number of at least 1, not “0”."),
+    ("CONNECTIONS", "10", "CONNECTIONS must be a whole number of at least 200, not “10”."),
+    ("TRUSTED_PROXIES", "-1", "TRUSTED_PROXIES must be a whole number of at least 0, not “-1”."),
     ("ENGINE_SLOTS", "many", "ENGINE_SLOTS must be a whole number of at least 1, not “many”."),
     ("REPLY_LIMIT_S", "0", "REPLY_LIMIT_S must be a number of seconds above 0, not “0”."),
     ("REPLY_LIMIT_S", "nan", "REPLY_LIMIT_S must be a number of seconds above 0, not “nan”."),

@@ -88,14 +88,26 @@ def door(shared_product: Installation) -> Door:
 def refused(door: Door) -> dict[str, tuple[bytes, set[int], str]]:
     large = door.request(f"Content-Length: {3 * MB + 1}") + b" " * (3 * MB + 1)
     length, chunked, chunks = "Content-Length: 2", "Transfer-Encoding: chunked", b"2\r\n{}\r\n0\r\n\r\n"
+    endless = door.request(chunked) + (b"100000\r\n" + b" " * MB + b"\r\n") * 4
     path = door.path
     return {
-        "W1 chunked": (door.request(chunked) + chunks, {411}, "length_required"),
-        "W1 chunked, broken": (door.request(chunked) + b"zz\r\n{}\r\n0\r\n\r\n", {411}, "length_required"),
-        "W2 length and chunked": (door.request(length, chunked) + chunks, {400, 411}, "length_required"),
-        "W2 chunked and length": (door.request(chunked, length) + chunks, {400, 411}, "length_required"),
+        "W1 chunks, the second broken": (door.request(chunked) + b"1\r\n7\r\nzz\r\n", {0, 400}, "incomplete_body"),
+        "W1 chunks, one too long": (door.request(chunked) + b"1\r\n{}\r\n0\r\n\r\n", {0, 400}, "incomplete_body"),
+        "W1 chunks, a size of 17 digits": (door.request(chunked) + b"f" * 17 + b"\r\n{}", {0, 400}, "incomplete_body"),
+        "W1 chunks without end": (endless, {413}, "body_too_large"),
+        "W2 gzip in chunks": (
+            door.request("Transfer-Encoding: gzip, chunked") + chunks, {415}, "unsupported_content_encoding",
+        ),
+        "W2 chunked is not last": (door.request("Transfer-Encoding: chunked, gzip") + chunks, {400}, ""),
+        "W2 chunked in HTTP/1.0": (
+            door.request(chunked, line=f"POST {door.path} HTTP/1.0") + chunks, {400}, "",
+        ),
         "W3 two lengths": (door.request(length, "Content-Length: 3") + b"{} ", {400}, ""),
         "W4 length -1": (door.request("Content-Length: -1") + b"{}", {400}, ""),
+        "W4 length +2": (door.request("Content-Length: +2") + b"{}", {400}, ""),
+        "W4 length in a list": (door.request("Content-Length: 2, 3") + b"{}", {400}, ""),
+        "W4 length of 18 digits": (door.request("Content-Length: " + "9" * 18) + b"{}", {413}, "body_too_large"),
+        "W4 length of 30 digits": (door.request("Content-Length: " + "9" * 30) + b"{}", {400}, ""),
         "W4 length abc": (door.request("Content-Length: abc") + b"{}", {400}, ""),
         "no length": (door.request(), {400}, "invalid_json"),
         "W7 one byte over": (large, {413}, "body_too_large"),
@@ -155,6 +167,53 @@ def test_sender_who_hangs_up_in_the_body_stores_nothing(door: Door) -> None:
     after = door.send(door.request("Content-Length: 2") + b"{}")
 
     assert after.status == 202
+    assert door.rows() == before + 1
+
+
+@pytest.mark.parametrize("pieces", [[b'{"a": 1}'], [b'{"a"', b": 1", b"}"]], ids=["one chunk", "three chunks"])
+def test_a_chunked_body_is_stored(door: Door, pieces: list[bytes]) -> None:
+    with door.connect() as connection:
+        connection.sendall(door.request("Transfer-Encoding: chunked"))
+        for piece in pieces:
+            connection.sendall(b"%x\r\n%s\r\n" % (len(piece), piece))
+        connection.sendall(b"0\r\nX-Trailer: 1\r\n\r\n")
+        reply = read(connection)
+
+    assert door.stored(reply)["body"] == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    "cut", [b"", b"2\r\n{", b"2\r\n{}\r\n", b"2\r\n{}\r\n0\r\n"], ids=["empty", "chunk", "end", "last"]
+)
+@pytest.mark.parametrize("ends", [socket.SHUT_WR, socket.SHUT_RDWR], ids=["half closed", "closed"])
+def test_a_chunked_body_that_is_cut_off_stores_nothing(door: Door, cut: bytes, ends: int) -> None:
+    before = door.rows()
+
+    with door.connect() as connection:
+        connection.sendall(door.request("Transfer-Encoding: chunked") + cut)
+        connection.shutdown(ends)
+        reply = read(connection)
+
+    assert reply.status in (0, 400)
+    assert door.send(door.request("Content-Length: 2") + b"{}").status == 202
+    assert door.rows() == before + 1
+
+
+@pytest.mark.parametrize(
+    "both", [("Content-Length: 2", "Transfer-Encoding: chunked"), ("Transfer-Encoding: chunked", "Content-Length: 2")]
+)
+def test_chunks_overrule_a_length_and_nothing_behind_them_is_a_request(door: Door, both: tuple[str, str]) -> None:
+    """The web server hides the length, so that every connection ends after chunks, as HTTP asks."""
+    before = door.rows()
+    one = door.request(*both).replace(b"Connection: close\r\n", b"") + b"2\r\n{}\r\n0\r\n\r\n"
+
+    with door.connect() as connection:
+        connection.sendall(one + one)
+        received = b""
+        while chunk := connection.recv(65536):
+            received += chunk
+
+    assert received.count(b"HTTP/1.1 ") == received.count(b"HTTP/1.1 202") == 1
     assert door.rows() == before + 1
 
 

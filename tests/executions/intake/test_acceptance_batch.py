@@ -11,12 +11,13 @@ from django.utils import timezone
 
 from automations.models import Automation
 from executions.intake import acceptance
-from executions.intake.live_trigger import find_trigger, new_execution
+from executions.intake.live_trigger import new_execution
 from executions.models import Execution, Receipt, ReceiptDay
 from executions.store.rows import DeliveryId
 from projects.ids import id_at
 from projects.models import Organization, UsageMonth
 from tests.support.cut import cut_at_commit, end_connections
+from tests.support.door import live_at
 
 RUNNING = 120
 
@@ -24,9 +25,7 @@ RUNNING = 120
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no connection to lose")
 def test_what_was_committed_is_accepted_once_when_the_answer_is_lost(automation: Automation) -> None:
-    assert automation.trigger
-    live = find_trigger(automation.trigger.uid)
-    assert live
+    live = live_at(automation)
     new = new_execution(live, {"body": {}})
     with cut_at_commit() as way:
         answers = acceptance.write([new])
@@ -40,12 +39,9 @@ def test_what_was_committed_is_accepted_once_when_the_answer_is_lost(automation:
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no connection to lose")
 def test_a_request_is_accepted_when_the_connection_died_before_it(automation: Automation) -> None:
-    assert automation.trigger
-    uid = automation.trigger.uid
-    assert find_trigger(uid)  # so that there is a connection to lose
+    live_at(automation)  # so that there is a connection to lose
     end_connections()
-    live = find_trigger(uid)
-    assert live
+    live = live_at(automation)
     new = new_execution(live, {"body": {}})
     end_connections()
 
@@ -55,9 +51,7 @@ def test_a_request_is_accepted_when_the_connection_died_before_it(automation: Au
 
 @pytest.mark.django_db(transaction=True)
 def test_what_arrives_before_a_transaction_has_begun_is_accepted_by_it(automation: Automation) -> None:
-    assert automation.trigger
-    live = find_trigger(automation.trigger.uid)
-    assert live
+    live = live_at(automation)
     first, later = new_execution(live, {"body": 1}), new_execution(live, {"body": 2})
 
     assert acceptance.write([first], lambda: [later]) == [first.id, later.id]
@@ -67,9 +61,7 @@ def test_what_arrives_before_a_transaction_has_begun_is_accepted_by_it(automatio
 
 @pytest.mark.django_db(transaction=True)
 def test_a_machine_whose_clock_is_ahead_accepts_what_starts_at_once(automation: Automation) -> None:
-    assert automation.trigger
-    live = find_trigger(automation.trigger.uid)
-    assert live
+    live = live_at(automation)
     ahead = id_at(timezone.now() + timedelta(seconds=30))
 
     acceptance.write([replace(new_execution(live, {"body": {}}), id=ahead)])
@@ -79,9 +71,7 @@ def test_a_machine_whose_clock_is_ahead_accepts_what_starts_at_once(automation: 
 
 @pytest.mark.django_db(transaction=True)
 def test_no_execution_gets_more_time_than_its_organization_allows_now(automation: Automation) -> None:
-    assert automation.trigger
-    live = find_trigger(automation.trigger.uid)
-    assert live
+    live = live_at(automation)
     Organization.objects.update(time_limit_s=20)  # after the trigger was looked up
 
     acceptance.write([new_execution(live, {"body": {}})])
@@ -92,9 +82,7 @@ def test_no_execution_gets_more_time_than_its_organization_allows_now(automation
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no connection to lose")
 def test_a_duplicate_is_counted_once_when_the_answer_is_lost(automation: Automation) -> None:
-    assert automation.trigger
-    live = find_trigger(automation.trigger.uid)
-    assert live
+    live = live_at(automation)
     delivery = DeliveryId(key="webhook-id:1", fingerprint="same", must_match=False)
     acceptance.write([new_execution(live, {"body": {}}, delivery)])
 

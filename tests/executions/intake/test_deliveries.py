@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -39,7 +40,7 @@ BAD_IDS = {
 }
 
 
-def post(automation: Automation, body: object, **environ: str) -> Reply:
+def post(automation: Automation, body: object, **environ: Any) -> Reply:
     return send(url_of(automation), json.dumps(body).encode(), **environ)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from typing import Any
 
@@ -68,7 +67,7 @@ def test_body_is_refused_by_name(
 
 
 HEADS: dict[str, tuple[dict[str, Any], int, str]] = {
-    "W1 chunked": ({"HTTP_TRANSFER_ENCODING": "chunked"}, 411, "length_required"),
+    "W2 compressed chunks": ({"HTTP_TRANSFER_ENCODING": "gzip, chunked"}, 415, "unsupported_content_encoding"),
     "W4 length is no number": ({"CONTENT_LENGTH": "abc"}, 400, "invalid_length"),
     "W4 length is negative": ({"CONTENT_LENGTH": "-1"}, 400, "invalid_length"),
     "W5 body shorter than stated": ({"CONTENT_LENGTH": "50"}, 400, "incomplete_body"),
@@ -98,14 +97,22 @@ def test_head_is_refused_by_name(automation: Automation, environ: dict[str, Any]
     assert not Execution.objects.exists()
 
 
+async def unread() -> dict[str, Any]:
+    raise AssertionError("the body was read")
+
+
 def test_body_too_large_is_refused_without_reading_it(automation: Automation) -> None:
-    unread = io.BytesIO(b"x" * (3 * MB + 1))
+    reply = send(url_of(automation), receive=unread, CONTENT_LENGTH=str(3 * MB + 1))
 
-    environ: dict[str, Any] = {"CONTENT_LENGTH": str(3 * MB + 1), "wsgi.input": unread}
-    reply = send(url_of(automation), **environ)
+    assert (reply.status, reply.code) == (413, "body_too_large")
 
-    assert reply.status == 413
-    assert unread.tell() == 0
+
+@pytest.mark.parametrize("size", [3 * MB + 1, 10 * MB])
+def test_a_chunked_body_is_refused_when_it_grows_too_large(automation: Automation, size: int) -> None:
+    reply = send(url_of(automation), b"x" * size, HTTP_TRANSFER_ENCODING="chunked")
+
+    assert (reply.status, reply.code) == (413, "body_too_large")
+    assert not Execution.objects.exists()
 
 
 def test_head_is_refused_without_a_body(automation: Automation) -> None:
@@ -135,5 +142,7 @@ def test_every_code_is_documented() -> None:
     codes = {row[3] for row in REFUSED.values()} | {row[2] for row in HEADS.values()}
     codes |= {"not_found", "not_activated", "secret_invalid", "secret_missing", "hard_limit", "unavailable"}
     codes |= {"no_reply", "reply_timeout", "internal_error", "invalid_idempotency_key", "idempotency_key_reused"}
+    codes |= {"too_many_bodies", "too_many_callers", "too_many_look_ups", "server_full"}
+    codes |= {"server_stopping", "reply_interrupted", "body_too_slow"}
 
     assert [code for code in sorted(codes) if f"`{code}`" not in text] == []

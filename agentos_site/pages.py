@@ -1,0 +1,142 @@
+"""Django's pages beside the event loop: a few threads run them, and addresses and sessions take turns.
+
+A body is read in the event loop before a thread begins, and an answer is sent from there after it has ended: neither a
+silent sender nor a slow reader holds a thread.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
+from typing import Any, NamedTuple
+from urllib.parse import unquote_to_bytes
+
+from django.conf import settings
+
+from agentos_site.wsgi import application as django_application
+from executions.intake.body import Busy
+from executions.intake.client import owner_of
+from executions.intake.fair_threads import FairThreads, Join, Unavailable
+from executions.intake.message import Message
+from executions.intake.reading import Held, Receive, bodies, read_body
+from executions.intake.shares import Shares
+
+logger = logging.getLogger(__name__)
+
+THREADS = 16
+AT_ONCE = (12, 4)  # threads that one address, and one session of it, keep busy at most
+PROBE_THREADS = 2  # of their own: probes answer however many pages are in line
+PLACES = 256  # requests for pages of one address at once; each takes memory until its answer is sent
+
+type Work = Callable[[], PageAnswer]
+
+
+class PageAnswer(NamedTuple):
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+
+
+@cache
+def page_threads() -> FairThreads[Work, PageAnswer]:
+    return FairThreads("page", _run, threads=THREADS, batch=1, at_once=AT_ONCE)
+
+
+@cache
+def probe_threads() -> FairThreads[Work, PageAnswer]:
+    return FairThreads("probe", _run, threads=PROBE_THREADS, batch=1)
+
+
+@cache
+def places() -> Shares:
+    return Shares(PLACES)
+
+
+def _run(work: Sequence[Work], _join: Join[Work]) -> list[PageAnswer | Exception]:
+    try:
+        return [work[0]()]
+    except BaseException as error:  # a thread that ended would be missed
+        logger.exception("a page cannot be served")
+        return [error if isinstance(error, Exception) else RuntimeError(str(error))]
+
+
+async def page(scope: Mapping[str, Any], message: Message, receive: Receive, address: str) -> PageAnswer:
+    """Return a page's answer; raise Refused for a body that cannot be read, Busy when the address has no place left."""
+    owner = owner_of(address)
+    held = Held(bodies(), owner)
+    try:
+        body = await read_body(receive, message, held, limit=settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
+        work = partial(call_django, environ_of(scope, message, body, address))
+        return await page_threads().submit(work, owner, session_of(message)).result()
+    except Unavailable:
+        raise Busy(503, "too_many_pages", "Too many pages are being made at once. Try again.") from None
+    finally:
+        held.close()
+
+
+async def probe(scope: Mapping[str, Any], message: Message, address: str) -> PageAnswer:
+    """Return the answer of /readyz or /metrics, which ask the database."""
+    work = partial(call_django, environ_of(scope, message, b"", address))
+    return await probe_threads().submit(work, owner_of(address)).result()
+
+
+def session_of(message: Message) -> bytes:
+    """Return what tells one user of an address from another: the session's cookie, or the token of the API."""
+    name = settings.SESSION_COOKIE_NAME.encode() + b"="
+    for cookie in message.headers.get(b"cookie", b"").split(b";"):
+        if cookie.strip().startswith(name):
+            return cookie.strip()[:100]
+    return message.headers.get(b"authtoken", b"")[:100]
+
+
+def call_django(environ: dict[str, Any]) -> PageAnswer:
+    """Return Django's whole answer, however it streams it: the thread is free before the client reads."""
+    head: list[tuple[str, list[tuple[str, str]]]] = []
+
+    def start(status: str, headers: list[tuple[str, str]], error: Any = None, /) -> Callable[[bytes], object]:
+        head.append((status, headers))
+        return lambda _: None  # WSGI's other way to write, which Django does not use
+
+    parts = django_application(environ, start)
+    try:
+        body = b"".join(parts)
+    finally:
+        if close := getattr(parts, "close", None):
+            close()
+    status, headers = head[-1]
+    lines = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+    return PageAnswer(int(status[:3]), lines, body)
+
+
+def environ_of(scope: Mapping[str, Any], message: Message, body: bytes, address: str) -> dict[str, Any]:
+    """Return the WSGI environ of a request whose body has been read."""
+    host, port = scope["server"]
+    environ: dict[str, Any] = {
+        "REQUEST_METHOD": message.method,
+        "SCRIPT_NAME": "",
+        "PATH_INFO": unquote_to_bytes(scope["raw_path"]).decode("latin-1"),
+        "QUERY_STRING": message.query.decode("latin-1"),
+        "SERVER_NAME": host,
+        "SERVER_PORT": str(port),
+        "SERVER_PROTOCOL": f"HTTP/{scope['http_version']}",
+        "REMOTE_ADDR": address,
+        "CONTENT_TYPE": message.headers.get(b"content-type", b"").decode("latin-1"),
+        "CONTENT_LENGTH": str(len(body)),
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": scope["scheme"],
+        "wsgi.input": io.BytesIO(body),
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": False,
+        "wsgi.run_once": False,
+    }
+    # WSGI takes hyphens and underscores for the same: a name with an underscore must not replace the one with hyphens,
+    # which a proxy in front may vouch for.
+    for name in sorted(message.headers, key=lambda name: b"_" in name):
+        if name not in (b"content-type", b"content-length", b"transfer-encoding"):
+            key = f"HTTP_{name.decode('latin-1').upper().replace('-', '_')}"
+            environ.setdefault(key, message.headers[name].decode("latin-1"))
+    return environ
