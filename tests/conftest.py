@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from automations.models import Automation
 from executions.models import Execution
+from executions.states import Lane
 from harness import factory, postgresql
 from harness.databases import PostgresqlDatabase, SqliteDatabase
 from harness.installation import Installation, copy_of, ended
@@ -134,7 +135,9 @@ def make_execution(automation: Automation) -> Callable[..., Execution]:
             "trigger": of.trigger,
             "run_at": timezone.now() - A_MOMENT,
         }
-        return Execution.objects.create(**values | fields)
+        values |= fields
+        values.setdefault("is_due", values.get("lane") != Lane.THROTTLED and values["run_at"] <= timezone.now())
+        return Execution.objects.create(**values)
 
     return make
 

@@ -169,9 +169,9 @@ class _Writer:
             automation=automation, version=self.version, trigger=automation.trigger, status=past.status,
             lane=past.lane, reason_code=past.reason_code, reason=past.reason, attempt=past.failures + 1,
             claim=past.failures + 1, run_at=self.now + resume_in if resume_in else made_at(self.id),
-            started_at=self.began if past.steps else None, finished_at=self.ended if self.is_final else None,
-            steps=len(past.steps), connectors=",".join(dict.fromkeys(step.connector for step in self._actions())),
-            is_counted=self.is_final,
+            is_due=resume_in is None, started_at=self.began if past.steps else None,
+            finished_at=self.ended if self.is_final else None, steps=len(past.steps), is_counted=self.is_final,
+            connectors=",".join(dict.fromkeys(step.connector for step in self._actions())),
         )  # fmt: skip
 
     def _actions(self) -> list[ActionStep]:

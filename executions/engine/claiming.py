@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from executions.engine.database_thread import DatabaseThread
 from executions.engine.work import Work
-from executions.store import store
-from executions.store.rows import Peer
+from executions.store.rows import Claim, Peer, Wanted
+from executions.store.shares import NO_BOUND
 
 LARGEST_CLAIM = 200  # executions in one claim, at most
 FIRST_CLAIM = 8  # executions in the first claim; later ones double or halve (Claimer.note_begun)
@@ -24,7 +24,13 @@ GATHER_S = 0.003  # seconds between two claims; executions that arrive in betwee
 # Seconds for which an engine leaves due executions to the engine whose turn it is. When two engines both claimed each
 # small batch, PostgreSQL ran 7 % fewer executions at 50 connections and its cluster used a quarter more CPU.
 OTHERS_TURN_S = 0.1
-LOOK_AHEAD_S = 0.05  # seconds after a claim before the engine looks when the next paused or throttled one is due
+# Seconds between two claims of an engine whose slots are all taken: slots that free meanwhile are filled together.
+REFILL_S = 0.02
+# Slots up to which an organization may claim while executions here have not begun: those that have just come begin
+# before the many of another organization, and its own many do not grow.
+BESIDE_OTHERS = 8
+LARGEST_BESIDE = 50  # executions in one claim of an engine that is full or has some that have not begun
+LATEST_TIMER_S = 60.0  # seconds from now beyond which no timer is set: every claim looks again, and every beat claims
 LONGEST_DRAIN_S = 10.0  # seconds that a suspect waits for the engine's other executions to end
 
 
@@ -68,36 +74,49 @@ def rank_of(engine_id: uuid.UUID, boot_id: str, peers: Iterable[Peer]) -> Rank:
 class Claimer:
     """Asks the database thread for executions, with one claim under way at most.
 
+    The organizations fill an engine's slots together. As many again are for those which hold less than their share of
+    a full engine, so that an organization which comes newly finds one however long the executions of the others run.
+
     A suspect runs alone. The claimer asks for it once the engine is empty, or after LONGEST_DRAIN_S, and then for
     nothing else until a step of the suspect is durable or the suspect has left its slot.
     """
 
     def __init__(
-        self, slot_count: int, load: Callable[[], int], has_waiting: Callable[[], bool], database: DatabaseThread
+        self,
+        slot_count: int,
+        load: Callable[[], int],
+        has_waiting: Callable[[], bool],
+        database: DatabaseThread,
+        held: Callable[[], Mapping[uuid.UUID, int]] = dict,
     ) -> None:
         self.slot_count = slot_count
         self.load = load  # returns the number of slots that are taken
         self.has_waiting = has_waiting  # returns whether claimed executions have not begun: others go elsewhere
+        self.held = held  # returns the number of slots that each organization has taken
         self.database = database
         self.loop = asyncio.get_running_loop()
         self.rank = Rank()
         self.is_stopped = False
         self._claim_size = FIRST_CLAIM  # executions to ask for, if as many slots are free
-        self._asked_for = 0  # executions that the claim under way may take; 0 while no claim is under way
-        self._was_full = False  # the last claim took as many as it asked for: more may be due
-        self._claimed_at = 0.0  # loop time of the last claim's result
+        self._is_asked = False  # a claim is under way
+        self._was_full = False  # the last claim for all organizations left executions that are due
+        self._claimed_at = 0.0  # loop time of that claim's result
+        self._is_for_all = False  # the claim under way is for all organizations, not only for those that hold little
         self._is_for_suspect = False  # the claim under way asks for a suspect
-        self._must_ask_again = False  # ask() could not ask although executions may be due
+        self._has_news = False  # the engine was woken since the last claim: an organization may have come newly
+        self._must_ask_again = False  # ask() could not ask for all although executions may be due
         self._next_claim_at = 0.0  # loop time before which no claim is made
         self._suspects_wait = False
         self._drain_ends_at = 0.0  # loop time from which a waiting suspect runs although other executions still do
         self._lone_suspect: uuid.UUID | None = None  # the suspect that has the engine to itself
-        self._ask_timer: asyncio.TimerHandle | None = None
-        self._look_ahead_timer: asyncio.TimerHandle | None = None
-        self._due_timer: asyncio.TimerHandle | None = None
+        self._ask_timer: asyncio.Handle | None = None
+        self._asks_at = 0.0  # the loop time of that timer; uvloop's own does not tell once it is due
+        self._due_timer: asyncio.Handle | None = None
+        self._due_at = 0.0
 
     def on_wake(self, number: int | None) -> None:
         """Ask now if the number gives this engine the turn; otherwise OTHERS_TURN_S later, for executions still due."""
+        self._has_news = True
         if self.rank.has_turn(number):
             self.ask()
         else:
@@ -106,55 +125,77 @@ class Claimer:
     def ask(self) -> None:
         """Claim executions for the free slots, or one suspect.
 
-        Asks later while a claim is under way, claimed executions have not begun, a suspect has the engine to itself, or
-        the engine drains for a suspect.
+        Asks later while a claim is under way, a suspect has the engine to itself, or the engine drains for a suspect.
         """
         now, load = self.loop.time(), self.load()
-        if now < self._next_claim_at and not self._asked_for:
+        if now < self._next_claim_at and not self._is_asked:
             self._ask_at(self._next_claim_at)
             return
         is_draining = self._suspects_wait and load > 0 and now < self._drain_ends_at
-        if (
-            self.is_stopped
-            or self._asked_for
-            or self._lone_suspect
-            or load >= self.slot_count
-            or self.has_waiting()
-            or is_draining
-        ):
+        if self.is_stopped or self._is_asked or self._lone_suspect or is_draining:
             self._must_ask_again = True
             return
-        self._must_ask_again, self._next_claim_at = False, now + GATHER_S
-        self._is_for_suspect = self._suspects_wait
-        self._asked_for = 1 if self._is_for_suspect else min(self.slot_count - load, self._claim_size)
-        if self._is_for_suspect:
+        if self._suspects_wait:
+            self._begin_claim(now, is_for_all=False, is_for_suspect=True)
             self.database.claim_suspect()
+        elif wanted := self._wanted(load):
+            self._begin_claim(now, is_for_all=wanted.most == NO_BOUND)
+            self.database.claim(wanted)
         else:
-            self.database.claim(self._asked_for, self.rank.patience_s)
+            self._must_ask_again = True
 
-    def note_claimed(self, works: Sequence[Work]) -> None:
+    def _wanted(self, load: int) -> Wanted | None:
+        """Return what to claim now: for all organizations, for those that hold little, or nothing.
+
+        While executions here have not begun the others of the same organizations go elsewhere.
+        """
+        free, room = self.slot_count - load, 2 * self.slot_count - load
+        held, waited_s = dict(self.held()), self.rank.patience_s
+        if free > 0 and not self.has_waiting():
+            return Wanted(limit=min(free, self._claim_size), waited_s=waited_s, held=held)
+        if room <= 0 or (self.has_waiting() and not self._has_news):
+            return None
+        most = max(1, min(self.slot_count // (len(held) + 1), room // 2)) if free <= 0 else self.slot_count
+        if self.has_waiting():
+            most = min(most, BESIDE_OTHERS)
+        return Wanted(limit=min(room, LARGEST_BESIDE), waited_s=waited_s, held=held, most=most)
+
+    def _begin_claim(self, now: float, *, is_for_all: bool, is_for_suspect: bool = False) -> None:
+        self._is_asked, self._is_for_all, self._is_for_suspect = True, is_for_all, is_for_suspect
+        self._must_ask_again = self._must_ask_again and not is_for_all and not is_for_suspect
+        self._has_news = False
+        self._next_claim_at = now + (GATHER_S if is_for_all or is_for_suspect or self.has_waiting() else REFILL_S)
+
+    def note_claimed(self, works: Sequence[Work], claim: Claim) -> None:
         """Note the result of a claim, which the engine already runs, and decide when to ask next."""
-        is_all = len(works) < self._asked_for  # fewer than asked for: nothing is left, and new ones wake the engine
-        self._asked_for, self._was_full, self._claimed_at = 0, not is_all, self.loop.time()
+        self._is_asked = False
+        self._must_ask_again |= claim.has_more or not self._is_for_all
         if self._is_for_suspect:
             self._suspects_wait = bool(works) and self.rank.takes_suspects
-            self._is_for_suspect = is_all = False
             self._lone_suspect = works[0].execution.id if works else None
-        if self._must_ask_again or not is_all:
             self.ask()
-        elif self._look_ahead_timer is None:
-            self._look_ahead_timer = self.loop.call_later(LOOK_AHEAD_S, self._look_ahead)
+        elif self._is_for_all:
+            self._was_full, self._claimed_at = claim.has_more, self.loop.time()
+            if self._must_ask_again or self._has_news:
+                self.ask()
+        elif self._has_news or (not self.has_waiting() and self.load() < self.slot_count):
+            self.ask()
+        if claim.next_in_s is not None and claim.next_in_s < LATEST_TIMER_S:
+            self.ask_in(max(0.0, claim.next_in_s))
 
     def note_freed(self, execution_id: uuid.UUID) -> None:
         """Note that the execution has left its slot, or that it is a suspect no longer.
 
-        An engine that was full asks again only when half its slots are free: fewer and larger claims cost less.
+        An engine that was full asks at once only when half its slots are free: fewer and larger claims cost less.
         """
         if self._lone_suspect == execution_id:
             self._lone_suspect = None
             self.ask()
-        elif self._must_ask_again and self.load() <= self.slot_count // 2:
-            self.ask()
+        elif self._must_ask_again and not self.has_waiting():
+            if self.load() <= self.slot_count // 2:
+                self.ask()
+            else:
+                self._ask_at(self.loop.time() + REFILL_S)
 
     def note_begun(self) -> None:
         """Note that all claimed executions have begun, and fit the size of the next claim to the time it took."""
@@ -172,29 +213,27 @@ class Claimer:
             self._drain_ends_at = self.loop.time() + LONGEST_DRAIN_S
         self._suspects_wait = do_wait
 
+    def ask_in(self, seconds: float) -> None:
+        """Ask once an execution is due, in so many seconds; an earlier moment replaces a later one."""
+        moment = self.loop.time() + seconds + self.rank.patience_s + 0.001
+        if self._due_timer is not None and self.loop.time() < self._due_at <= moment:
+            return
+        if self._due_timer is not None:
+            self._due_timer.cancel()
+        self._due_timer, self._due_at = self.loop.call_at(moment, self._ask_for_due), moment
+
+    def _ask_for_due(self) -> None:
+        self._due_timer, self._has_news = None, True
+        self.ask()
+
     def _ask_at(self, moment: float) -> None:
         """Ask at this loop time, unless an earlier one is set already."""
-        if self._ask_timer is not None and self._ask_timer.when() <= moment:
-            return
         if self._ask_timer is not None:
+            if self._asks_at <= moment:
+                return
             self._ask_timer.cancel()
-        self._ask_timer = self.loop.call_at(moment, self._ask_on_time)
+        self._ask_timer, self._asks_at = self.loop.call_at(moment, self._ask_on_time), moment
 
     def _ask_on_time(self) -> None:
         self._ask_timer = None
         self.ask()
-
-    def _look_ahead(self) -> None:
-        self._look_ahead_timer = None
-        self.database.call(self._find_due)
-
-    def _find_due(self) -> None:
-        """Look, in the database thread, when the next paused or throttled execution is due, and ask then."""
-        due_in = store().next_due()
-        if due_in is not None and due_in < 60:  # each claim looks again, and each beat claims: later ones can wait
-            self.loop.call_soon_threadsafe(self._ask_in, max(0.0, due_in))
-
-    def _ask_in(self, seconds: float) -> None:
-        if self._due_timer is not None:
-            self._due_timer.cancel()
-        self._due_timer = self.loop.call_later(seconds + self.rank.patience_s + 0.001, self.ask)

@@ -23,7 +23,8 @@ from executions.runner.context import Variables, variables_of
 from executions.states import Status
 from executions.store import store
 from executions.store.away import AWAY, forget_connection
-from executions.store.rows import Claimed, Move, StepRecord, VariableRow
+from executions.store.rows import Claim, Claimed, Move, StepRecord, VariableRow, Wanted
+from executions.store.shares import FIRST
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +44,7 @@ class DatabaseThread(threading.Thread):
         self,
         engine_id: uuid.UUID,
         shard: int,
-        on_claimed: Callable[[list[Work]], None],
+        on_claimed: Callable[[list[Work], Claim], None],
         on_lost: Callable[[list[uuid.UUID]], None],
     ) -> None:
         super().__init__(name="engine-database", daemon=True)
@@ -54,6 +55,7 @@ class DatabaseThread(threading.Thread):
         self.owned: dict[uuid.UUID, Claimed] = {}  # the executions that this engine runs, as the database knows them
         self.definitions: dict[uuid.UUID, Definition | Unreadable] = {}
         self.variables: dict[uuid.UUID, tuple[list[VariableRow], Variables]] = {}
+        self.turn_of = FIRST  # the organization behind which the next look for due executions begins
         self.gathered = Batch()
         self._has_work = threading.Condition()
         self._is_stopping = False
@@ -77,10 +79,10 @@ class DatabaseThread(threading.Thread):
             self.gathered.moves += moves
             self._has_work.notify()
 
-    def claim(self, slots: int, waited_s: float) -> None:
-        """Claim up to `slots` executions that have been due for `waited_s` seconds, and on top throttled ones."""
+    def claim(self, wanted: Wanted) -> None:
+        """Claim due executions; a claim that has not begun yet is replaced."""
         with self._has_work:
-            self.gathered.claim, self.gathered.waited_s = slots, waited_s
+            self.gathered.claim = wanted
             self._has_work.notify()
 
     def claim_suspect(self) -> None:
@@ -147,21 +149,26 @@ class DatabaseThread(threading.Thread):
 
     def _commit(self, batch: Batch) -> None:
         records = [record for group in batch.records for record in group]
-        claimed: list[Claimed] = []
+        writes = bool(records or batch.moves)
+        claim, suspects = Claim(), list[Claimed]()
         lost: set[uuid.UUID] = set()
-        # A claim with nothing else to write looks first whether anything is due: cheaper than to claim nothing.
-        claims = batch.claims_suspect or (batch.claim and (records or batch.moves or store().may_claim(batch.waited_s)))
-        if records or batch.moves or claims:
-            with store().pipeline(is_durable=bool(records or batch.moves)):
-                if records or batch.moves:
+        look = None
+        if batch.claim and not writes:  # a claim with nothing else to write needs no transaction to find nothing
+            look = store().look(self.turn_of)()
+            claim.next_in_s = look.later_in_s
+        if writes or batch.claims_suspect or (look and look.finds_work):
+            with store().pipeline(is_durable=writes):
+                looking = store().look(self.turn_of) if batch.claim and not look else None
+                if writes:
                     lost = store().write(self.engine_id, self.shard, records, batch.moves)
                 if batch.claim:
-                    claimed = store().claim(self.engine_id, batch.claim, batch.waited_s)
+                    claim = store().claim(self.engine_id, batch.claim, look or (looking and looking()))
+                    self.turn_of = claim.turn_of
                 if batch.claims_suspect:
-                    claimed += store().claim_suspect(self.engine_id)
-        self._after(batch, self._works(claimed), lost)
+                    suspects = store().claim_suspect(self.engine_id)
+        self._after(batch, self._works(claim.executions + suspects), claim, lost)
 
-    def _after(self, batch: Batch, claimed: list[Work], lost: set[uuid.UUID]) -> None:
+    def _after(self, batch: Batch, claimed: list[Work], claim: Claim, lost: set[uuid.UUID]) -> None:
         """Tell the engine the results of a committed batch, and make its calls."""
         for move in batch.moves:
             self.owned.pop(move.execution.id, None)
@@ -169,7 +176,7 @@ class DatabaseThread(threading.Thread):
         for group, when_durable in zip(batch.records, batch.waiting, strict=True):
             when_durable(group[0].execution.id not in lost)
         if batch.claim or batch.claims_suspect:
-            self.on_claimed(claimed)
+            self.on_claimed(claimed, claim)
         for function in batch.calls:
             self._call(function)
 
@@ -206,7 +213,7 @@ class DatabaseThread(threading.Thread):
             when_durable(False)
         if rest := replace(part, records=[], waiting=[], moves=[]):
             logger.error("the engine cannot claim executions", exc_info=error)
-            self._after(rest, [], set())
+            self._after(rest, [], Claim(), set())
 
     def _reconcile(self) -> None:
         """Agree with the database on the executions that this engine runs, after any database error.

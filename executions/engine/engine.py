@@ -10,9 +10,9 @@ import asyncio
 import contextlib
 import logging
 import os
-import resource
 import threading
 import uuid
+from datetime import UTC, datetime
 
 import uvloop
 from django.conf import settings
@@ -22,12 +22,11 @@ from connectors.outbound.addresses import parse_allow
 from connectors.outbound.client import Outbound
 from executions.engine import black_box
 from executions.engine.black_box import ARM_EVERY_S, BlackBox
-from executions.engine.claiming import Claimer, rank_of
+from executions.engine.claiming import Claimer
 from executions.engine.database_thread import DatabaseThread
 from executions.engine.endings import failed, move_of_unreadable
-from executions.engine.host import boot_id, host_name
+from executions.engine.lease import Lease
 from executions.engine.loop_share import LoopTurn
-from executions.engine.recovery import Presence, recover
 from executions.engine.slots import Slots
 from executions.engine.work import Work
 from executions.intake.due_schedules import DueSchedules
@@ -37,7 +36,7 @@ from executions.runner.context import Fenced
 from executions.runner.runner import Runner
 from executions.states import StepStatus
 from executions.store import store
-from executions.store.rows import Claimed, Move, StepRecord
+from executions.store.rows import Claim, Claimed, Move, StepRecord
 from executions.store.wake import wake_for_work
 from projects.ids import new_id
 
@@ -58,7 +57,6 @@ class Engine:
         self.is_stopping = False
         self.must_restart = False  # end this process as failed, so that the sentinel starts a new worker
         self.black_box = BlackBox(self.id)
-        self.presence = Presence()
         self.stopped = threading.Event()
         self.database = DatabaseThread(self.id, self.id.int % SHARDS, self._on_claimed, self._on_lost)
         self.wake = wake_for_work(self._on_wake)
@@ -100,12 +98,19 @@ class Engine:
         self.stop_requested = asyncio.Event()
         self.outbound = Outbound(parse_allow(settings.OUTBOUND_ALLOW))
         self.mail = DjangoMail()
-        self.claimer = Claimer(self.slot_count, lambda: len(self.slots), lambda: self.slots.has_waiting, self.database)
-        self.slots = Slots(
-            self.black_box, self._run_execution, self.database.move, self.claimer.note_begun, self.claimer.note_freed
+        self.claimer = Claimer(
+            self.slot_count,
+            load=lambda: len(self.slots),
+            has_waiting=lambda: self.slots.has_waiting,
+            database=self.database,
+            held=lambda: self.slots.held,
         )
+        self.slots = Slots(
+            self.black_box, self._run_execution, self._hand_over, self.claimer.note_begun, self.claimer.note_freed
+        )
+        self.lease = Lease(self.id, self.database, self.claimer, self.slots, self.wake, self._call_in_loop)
         self.database.start()
-        await self._in_database(self._register)
+        await self._in_database(self.lease.begin)
         self.wake.start()
         watch = asyncio.create_task(self._keep_watchdog_armed())
         beats = [asyncio.create_task(beat()) for beat in (self._beat, self._keep_schedules)]
@@ -133,8 +138,8 @@ class Engine:
     def _on_wake(self, number: int | None) -> None:
         self._call_in_loop(self.claimer.on_wake, number)
 
-    def _on_claimed(self, works: list[Work]) -> None:
-        self._call_in_loop(self._run_claimed, works)
+    def _on_claimed(self, works: list[Work], claim: Claim) -> None:
+        self._call_in_loop(self._run_claimed, works, claim)
 
     def _on_lost(self, execution_ids: list[uuid.UUID]) -> None:
         self._call_in_loop(self.slots.drop, execution_ids)
@@ -144,9 +149,16 @@ class Engine:
         with contextlib.suppress(RuntimeError):  # the loop is closed: the engine has ended
             self.loop.call_soon_threadsafe(function, *arguments)  # type: ignore[arg-type]
 
-    def _run_claimed(self, works: list[Work]) -> None:
+    def _run_claimed(self, works: list[Work], claim: Claim) -> None:
         self.slots.run(works)
-        self.claimer.note_claimed(works)
+        self.claimer.note_claimed(works, claim)
+
+    def _hand_over(self, moves: list[Move]) -> None:
+        """Store moves with the next commit, and ask again when the first of those that pause is due."""
+        self.database.move(moves)
+        if resumes := [move.resume_at for move in moves if move.resume_at]:
+            first = min(resumes)
+            self.database.call(lambda: self._call_in_loop(self.claimer.ask_in, seconds_until(first)))
 
     # --- schedules
 
@@ -238,16 +250,12 @@ class Engine:
             except TimeoutError:
                 self.database.call(call)
 
-    def _register(self) -> None:
-        with store().transaction():
-            store().register(self.id, host_name(), boot_id(), os.getpid())
-
     async def _beat(self) -> None:
         """Renew the lease and do the regular work every BEAT_S seconds; restart when too many mail threads hang."""
         while True:
-            self.database.call(self._renew)
+            self.database.call(self.lease.renew)
             self.database.call(histograms.save_when_due)
-            self.database.call(self._join_direct)
+            self.database.call(self.lease.join_direct)
             await asyncio.sleep(BEAT_S)
             self.claimer.ask()
             if self.mail.abandoned >= ABANDONED_LIMIT:
@@ -263,34 +271,9 @@ class Engine:
             self.black_box.arm_watchdog()
             await asyncio.sleep(ARM_EVERY_S)
 
-    def _renew(self) -> None:
-        """Renew the lease and recover the executions of dead engines, in the database thread.
 
-        An engine that has lost its lease ends its process at once: its executions belong to others by now.
-        """
-        with store().transaction():
-            rss_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-            after_s = store().beat(self.id, running=len(self.slots), rss_kb=rss_kb, is_stopping=self.is_stopping)
-            if after_s is None:
-                logger.error("engine %s has lost its lease: this worker ends", self.id)
-                os._exit(1)
-            peers = store().peers(self.id)
-            self.claimer.rank = rank_of(self.id, boot_id(), peers)
-            condemned = recover(self.id, peers, trusts_silence=self.presence.note_beat(after_s))
-            self._call_in_loop(self.claimer.note_suspects, store().has_suspects())
-        self.wake.rest_s = self.claimer.rank.patience_s
-        if condemned:
-            self._call_in_loop(self.slots.run, self.database.adopt(condemned))
-
-    def _join_direct(self) -> None:
-        """Move executions whose automation is no longer throttled to the direct lane, in the database thread.
-
-        Each call moves a part and asks for the next call, so that claims and beats get their turn between two parts.
-        """
-        if line := store().unthrottled_line():
-            with store().transaction():
-                store().join_direct(*line)
-            self.database.call(self._join_direct)
+def seconds_until(moment: datetime) -> float:
+    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
 
 
 def _resolve(future: asyncio.Future[bool], value: bool) -> None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections import deque
+from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
 from executions.engine.black_box import BlackBox
+from executions.engine.line import Line
 from executions.engine.loop_share import TURN_S, FairShare, LoopTurn, traced
 from executions.engine.work import Work
-from executions.store.rows import Move
+from executions.store.rows import Claimed, Move
 
 
 class Slots:
@@ -39,7 +40,8 @@ class Slots:
         self.loop = asyncio.get_running_loop()
         self.share = FairShare()
         self.is_stopped = False  # nothing begins any more; the engine gives back the executions that wait
-        self._waiting: deque[Work] = deque()
+        self.held: Counter[uuid.UUID] = Counter()  # the slots of each organization that has some
+        self._waiting = Line()
         self._tasks: dict[uuid.UUID, asyncio.Task[None]] = {}
         self._ended: list[Move] = []
 
@@ -55,15 +57,18 @@ class Slots:
         """Begin the claimed executions, from the next round of the loop on."""
         if not self._waiting:
             self.loop.call_soon(self._begin)
-        self._waiting += works
+        works = list(works)
+        self.held.update(work.execution.organization_id for work in works)
+        self._waiting.add(works)
 
     def drop(self, execution_ids: Iterable[uuid.UUID]) -> None:
         """Stop running executions that are no longer this engine's; whichever engine claims them next goes on."""
         lost = set(execution_ids)
-        dropped = [work.execution.id for work in self._waiting if work.execution.id in lost]
-        self._waiting = deque(work for work in self._waiting if work.execution.id not in lost)
-        for execution_id in dropped:
-            self.on_freed(execution_id)  # one may be the suspect that has the engine to itself
+        waiting = self._waiting.works()
+        self._waiting = Line(work for work in waiting if work.execution.id not in lost)
+        for work in waiting:
+            if work.execution.id in lost:
+                self._free(work.execution)  # it may be the suspect that has the engine to itself
         for execution_id in lost:
             if task := self._tasks.get(execution_id):
                 task.cancel()
@@ -89,7 +94,7 @@ class Slots:
             if time.monotonic() > turn_ends:
                 self.loop.call_soon(self._begin)
                 return
-            work = self._waiting.popleft()
+            work = self._waiting.pop()
             task = asyncio.Task(self._execute(work), loop=self.loop, eager_start=True)
             if not task.done():
                 self._tasks[work.execution.id] = task
@@ -105,7 +110,13 @@ class Slots:
         finally:
             if self._tasks.get(execution_id) is asyncio.current_task():  # else a later claim of the same execution runs
                 del self._tasks[execution_id]
-            self.on_freed(execution_id)
+            self._free(work.execution)
+
+    def _free(self, execution: Claimed) -> None:
+        self.held[execution.organization_id] -= 1
+        if not self.held[execution.organization_id]:
+            del self.held[execution.organization_id]
+        self.on_freed(execution.id)
 
     def _note_end(self, move: Move) -> None:
         self._ended.append(move)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from automations.definition import Definition, Unreadable
 from executions.runner.context import Variables
-from executions.store.rows import Claimed, Move, StepRecord
+from executions.store.rows import Claimed, Move, StepRecord, Wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +27,7 @@ class Batch:
     records: list[tuple[StepRecord, ...]] = field(default_factory=list)
     waiting: list[Callable[[bool], None]] = field(default_factory=list)  # one callback for each tuple of records
     moves: list[Move] = field(default_factory=list)
-    claim: int = 0  # executions to claim, at most
-    waited_s: float = 0.0  # seconds that they must have been due
+    claim: Wanted | None = None
     claims_suspect: bool = False
     calls: list[Callable[[], None]] = field(default_factory=list)
 

@@ -16,6 +16,7 @@ class Engine(models.Model):
     started_at = models.DateTimeField(default=timezone.now)
     beat_at = models.DateTimeField(default=timezone.now)  # when the lease was renewed last
     running = models.IntegerField(default=0)
+    holders = models.TextField(default="{}", db_default="{}")  # JSON: the slots of those organizations that have most
     rss_kb = models.IntegerField(default=0)
     is_stopping = models.BooleanField(default=False)
 

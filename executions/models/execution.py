@@ -71,6 +71,9 @@ class Execution(models.Model):
     suspicion = models.SmallIntegerField(db_default=0)  # deaths in common with other executions; 2 make a suspect
     engine_id = models.UUIDField(null=True)
     run_at = models.DateTimeField(default=timezone.now)
+    # Whether a free slot is all that it waits for. Those that wait for run_at or in a line are kept out of the claims'
+    # index, so that a claim passes by none of them. True by mistake is harmless, as claims compare run_at as well.
+    is_due = models.BooleanField(default=True, db_default=True)
     time_limit_s = models.PositiveIntegerField(default=300)
     ran_ms = models.PositiveIntegerField(default=0)  # milliseconds of the allotted time, until the last pause
     started_at = models.DateTimeField(null=True)
@@ -85,7 +88,14 @@ class Execution(models.Model):
 
     class Meta:
         indexes = [
-            models.Index(fields=["lane", "run_at", "id"], name="execution_due", condition=Q(status__in=[0, 2])),
+            models.Index(
+                fields=["organization", "lane", "run_at", "id"],
+                name="execution_share",
+                condition=Q(status__in=[0, 2], is_due=True),
+            ),
+            models.Index(
+                fields=["lane", "run_at"], name="execution_later", condition=Q(status__in=[0, 2], is_due=False)
+            ),
             models.Index(
                 fields=["organization", "run_at", "id"], name="execution_throttled", condition=Q(status=0, lane=2)
             ),
@@ -170,7 +180,9 @@ class Execution(models.Model):
         elif limit is not None:
             minute = store().place_direct(self.organization_id, 1, limit)[0]
         code, reason = ("direct_limit", direct_limit_reason(limit or 0)) if minute else ("", "")
-        return {"lane": lane, "run_at": minute or timezone.now(), "reason_code": code, "reason": reason}
+        is_due = lane is Lane.DIRECT and minute is None
+        run_at = minute or timezone.now()
+        return {"lane": lane, "run_at": run_at, "is_due": is_due, "reason_code": code, "reason": reason}
 
     def _as_attempt(self, user: Asker | None) -> Attempt:
         """Return the attempt that this row holds, to be kept before the row holds the next one."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from executions import sealed_json
-from executions.states import Status, StepStatus
+from executions.states import Lane, Status, StepStatus
 from executions.store.dialect import PAYLOAD_COLUMNS, STEP_COLUMNS, Row
 from executions.store.limit_counters import LimitCounters
 from executions.store.rows import LiveRow, NewExecution, NewReceipt
@@ -17,7 +17,7 @@ from projects.ids import made_at
 EXECUTION_COLUMNS = (
     "id", "organization_id", "project_id", "automation_id", "version_id", "trigger_id", "kind", "status", "lane",
     "reason_code", "reason", "attempt", "claim", "deaths", "run_at", "time_limit_s", "ran_ms", "steps", "connectors",
-    "is_counted", "rev",
+    "is_counted", "rev", "is_due",
 )  # fmt: skip
 RECEIPT_COLUMNS = (
     "id", "organization_id", "project_id", "automation_id", "trigger_id", "outcome", "http_status", "code", "reason",
@@ -133,6 +133,7 @@ class Accepting(LimitCounters):
             self.uid(execution.automation_id), self.uid(execution.version_id), execution.trigger_uid, 0,
             Status.PENDING.value, execution.lane.value, execution.reason_code, execution.reason, 1, 0, 0,
             self.at(execution.run_at or made_at(execution.id)), execution.time_limit_s, 0, 0, "", False, 1,
+            execution.is_due and execution.lane is not Lane.THROTTLED,
         )  # fmt: skip
 
     def _trigger_row(self, execution: NewExecution) -> Row:

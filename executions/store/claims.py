@@ -4,55 +4,143 @@ from __future__ import annotations
 
 import uuid
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from executions import sealed_json
 from executions.states import Lane, StepStatus
 from executions.store.dialect import Answer, Row
-from executions.store.moves import CLAIMABLE, IN_LINE, PENDING, START
-from executions.store.rows import SUSPECT, Claimed, DoneStep, VariableRow
-from executions.store.throttle import Throttle
+from executions.store.moves import CLAIMABLE, PENDING, START
+from executions.store.rows import SUSPECT, Claim, Claimed, DoneStep, Look, VariableRow, Wanted
+from executions.store.shares import FIRST, ORGANIZATIONS_A_CLAIM, divide
+from executions.store.throttle import LINE, Throttle
 
 CLAIM_COLUMNS = (
     "id, organization_id, project_id, automation_id, version_id, lane, attempt, claim, deaths, suspicion,"
     " time_limit_s, ran_ms, is_counted"
 )
 
-# The executions that a claim may take, worded like the partial index execution_due; suspects have their own index. One
-# lane at a time: a search over both would read all executions that wait for a later time, perhaps millions.
-DUE = f"FROM executions_execution WHERE {CLAIMABLE} AND suspicion < {SUSPECT} AND lane = {{lane}}"
+# The executions that a claim may take, worded like the partial index execution_share; suspects have their own index.
+# One organization and one lane at a time: a search over more would read all that wait, perhaps millions.
+DUE = (
+    f"FROM executions_execution WHERE {CLAIMABLE} AND {{is_due}} AND suspicion < {SUSPECT}"
+    " AND organization_id = {owner} AND lane = {lane} AND run_at <= {due_ago}"
+)
 CLAIMED_LANES = (Lane.SYNC.value, Lane.DIRECT.value)
 SUSPECTS = f"{PENDING} AND suspicion >= {SUSPECT}"
 STARTING = f"{START}, engine_id = %s, claim = claim + 1, rev = rev + 1, reason_code = '', reason = ''"
+RIPE_AT_ONCE = 500  # executions whose time has come that one claim makes due
 
 
 class Claims(Throttle):
+    # --- what waits
+
+    def look(self, after: uuid.UUID = FIRST) -> Callable[[], Look]:
+        """Look which organizations have due executions, those after `after` first, and what else waits.
+
+        It searches the index once for each organization, up to ORGANIZATIONS_A_CLAIM of them.
+        """
+        waits = f"FROM executions_execution WHERE {CLAIMABLE} AND {self.is_due} AND organization_id >"
+        following = f"(SELECT organization_id {waits} {{}} ORDER BY organization_id LIMIT 1)"
+        rows = self.ask(
+            f"WITH RECURSIVE waiting (organization_id, n) AS (SELECT {following.format('%s')}, 1 UNION ALL"
+            f" SELECT {following.format('waiting.organization_id')}, n + 1 FROM waiting"
+            f" WHERE waiting.organization_id IS NOT NULL AND n < {ORGANIZATIONS_A_CLAIM})"
+            f" SELECT organization_id, (SELECT EXISTS (SELECT 1 {LINE})), ({self._later_in()}) FROM waiting",
+            [self.uid(after)],
+        )
+        return lambda: self._looked(after, rows())
+
+    def _looked(self, after: uuid.UUID, rows: list[Row]) -> Look:
+        found = [row[0] for row in rows if row[0] is not None]
+        is_cut = len(found) == ORGANIZATIONS_A_CLAIM
+        if after != FIRST and not is_cut:  # the turn begins anew with the first ones
+            first = self.look()()
+            found += [one for one in first.organizations if one not in found][: ORGANIZATIONS_A_CLAIM - len(found)]
+            is_cut = first.is_cut
+        return Look(found, is_cut, bool(rows[0][1]), None if rows[0][2] is None else -float(rows[0][2]))
+
+    def _later_in(self) -> str:
+        """Return a SELECT of the seconds since the next execution that waits for a time was due, so less than none."""
+        first = f"SELECT run_at FROM executions_execution WHERE {CLAIMABLE} AND {self.is_not_due} AND lane = {{}}"
+        lanes = " UNION ALL ".join(
+            f"SELECT ({first.format(lane)} ORDER BY run_at LIMIT 1) AS run_at" for lane in CLAIMED_LANES
+        )
+        return f"SELECT {self.seconds_since('MIN(run_at)')} FROM ({lanes}) AS later"
+
     @abstractmethod
-    def start_due(self, engine_id: uuid.UUID, limit: int, waited_s: float) -> Answer:
-        """Start up to `limit` executions that have been due for `waited_s` seconds, sync lane first, then by due time.
+    def ripen(self) -> int:
+        """Make those due that have waited for a time which has come, RIPE_AT_ONCE at most; return their number."""
 
-        Answer rows of CLAIM_COLUMNS.
+    def ripe(self) -> str:
+        """Return a SELECT of the ids of those."""
+        first = f"SELECT id FROM executions_execution WHERE {CLAIMABLE} AND {self.is_not_due} AND run_at <= {self.now}"
+        most = f"ORDER BY run_at LIMIT {RIPE_AT_ONCE}"
+        lanes = " UNION ALL ".join(
+            f"SELECT id FROM ({first} AND lane = {lane} {most} {self.skip_locked}) AS lane" for lane in CLAIMED_LANES
+        )
+        return f"{lanes} LIMIT {RIPE_AT_ONCE}"
+
+    def due(self, owner: str, lane: int) -> str:
+        """Return the end of a SELECT of an organization's executions in a lane that have been due for some seconds.
+
+        `owner` is the organization's id as SQL, the seconds are the last parameter.
+        """
+        return DUE.format(is_due=self.is_due, owner=owner, lane=lane, due_ago=self.due_ago)
+
+    # --- claiming
+
+    @abstractmethod
+    def start_due(self, engine_id: uuid.UUID, quotas: Mapping[Any, int], waited_s: float) -> Answer:
+        """Start executions that have been due for `waited_s` seconds, of each organization as many as its quota says.
+
+        Of one organization the sync lane comes first, then the due time. Answer rows of CLAIM_COLUMNS.
         """
 
-    def may_claim(self, waited_s: float) -> bool:
-        """Return whether a claim could find an execution: to look costs less than to claim nothing."""
-        looks = [f"SELECT 1 {self.due(lane)}" for lane in CLAIMED_LANES]
-        looks.append(f"SELECT 1 FROM executions_execution WHERE {IN_LINE}")
-        any_due = " OR ".join(f"EXISTS ({look})" for look in looks)
-        return bool(self.ask(f"SELECT {any_due}", [waited_s] * len(CLAIMED_LANES))()[0][0])
+    def claim(self, engine_id: uuid.UUID, wanted: Wanted, look: Look | None = None) -> Claim:
+        """Take due executions, divided among their organizations, and on top throttled ones whose start is allowed.
 
-    def due(self, lane: int) -> str:
-        """Return the end of a SELECT of a lane's executions that have been due for some seconds, its one parameter."""
-        return f"{DUE.format(lane=lane)} AND run_at <= {self.due_ago}"
-
-    def claim(self, engine_id: uuid.UUID, limit: int, waited_s: float = 0.0) -> list[Claimed]:
-        """Take up to `limit` executions that have been due for `waited_s` seconds.
-
-        Throttled executions whose start is allowed come on top, `limit` at most.
+        `look` is a look from before, where there was one.
         """
-        started, ready = self.start_due(engine_id, limit, waited_s), self.ready_organizations()
-        return self.loaded(started() + self.claim_throttled(engine_id, ready(), limit))
+        look = look or self.look()()
+        claim = Claim(has_more=look.is_cut)
+        if look.later_in_s is not None and look.later_in_s <= 0 and (ripened := self.ripen()):
+            look = self.look()()
+            claim.has_more = look.is_cut or ripened == RIPE_AT_ONCE
+        held = Counter({self.uid(organization): slots for organization, slots in wanted.held.items()})
+        rows = self._start_shares(engine_id, wanted, look, held, claim)
+        claim.next_in_s = look.later_in_s
+        if look.has_line:
+            rows += self.claim_throttled(engine_id, self.ready_organizations()(), held, wanted)
+            nexts = (look.later_in_s, self.next_throttled())
+            claim.next_in_s = min((seconds for seconds in nexts if seconds is not None), default=None)
+        claim.executions = self.loaded(rows)
+        return claim
+
+    def _start_shares(
+        self, engine_id: uuid.UUID, wanted: Wanted, look: Look, held: Counter[Any], claim: Claim
+    ) -> list[Row]:
+        """Start executions until the limit is reached or none is due; return their rows.
+
+        What organizations with few executions leave of their quotas goes to the others, in a second round. The turn
+        of the next claim begins behind the last organization that got one of these starts, if there were too few.
+        """
+        rows: list[Row] = []
+        waiting = look.organizations
+        for _ in range(2):
+            quotas = divide(waiting, held, wanted.limit - len(rows), wanted.most)
+            if not quotas:
+                break
+            if look.is_cut or len(quotas) < len(waiting):
+                claim.turn_of = self.to_uuid([one for one in waiting if one in quotas][-1])
+            started = self.start_due(engine_id, quotas, wanted.waited_s)()
+            counts = Counter(row[1] for row in started)
+            held.update(counts)
+            rows += started
+            waiting = [one for one in waiting if counts[one] == quotas.get(one, 0)]
+        claim.has_more |= bool(waiting)
+        return rows
 
     @abstractmethod
     def start_suspect(self, engine_id: uuid.UUID) -> Answer:
@@ -134,11 +222,3 @@ class Claims(Throttle):
                 status=StepStatus(status), tries=tries, output=text, error_code=error_code,
                 resume_at=self.to_time(resume_at),
             )  # fmt: skip
-
-    def next_due(self) -> float | None:
-        """Return the seconds until an execution may be claimed, 0 or less when one may be now; None when none waits."""
-        first = f"(SELECT run_at {DUE} ORDER BY run_at LIMIT 1)"
-        lanes = " UNION ALL ".join(f"SELECT {first.format(lane=lane)} AS run_at" for lane in CLAIMED_LANES)
-        seconds = self.ask(f"SELECT {self.seconds_since('MIN(run_at)')} FROM ({lanes}) AS first")()[0][0]
-        dues = [None if seconds is None else -float(seconds), self.next_throttled()]
-        return min((due for due in dues if due is not None), default=None)

@@ -42,6 +42,9 @@ class Dialect(ABC):
     this_minute: str  # the start of the current minute, as SQL
     seconds_ago: str  # the moment that lies a parameter's seconds back, as SQL
     due_ago: str  # the same, constant within a statement, so that an index can be searched for it
+    is_due: str  # the condition that an execution waits for a slot only, worded as in the partial indexes
+    is_not_due: str
+    skip_locked: str  # the end of a SELECT that locks its rows, and leaves out those that others have locked
 
     @abstractmethod
     def seconds_since(self, moment: str) -> str:

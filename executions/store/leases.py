@@ -23,18 +23,21 @@ class Leases(Dialect):
             [self.uid(engine_id), host, boot_id, pid, False],
         )
 
-    def beat(self, engine_id: uuid.UUID, *, running: int, rss_kb: int, is_stopping: bool) -> float | None:
+    def beat(
+        self, engine_id: uuid.UUID, *, running: int, rss_kb: int, is_stopping: bool, holders: str = "{}"
+    ) -> float | None:
         """Renew the lease; return the seconds since the beat before.
 
+        `holders` is JSON that names the organizations with most slots.
         None says that the lease is lost, and with it everything that the engine ran.
         """
         before = self.ask(
             f"SELECT {self.seconds_since('beat_at')} FROM executions_engine WHERE id = %s", [self.uid(engine_id)]
         )()
         is_kept = self._changed(
-            f"UPDATE executions_engine SET beat_at = {self.now}, running = %s, rss_kb = %s, is_stopping = %s"
-            " WHERE id = %s",
-            [running, rss_kb, is_stopping, self.uid(engine_id)],
+            f"UPDATE executions_engine SET beat_at = {self.now}, running = %s, rss_kb = %s, is_stopping = %s,"
+            " holders = %s WHERE id = %s",
+            [running, rss_kb, is_stopping, holders, self.uid(engine_id)],
         )
         return float(before[0][0]) if is_kept else None
 
@@ -109,7 +112,7 @@ class Leases(Dialect):
         """Make an engine's executions Pending again, due at once, and wake the engines; return their number."""
         given = self._changed(
             f"UPDATE executions_execution SET {changes}{GIVE_BACK}, engine_id = NULL, run_at = {self.now},"
-            f" rev = rev + 1 WHERE {GIVEN_BACK_FROM} AND engine_id = %s{condition}",
+            f" is_due = TRUE, rev = rev + 1 WHERE {GIVEN_BACK_FROM} AND engine_id = %s{condition}",
             [self.uid(engine_id), *parameters],
         )
         if given:

@@ -5,13 +5,17 @@ A count stops at COUNTED rows, so that a scrape costs no more while millions of 
 
 from __future__ import annotations
 
+import uuid
+
 from django.db import connection
 
 from executions.states import Lane, Status
 from executions.store import store
 from executions.store.moves import CLAIMABLE
+from executions.store.throttle import LINE, each_in_line
 
 COUNTED = 10_000  # rows that one count reads at most
+ORGANIZATIONS, COUNTED_OF_ONE = 100, 1000  # organizations whose due executions are counted, and of each at most
 COLUMNS = ("name", "label", "bucket", "count", "seconds")
 
 type MeasureRow = tuple[str, str, int, int, float]
@@ -22,14 +26,61 @@ def waiting(lane: Lane) -> tuple[int, float]:
 
     Paused executions whose time has come count like Pending ones; the number stops at COUNTED.
     """
-    age = store().seconds_since("MIN(run_at)")
-    # Worded like the partial index execution_due, so that the database uses it.
-    due = f"{CLAIMABLE} AND lane = {lane.value} AND run_at <= {store().now}"
-    line = f"SELECT run_at FROM executions_execution WHERE {due} ORDER BY run_at LIMIT {COUNTED}"
+    is_here = f"lane = {lane.value} AND run_at <= {store().now}"
+    if lane is Lane.THROTTLED:
+        each, of_each = each_in_line("organization_id"), f"{LINE} AND run_at <= {store().now}"
+        owners = "in_line"
+    else:
+        each, of_each = _each_waiting(), f"{_due()} AND {is_here}"
+        owners = "waiting"
+    of_owner = f"{of_each} AND executions_execution.organization_id = {owners}.organization_id"
+    # Engines make those due whose time has come; without an engine they stay what they are.
+    unripe = f"SELECT run_at {_of(store().is_not_due)} AND {is_here} AND lane <> {Lane.THROTTLED.value}"
+    firsts = f"SELECT (SELECT run_at {of_owner} ORDER BY run_at LIMIT 1) AS run_at FROM {owners}"
+    rows = f"SELECT 1 FROM {owners} CROSS JOIN executions_execution WHERE {of_owner.partition(' WHERE ')[2]}"
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT COUNT(*), {age} FROM ({line}) AS line", [])
+        cursor.execute(
+            f"{each} SELECT (SELECT COUNT(*) FROM ({rows} LIMIT {COUNTED}) AS due)"
+            f" + (SELECT COUNT(*) FROM ({unripe} LIMIT {COUNTED}) AS unripe),"
+            f" (SELECT {store().seconds_since('MIN(run_at)')} FROM ({firsts} UNION ALL"
+            f" SELECT run_at FROM ({unripe} ORDER BY run_at LIMIT 1) AS first) AS firsts)",
+            [],
+        )
         count, seconds = cursor.fetchone()
-    return count, max(0.0, float(seconds or 0))
+    return min(count, COUNTED), max(0.0, float(seconds or 0))
+
+
+def waiting_by_organization() -> dict[uuid.UUID, int]:
+    """Return the numbers of due executions of organizations that have some, COUNTED_OF_ONE of each at most.
+
+    Executions in a throttled line do not count. If more than ORGANIZATIONS wait, only so many of them are counted.
+    """
+    own = f"SELECT 1 {_due()} AND executions_execution.organization_id = waiting.organization_id"
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"{_each_waiting()} SELECT organization_id, (SELECT COUNT(*) FROM ({own} LIMIT {COUNTED_OF_ONE}) AS own)"
+            f" FROM waiting WHERE organization_id IS NOT NULL LIMIT {ORGANIZATIONS}",
+            [],
+        )
+        return {store().to_uuid(row[0]): row[1] for row in cursor.fetchall()}
+
+
+def _of(condition: str) -> str:
+    return f"FROM executions_execution WHERE {CLAIMABLE} AND {condition}"
+
+
+def _due() -> str:
+    return _of(store().is_due)
+
+
+def _each_waiting() -> str:
+    """Return SQL for the table `waiting`: the organizations that have due executions, and a NULL."""
+    following = f"(SELECT organization_id {_due()}{{}} ORDER BY organization_id LIMIT 1)"
+    return (
+        f"WITH RECURSIVE waiting (organization_id) AS (SELECT {following.format('')} UNION ALL"
+        f" SELECT {following.format(' AND organization_id > waiting.organization_id')} FROM waiting"
+        " WHERE waiting.organization_id IS NOT NULL)"
+    )
 
 
 def paused() -> int:

@@ -217,10 +217,10 @@ def drop(partition: Partition, tables: Collection[str]) -> list[str]:
 def _is_open(cursor: Any, name: str) -> bool:
     """Return whether an execution of the partition was started again after `is_outlived` looked at it.
 
-    Both conditions have an index, which keeps the search short under the table's lock.
+    Each of the conditions has an index, which keeps the search short under the table's lock.
     """
-    cursor.execute(f"SELECT EXISTS (SELECT 1 FROM {name} WHERE {CLAIMABLE}) OR EXISTS"
-                   f" (SELECT 1 FROM {name} WHERE {RUNNING})")  # fmt: skip
+    conditions = (f"{CLAIMABLE} AND is_due", f"{CLAIMABLE} AND NOT is_due", RUNNING)
+    cursor.execute("SELECT " + " OR ".join(f"EXISTS (SELECT 1 FROM {name} WHERE {one})" for one in conditions))
     return bool(cursor.fetchone()[0])
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from functools import cache
@@ -53,6 +53,8 @@ class PostgreSQLStore(Store):
     now = "now()"
     seconds_ago = "clock_timestamp() - make_interval(secs => %s::float8)"
     due_ago = "now() - make_interval(secs => %s::float8)"  # now() is stable, so that an index can be searched for it
+    is_due, is_not_due = "is_due", "NOT is_due"
+    skip_locked = "FOR UPDATE SKIP LOCKED"
     lock_paces = "FOR UPDATE OF p SKIP LOCKED"
     lock_schedules = "FOR UPDATE SKIP LOCKED"
     json_texts = "json_array_elements_text(%s::json)"
@@ -118,17 +120,20 @@ class PostgreSQLStore(Store):
         # A kept plan prunes partitions row by row of a join, but not for the array of `= ANY(%s)`.
         return f"{column} IN (SELECT unnest(%s::uuid[]))", [list(ids)]
 
-    def may_claim(self, waited_s: float) -> bool:
-        # An engine that need not wait was woken for new work: it finds some without looking first.
-        return not waited_s or super().may_claim(waited_s)
+    def start_due(self, engine_id: uuid.UUID, quotas: Mapping[Any, int], waited_s: float) -> Answer:
+        first = f"ORDER BY run_at, id LIMIT most {self.skip_locked}"
+        lanes = [f"(SELECT id FROM (SELECT id {self.due('owner', lane)} {first}) AS lane)" for lane in CLAIMED_LANES]
+        due = (
+            "SELECT own.id FROM unnest(%s::uuid[], %s::int[]) AS quota (owner, most) CROSS JOIN LATERAL"
+            f" (SELECT id FROM ({' UNION ALL '.join(lanes)}) AS lanes LIMIT most) AS own"  # in the order of the lanes
+        )
+        return self._start(engine_id, due, [list(quotas), list(quotas.values()), *[waited_s] * len(lanes)])
 
-    def start_due(self, engine_id: uuid.UUID, limit: int, waited_s: float) -> Answer:
-        lanes = [
-            f"(SELECT id FROM (SELECT id {self.due(lane)} ORDER BY run_at, id LIMIT %s FOR UPDATE SKIP LOCKED) AS lane)"
-            for lane in CLAIMED_LANES
-        ]
-        due = f"{' UNION ALL '.join(lanes)} LIMIT %s"  # in the order of the lanes
-        return self._start(engine_id, due, [*[waited_s, limit] * len(lanes), limit])
+    def ripen(self) -> int:
+        return self._changed(
+            f"WITH ripe (ripe_id) AS MATERIALIZED ({self.ripe()})"
+            " UPDATE executions_execution SET is_due = TRUE FROM ripe WHERE id = ripe_id"
+        )
 
     def start_suspect(self, engine_id: uuid.UUID) -> Answer:
         suspect = f"SELECT id FROM executions_execution WHERE {SUSPECTS} ORDER BY run_at LIMIT 1"
@@ -139,7 +144,7 @@ class PostgreSQLStore(Store):
             f"SELECT id FROM executions_execution WHERE organization_id = %s AND {IN_LINE}"
             " ORDER BY run_at, id LIMIT %s FOR UPDATE"
         )
-        return self._start(engine_id, line, [organization_id, limit], "lane = 1, ")
+        return self._start(engine_id, line, [organization_id, limit], "lane = 1, is_due = TRUE, ")
 
     def _start(self, engine_id: uuid.UUID, ids_query: str, parameters: list[Any], changes: str = "") -> Answer:
         """Start the executions whose ids a query returns and locks; a join prunes partitions row by row."""
@@ -166,7 +171,8 @@ class PostgreSQLStore(Store):
             return set
         moved = self.ask(
             "UPDATE executions_execution e SET status = r.status, reason_code = r.reason_code, reason = r.reason,"
-            " ran_ms = r.ran_ms, run_at = COALESCE(r.run_at, e.run_at), steps = r.steps, connectors = r.connectors,"
+            " ran_ms = r.ran_ms, run_at = COALESCE(r.run_at, e.run_at), is_due = r.run_at IS NULL, steps = r.steps,"
+            " connectors = r.connectors,"
             " finished_at = CASE WHEN r.is_final THEN now() END, is_counted = e.is_counted OR r.is_final,"
             " engine_id = NULL, rev = e.rev + 1 FROM json_to_recordset(%s::json) AS r(id uuid, claim int,"
             " status smallint, reason_code text, reason text, ran_ms int, run_at timestamptz, steps smallint,"

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from connectors.sdk.call import JSON
 from executions.states import Lane, Status, StepStatus, check_move
+from executions.store.shares import FIRST, NO_BOUND
 from projects.ids import made_at
 
 type VariableRow = tuple[str, str, bool]  # key, encrypted value, is secret
@@ -43,6 +46,7 @@ class NewExecution:
     payload: str
     delivery: DeliveryId | None = None
     run_at: datetime | None = None  # None: at once
+    is_due: bool = True  # False: it waits for run_at
     reason_code: str = ""
     reason: str = ""
 
@@ -58,7 +62,7 @@ class NewExecution:
     def start_at(self, minute: datetime | None, limit: int) -> None:
         """Postpone the start to a minute in which the organization has a direct start left; None: this minute has."""
         if minute is not None:
-            self.run_at = minute
+            self.run_at, self.is_due = minute, False
             self.reason_code = "direct_limit"
             self.reason = direct_limit_reason(limit)
 
@@ -93,6 +97,41 @@ class LiveRow:
     direct_limit: int | None
     duplicates_h: int
     time_limit_s: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What an engine asks for with a claim."""
+
+    limit: int  # executions at most; throttled ones come on top, as many at most
+    waited_s: float = 0.0  # seconds that they must have been due
+    held: Mapping[uuid.UUID, int] = field(default_factory=dict)  # the engine's slots, by organization
+    most: int = NO_BOUND  # slots that an organization may have after the claim
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a look at the executions that wait has found, all of it bounded however many there are."""
+
+    organizations: list[Any]  # those with due executions, as the database gives their ids
+    is_cut: bool  # more organizations may have some: the next look goes on behind the last of these
+    has_line: bool  # a throttled execution waits
+    later_in_s: float | None  # seconds until the next one that waits for a time is due; None: none does
+
+    @property
+    def finds_work(self) -> bool:
+        """Return whether a claim may find an execution."""
+        return bool(self.organizations) or self.has_line or (self.later_in_s is not None and self.later_in_s <= 0)
+
+
+@dataclass(slots=True)
+class Claim:
+    """The result of a claim."""
+
+    executions: list[Claimed] = field(default_factory=list)
+    has_more: bool = False  # further executions may be due: the claim was too small for them
+    turn_of: uuid.UUID = FIRST  # the organization behind which the next look begins
+    next_in_s: float | None = None  # seconds until an execution is due that was not yet; None: none is
 
 
 @dataclass(slots=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -33,6 +33,8 @@ class SQLiteStore(Store):
     now = "strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now')"
     seconds_ago = "strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now', '-' || %s || ' seconds')"
     due_ago = seconds_ago
+    is_due, is_not_due = "is_due = 1", "is_due = 0"
+    skip_locked = ""
     lock_paces = ""
     lock_schedules = ""
     json_texts = "json_each(%s)"
@@ -109,27 +111,35 @@ class SQLiteStore(Store):
         values = [value.hex for value in ids]
         return f"{column} IN ({', '.join(['%s'] * len(values))})", values
 
-    def start_due(self, engine_id: uuid.UUID, limit: int, waited_s: float) -> Answer:
-        lanes = [f"SELECT id FROM (SELECT id {self.due(lane)} ORDER BY run_at, id LIMIT %s)" for lane in CLAIMED_LANES]
+    def start_due(self, engine_id: uuid.UUID, quotas: Mapping[Any, int], waited_s: float) -> Answer:
+        lanes = [
+            f"SELECT id FROM (SELECT id {self.due('%s', lane)} ORDER BY run_at, id LIMIT %s)" for lane in CLAIMED_LANES
+        ]
         due = f"{' UNION ALL '.join(lanes)} LIMIT %s"  # in the order of the lanes
-        return self._start(engine_id, due, [*[waited_s, limit] * len(lanes), limit])
+        ids: list[str] = []
+        for organization_id, quota in quotas.items():
+            ids += (row[0] for row in self.ask(due, [*[organization_id, waited_s, quota] * len(lanes), quota])())
+        return self._start(engine_id, ids)
+
+    def ripen(self) -> int:
+        return self._changed(f"UPDATE executions_execution SET is_due = 1 WHERE id IN ({self.ripe()})")
 
     def start_suspect(self, engine_id: uuid.UUID) -> Answer:
-        return self._start(
-            engine_id, f"SELECT id FROM executions_execution WHERE {SUSPECTS} ORDER BY run_at LIMIT 1", []
-        )
+        suspect = self.ask(f"SELECT id FROM executions_execution WHERE {SUSPECTS} ORDER BY run_at LIMIT 1")
+        return self._start(engine_id, [row[0] for row in suspect()])
 
     def claim_next_throttled(self, engine_id: uuid.UUID, organization_id: Any, limit: int) -> Answer:
-        line = (
-            f"SELECT id FROM executions_execution WHERE organization_id = %s AND {IN_LINE} ORDER BY run_at, id LIMIT %s"
+        line = self.ask(
+            f"SELECT id FROM executions_execution WHERE organization_id = %s AND {IN_LINE}"
+            " ORDER BY run_at, id LIMIT %s",
+            [organization_id, limit],
         )
-        return self._start(engine_id, line, [organization_id, limit], "lane = 1, ")
+        return self._start(engine_id, [row[0] for row in line()], "lane = 1, is_due = 1, ")
 
-    def _start(self, engine_id: uuid.UUID, ids_query: str, parameters: list[Any], changes: str = "") -> Answer:
-        """Start the executions whose ids a query returns."""
-        ids = self.ask(f"SELECT json_group_array(id) FROM ({ids_query})", parameters)()[0][0]
-        if ids == "[]":
+    def _start(self, engine_id: uuid.UUID, execution_ids: list[str], changes: str = "") -> Answer:
+        if not execution_ids:
             return list
+        ids = orjson.dumps(execution_ids).decode()
         these = "id IN (SELECT value FROM json_each(%s))"
         self._run(
             f"UPDATE executions_execution SET {changes}{STARTING}, started_at = COALESCE(started_at, {self.now})"
@@ -163,6 +173,7 @@ class SQLiteStore(Store):
         self._run_with_values(
             "WITH r (status, reason_code, reason, ran_ms, run_at, steps, connectors, is_final, id, engine_id, claim)"
             " AS (VALUES {rows}) UPDATE executions_execution AS e SET status = r.status, reason_code = r.reason_code,"
+            " is_due = r.run_at IS NULL,"
             " reason = r.reason, ran_ms = r.ran_ms, run_at = COALESCE(r.run_at, e.run_at), steps = r.steps,"
             f" connectors = r.connectors, finished_at = CASE WHEN r.is_final THEN {self.now % ()} END,"
             " is_counted = e.is_counted OR r.is_final, engine_id = NULL, rev = e.rev + 1 FROM r"

@@ -9,13 +9,15 @@ from __future__ import annotations
 import math
 import uuid
 from abc import abstractmethod
+from collections.abc import Mapping
 from itertools import groupby
 from typing import Any
 
 from executions.store.dialect import Answer, Row
 from executions.store.limit_counters import LimitCounters
 from executions.store.moves import IN_LINE
-from executions.store.rows import direct_limit_reason
+from executions.store.rows import Wanted, direct_limit_reason
+from executions.store.shares import divide
 
 LEEWAY_S = 0.05  # seconds that an engine may be late without delaying the next start too
 
@@ -66,11 +68,16 @@ class Throttle(LimitCounters):
             f" WHERE {since} * o.throttle_rate >= 1 {self.lock_paces}"
         )
 
-    def claim_throttled(self, engine_id: uuid.UUID, ready: list[Row], limit: int) -> list[Row]:
-        """Start the next executions in each ready organization's line, as far as its rate and `limit` allow."""
+    def claim_throttled(
+        self, engine_id: uuid.UUID, ready: list[Row], held: Mapping[Any, int], wanted: Wanted
+    ) -> list[Row]:
+        """Start the next executions in each ready organization's line, as far as its rate and its share allow."""
         claimed: list[Row] = []
+        ready = sorted(ready, key=lambda row: -float(row[2]))  # who has waited for longest, first
+        shares = divide([row[0] for row in ready], held, wanted.limit, wanted.most) if ready else {}
         for organization_id, rate, seconds in ready:
-            claimed += self._start_next(engine_id, organization_id, rate, float(seconds), limit - len(claimed))
+            share = shares.get(organization_id, 0)
+            claimed += self._start_next(engine_id, organization_id, rate, float(seconds), share)
         return claimed
 
     def _start_next(
@@ -131,6 +138,6 @@ class Throttle(LimitCounters):
             code, reason = ("direct_limit", direct_limit_reason(limit or 0)) if minute else ("", "")
             self._run(
                 "UPDATE executions_execution SET lane = 1, rev = rev + 1, run_at = COALESCE(%s, run_at),"
-                f" reason_code = %s, reason = %s WHERE {IN_LINE} AND {where}",
+                f" is_due = {minute is None}, reason_code = %s, reason = %s WHERE {IN_LINE} AND {where}",
                 [self.at(minute), code, reason, *parameters],
             )

@@ -11,7 +11,7 @@ from executions import states
 from executions.models import Execution
 from executions.states import FINAL, ForbiddenMove, Status, check_move, counts
 from executions.store import store
-from executions.store.rows import Move
+from executions.store.rows import Move, Wanted
 from projects.ids import new_id
 from projects.models import UsageDay
 
@@ -42,7 +42,7 @@ def test_a_move_is_allowed_as_the_table_says(source: Status, target: Status) -> 
 def test_an_engine_cannot_even_say_a_move_that_the_table_forbids(make_execution: Callable[..., Execution]) -> None:
     make_execution()
     with transaction.atomic():
-        claimed = store().claim(new_id(), 10)[0]
+        claimed = store().claim(new_id(), Wanted(limit=10)).executions[0]
 
     with pytest.raises(ForbiddenMove):
         Move(execution=claimed, target=Status.RUNNING)
@@ -66,7 +66,7 @@ def test_only_a_claimable_execution_is_claimed(make_execution: Callable[..., Exe
     execution = make_execution(status=source)
 
     with transaction.atomic():
-        claimed = store().claim(new_id(), 10)
+        claimed = store().claim(new_id(), Wanted(limit=10)).executions
 
     assert [one.id for one in claimed] == ([execution.id] if source in (Status.PENDING, Status.PAUSED) else [])
 
@@ -80,7 +80,7 @@ def test_an_engine_moves_only_what_it_runs(
     engine_id = new_id()
     execution = make_execution()
     with transaction.atomic():
-        claimed = store().claim(engine_id, 10)[0]
+        claimed = store().claim(engine_id, Wanted(limit=10)).executions[0]
     Execution.objects.filter(pk=execution.pk).update(status=source)
 
     with transaction.atomic():
@@ -101,7 +101,7 @@ def test_a_final_status_counts_and_a_second_one_does_not(
 
     for _ in range(2):
         with transaction.atomic():
-            claimed = store().claim(engine_id, 10)[0]
+            claimed = store().claim(engine_id, Wanted(limit=10)).executions[0]
             store().write(engine_id, 0, [], [Move(execution=claimed, target=target)])
         Execution.objects.filter(pk=execution.pk).update(status=Status.PENDING)
 
@@ -116,10 +116,10 @@ def test_a_stale_claim_changes_nothing_when_another_engine_took_over(
     first, second = new_id(), new_id()
     with transaction.atomic():
         store().register(first, "here", "boot", 1)
-        stale = store().claim(first, 10)[0]
+        stale = store().claim(first, Wanted(limit=10)).executions[0]
         store().end_lease(first, if_stale=False)
         store().inherit(first, all_suspected=False)
-        store().claim(second, 10)
+        store().claim(second, Wanted(limit=10))
 
     with transaction.atomic():
         lost = store().write(first, 0, [], [Move(execution=stale, target=Status.SUCCESS)])
@@ -139,7 +139,7 @@ def test_claims_go_by_lane_then_due_time_then_id(make_execution: Callable[..., E
     taken: list[uuid.UUID] = []
     for _ in range(4):
         with transaction.atomic():
-            taken += [one.id for one in store().claim(new_id(), 1)]
+            taken += [one.id for one in store().claim(new_id(), Wanted(limit=1)).executions]
 
     assert taken == [sync.id, direct_1.id, direct_2.id]
     assert throttled.id not in taken

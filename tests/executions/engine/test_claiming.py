@@ -20,7 +20,7 @@ from executions.engine.slots import Slots
 from executions.engine.work import Batch, Work
 from executions.runner.context import Variables
 from executions.states import Lane
-from executions.store.rows import Claimed, Move, Peer
+from executions.store.rows import Claim, Claimed, Move, Peer
 from harness.automations import AUTOMATIONS, call, make
 from harness.installation import Installation, copy_of
 from harness.processes import until
@@ -126,14 +126,14 @@ def test_a_suspect_that_is_lost_before_it_begins_frees_the_engine() -> None:
         return None
 
     async def lose() -> tuple[bool, bool]:
-        database = DatabaseThread(new_id(), 0, lambda _: None, lambda _: None)
+        database = DatabaseThread(new_id(), 0, lambda *_: None, lambda _: None)
         claimer = Claimer(10, lambda: len(slots), lambda: slots.has_waiting, database)
         slots = Slots(BlackBox(new_id()), never, database.move, claimer.note_begun, claimer.note_freed)
         claimer.note_suspects(True)
         claimer.ask()
         was_asked_for, database.gathered = database.gathered.claims_suspect, Batch()
         slots.run([Work(execution, Definition(), Variables())])
-        claimer.note_claimed([Work(execution, Definition(), Variables())])
+        claimer.note_claimed([Work(execution, Definition(), Variables())], Claim())
         slots.drop([execution.id])
         await asyncio.sleep(0.01)  # more than the time between two claims
         return was_asked_for, database.gathered.claims_suspect
@@ -147,7 +147,7 @@ def test_a_suspect_that_is_lost_before_it_begins_frees_the_engine() -> None:
 
 def test_an_engine_that_takes_no_suspects_claims_what_is_due_and_the_suspects_when_it_is_alone() -> None:
     async def ask() -> list[tuple[bool, bool]]:
-        database = DatabaseThread(new_id(), 0, lambda _: None, lambda _: None)
+        database = DatabaseThread(new_id(), 0, lambda *_: None, lambda _: None)
         claimer = Claimer(10, lambda: 0, lambda: False, database)
         asked = []
         for takes_suspects in (False, True, False):
@@ -156,7 +156,7 @@ def test_an_engine_that_takes_no_suspects_claims_what_is_due_and_the_suspects_wh
             claimer.ask()
             asked.append((bool(database.gathered.claim), database.gathered.claims_suspect))
             database.gathered = Batch()
-            claimer.note_claimed([])
+            claimer.note_claimed([], Claim())
             await asyncio.sleep(2 * GATHER_S)
         return asked
 

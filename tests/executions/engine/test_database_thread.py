@@ -25,7 +25,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def thread() -> Iterator[DatabaseThread]:
-    thread = DatabaseThread(new_id(), 0, lambda _: None, lambda _: None)
+    thread = DatabaseThread(new_id(), 0, lambda *_: None, lambda _: None)
     thread.start()
     yield thread
     thread.stop()

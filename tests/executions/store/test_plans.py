@@ -12,7 +12,7 @@ from django.utils import timezone
 from executions.models import Execution
 from executions.states import Lane, Status
 from executions.store import store
-from executions.store.rows import Move
+from executions.store.rows import Move, Wanted
 from projects.ids import new_id
 from tests.support.plans import plans, removed, rows_read, steps_of_the_database
 from tests.support.records import record
@@ -29,7 +29,7 @@ def test_no_row_is_read_again_for_each_that_an_engine_writes(make_execution: Cal
     store().tune()
     try:
         with plans() as seen, store().pipeline():
-            claimed = store().claim(engine_id, RUNNING)
+            claimed = store().claim(engine_id, Wanted(limit=RUNNING)).executions
             store().write(engine_id, 0, [record(one) for one in claimed], [])
         with plans() as seen_at_the_end, store().pipeline():
             moves = [Move(execution=one, target=Status.SUCCESS) for one in claimed]
@@ -66,8 +66,8 @@ def test_the_throttled_lane_is_looked_at_without_reading_its_line(
 def test_a_claim_does_not_pass_by_all_that_waits_for_later(make_execution: Callable[..., Execution]) -> None:
     def claim() -> int:
         with steps_of_the_database() as steps, store().pipeline():
-            assert not store().claim(new_id(), 10)
-            assert not store().may_claim(1.0)
+            assert not store().claim(new_id(), Wanted(limit=10)).executions
+            assert not store().look()().finds_work
         return sum(steps)
 
     one = make_execution(status=Status.PAUSED, run_at=timezone.now() + timedelta(days=1))

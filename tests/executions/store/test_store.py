@@ -18,6 +18,7 @@ from executions.models import Engine, Execution, Payload, StepRun
 from executions.states import Lane, StepStatus
 from executions.store import store
 from executions.store.leases import STALE_AFTER_S
+from executions.store.rows import Wanted
 from executions.store.throttle import JOIN_MOST
 from projects.ids import made_at, new_id
 from projects.models import Organization
@@ -49,7 +50,7 @@ def test_a_claim_brings_whole_payloads_when_they_are_large(make_execution: Calla
     execution = make_execution()
     engine_id, large = new_id(), sealed_json.dumps("x" * sealed_json.ROW_LIMIT)
     with store().transaction():
-        claimed = store().claim(engine_id, 1)[0]
+        claimed = store().claim(engine_id, Wanted(limit=1)).executions[0]
         steps = [record(claimed, key="a", output=large), record(claimed, key="b", input=large)]
         store().write(engine_id, 0, steps, [])
         store().unregister(engine_id)
@@ -63,7 +64,7 @@ def test_a_claim_brings_whole_payloads_when_they_are_large(make_execution: Calla
     )
 
     with store().transaction():
-        again = store().claim(new_id(), 1)[0]
+        again = store().claim(new_id(), Wanted(limit=1)).executions[0]
 
     assert again.payload == large
     assert {key: done.output for (key, _), done in again.done.items()} == {"a": large, "b": "{}"}
@@ -79,7 +80,7 @@ def test_a_claim_takes_the_sync_lane_first_and_throttled_starts_on_top(
     store().make_paces([throttled.organization_id])
 
     with store().transaction():
-        claimed = store().claim(new_id(), 2)
+        claimed = store().claim(new_id(), Wanted(limit=2)).executions
 
     assert {one.id for one in claimed} == {sync.pk, direct[0].pk, throttled.pk}
 

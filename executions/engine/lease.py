@@ -1,0 +1,91 @@
+"""An engine's lease: its row, which each beat renews, and the regular work for all engines that goes with a beat.
+
+All of this runs in the database thread of the engine.
+"""
+
+from __future__ import annotations
+
+import heapq
+import json
+import logging
+import os
+import resource
+import uuid
+from collections.abc import Callable
+
+from executions.engine.claiming import Claimer, rank_of
+from executions.engine.database_thread import DatabaseThread
+from executions.engine.host import boot_id, host_name
+from executions.engine.recovery import Presence, recover
+from executions.engine.slots import Slots
+from executions.store import store
+from executions.store.wake import Wake
+
+logger = logging.getLogger(__name__)
+
+HOLDERS = 20  # organizations whose slots each beat tells, those with most of them
+
+
+class Lease:
+    """Begins and renews the lease of one engine. `call_in_loop` calls a function in the loop's thread."""
+
+    def __init__(
+        self,
+        engine_id: uuid.UUID,
+        database: DatabaseThread,
+        claimer: Claimer,
+        slots: Slots,
+        wake: Wake,
+        call_in_loop: Callable[..., None],
+    ) -> None:
+        self.engine_id = engine_id
+        self.database = database
+        self.claimer = claimer
+        self.slots = slots
+        self.wake = wake
+        self.call_in_loop = call_in_loop
+        self.presence = Presence()
+
+    def begin(self) -> None:
+        with store().transaction():
+            store().register(self.engine_id, host_name(), boot_id(), os.getpid())
+
+    def renew(self) -> None:
+        """Renew the lease and recover the executions of dead engines.
+
+        An engine that has lost its lease ends its process at once: its executions belong to others by now.
+        """
+        with store().transaction():
+            after_s = store().beat(
+                self.engine_id,
+                running=len(self.slots),
+                rss_kb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+                is_stopping=self.claimer.is_stopped,
+                holders=self._holders(),
+            )
+            if after_s is None:
+                logger.error("engine %s has lost its lease: this worker ends", self.engine_id)
+                os._exit(1)
+            peers = store().peers(self.engine_id)
+            self.claimer.rank = rank_of(self.engine_id, boot_id(), peers)
+            condemned = recover(self.engine_id, peers, trusts_silence=self.presence.note_beat(after_s))
+            self.call_in_loop(self.claimer.note_suspects, store().has_suspects())
+        self.wake.rest_s = self.claimer.rank.patience_s
+        if condemned:
+            self.call_in_loop(self.slots.run, self.database.adopt(condemned))
+
+    def _holders(self) -> str:
+        """Return JSON with the slots of the HOLDERS organizations that have most, by their ids."""
+        held = dict(self.slots.held)  # copied in one go: the loop's thread changes it
+        most = heapq.nlargest(HOLDERS, held.items(), key=lambda item: item[1])
+        return json.dumps({str(organization_id): slots for organization_id, slots in most})
+
+    def join_direct(self) -> None:
+        """Move executions whose automation is no longer throttled to the direct lane.
+
+        Each call moves a part and asks for the next call, so that claims and beats get their turn between two parts.
+        """
+        if line := store().unthrottled_line():
+            with store().transaction():
+                store().join_direct(*line)
+            self.database.call(self.join_direct)
