@@ -59,6 +59,8 @@ def reply_answer(live: LiveTrigger, execution_id: str, reply: ReplyRow | End) ->
     if isinstance(reply, End):
         message = f"The execution gave no reply within {settings.REPLY_LIMIT_S:g} s. It continues."
         raise Refused(504, "reply_timeout", message, extra=about)
+    if reply.unreadable:
+        raise Refused(502, "unreadable_reply", f"The reply {reply.unreadable}.", extra=about)
     if not isinstance(reply.output, dict):
         message = f"The execution ended as {reply.status.label} before it reached a Response step."
         raise Refused(502, "no_reply", message, extra=about)

@@ -179,6 +179,9 @@ def make(live: LiveTrigger, call: Call) -> str:
 
 
 def check_secret(live: LiveTrigger, given: bytes) -> None:
+    if live.secret is None:
+        message = "The secret of this trigger cannot be read. Its owner must make a new one."
+        raise Refused(503, "unreadable_secret", message)
     if live.secret and not hmac.compare_digest(given, live.secret):
         which = "wrong" if given else "missing"
         message = f"The secret is {which}. Send it as header or query parameter ah-http-key."
