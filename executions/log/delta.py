@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Collection
 
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse, QueryDict
@@ -40,20 +41,20 @@ def _delta(request: HttpRequest, project: Project) -> HttpResponse:
     in_line = {pk for pk, _, status, lane in found if status == Status.PENDING and lane == Lane.THROTTLED}
     depends = _depends(request.GET, project, shown, is_in_line=bool(in_line))
     result = polls.question(depends).ask()
-    new = result.get("new", 0)
-    changed_ids = {pk for pk, rev, _, _ in found if rev != shown[pk]}
-    is_told = not new or request.GET.get("told") == in_words(new)
-    is_heard = not changed_ids and (is_told or "told" not in request.GET)
-    if is_heard and result.get("shown") == revisions([rev for _, rev, _, _ in found]):
-        if new == NEW_LIMIT:  # the page says "99+" already, and need not hear of more
-            del depends["new"], result["new"]
-        polls.remember(request.META, polls.question(depends), result)
     # A place in line moves without any change of its row.
-    changed = list(executions_of(project).filter(pk__in=changed_ids | in_line)) if changed_ids or in_line else []
+    changed_ids = in_line | {pk for pk, rev, _, _ in found if rev != shown[pk]}
+    changed = list(executions_of(project).filter(pk__in=changed_ids)) if changed_ids else []
+    new = in_words(result["new"]) if result.get("new") else ""
+    is_told = not new or request.GET.get("told") == new
+    revs = {pk: rev for pk, rev, _, _ in found} | {row.pk: row.rev for row in changed}
+    if result.get("shown") == revisions(revs.values()):  # nothing has moved in between
+        if result.get("new") == NEW_LIMIT:  # the page then says "99+", and need not hear of more
+            del depends["new"], result["new"]
+        polls.remember(request.META, polls.question(depends), result, shown=revs, told=new)
     if not changed and is_told:
         return HttpResponse(status=204)
     waits = why_each_pending(project.organization, changed)
-    context = {"project": project, "changed": changed, "new": in_words(new) if new else "", "waits": waits}
+    context = {"project": project, "changed": changed, "new": "" if is_told else new, "waits": waits}
     return render(request, "executions/log.html#delta", context)
 
 
@@ -69,32 +70,25 @@ def _depends(
         paces = Pace.objects.filter(pk=project.organization_id)
         depends["line"] = ("MAX(throttle_at)", paces.values_list("throttle_at"))
     if "before" not in asked:
-        missing = _missing(_matching(asked, project), shown)
-        depends["new"] = ("COUNT(*)", missing.values_list("pk")[:NEW_LIMIT])
+        depends["new"] = ("COUNT(*)", _missing(asked, project, shown).values_list("pk")[:NEW_LIMIT])
     return depends
 
 
-def _matching(asked: QueryDict, project: Project) -> ExecutionQuerySet:
-    executions = executions_of(project)
-    if FILTERS.isdisjoint(asked):
-        return executions  # most pages have no filter, and a form is dear
+def _missing(asked: QueryDict, project: Project, shown: dict[uuid.UUID, int]) -> ExecutionQuerySet:
+    """Return the executions that the newest page lacks: new ones, and ones that match only since it was drawn."""
+    executions = executions_of(project).exclude(pk__in=shown).newest_first()
+    after = min(shown) if len(shown) >= PAGE_SIZE else None  # older executions belong on the next page
+    if FILTERS.isdisjoint(asked):  # most pages have no filter, and a form is dear
+        return executions.filter(pk__gt=after) if after else executions
     filters = LogFilters(asked, project=project)
     filters.is_valid()
-    return filters.narrow(executions)
-
-
-def _missing(matching: ExecutionQuerySet, shown: dict[uuid.UUID, int]) -> ExecutionQuerySet:
-    """Return the executions that the newest page lacks: new ones, and ones that match only since it was drawn."""
-    missing = matching.exclude(pk__in=shown)
-    if len(shown) >= PAGE_SIZE:  # older executions belong on the next page
-        missing = missing.filter(pk__gt=min(shown))
-    return missing.newest_first()
+    return filters.narrow(executions, after=after)
 
 
 REVISIONS = "COUNT(*) || '.' || SUM(rev)"  # of rows whose revisions only grow
 
 
-def revisions(revs: list[int]) -> str | None:
+def revisions(revs: Collection[int]) -> str | None:
     """Return the value of REVISIONS for rows that have been read."""
     return f"{len(revs)}.{sum(revs)}" if revs else None
 

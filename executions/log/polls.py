@@ -7,6 +7,7 @@ nothing is new.
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections import OrderedDict
@@ -15,12 +16,16 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from math import ceil
 from typing import Any
+from urllib.parse import quote
 
 from django.db import models
 
 from executions.log.poll_budget import budget
 from executions.store import store
 from executions.store.away import AWAY, forget_connection
+
+SHOWN = re.compile(r"([0-9a-f-]{36}|balance)(:|%3A)(\d+)")  # in the query: a row and its revision, as live.js writes it
+TOLD = re.compile(r"(?<![^&])told=[^&]*")
 
 type Value = tuple[str, models.QuerySet[Any, Any]]  # an aggregate, as SQL, over the rows of a queryset
 type Result = dict[str, Any]  # values by name
@@ -62,7 +67,7 @@ def answer(request: Mapping[str, Any]) -> Answer | None:
     path, query = str(request["PATH_INFO"]), str(request["QUERY_STRING"])
     if not is_poll(path, query):
         return None
-    if _is_unchanged(_key(request)):
+    if _is_unchanged(_key(request, query)):
         return NOTHING_NEW
     wait_s = budget.wait_s(path.split("/")[2])
     return Answer(ceil(wait_s)) if wait_s else None
@@ -97,16 +102,32 @@ _remembered: OrderedDict[bytes, _Remembered] = OrderedDict()
 _lock = threading.Lock()
 
 
-def remember(request: Mapping[str, Any], question: Question, result: Result) -> None:
-    """Remember the result that the full answer to this request has told, so that the same is not told again.
+def remember(
+    request: Mapping[str, Any],
+    question: Question,
+    result: Result,
+    *,
+    shown: Mapping[Any, int] | None = None,
+    told: str = "",
+) -> None:
+    """Remember the result that the full answer to this request tells, so that the same is not told again.
 
-    The result must be older than the rows of the answer: what changes in between is then told twice, not never.
+    It must be older than what the answer was made of: a change in between is then told twice, not never. A page that
+    has taken in the answer asks with the revisions of its rows and the number of new ones in it.
     """
+    query = _after(request["QUERY_STRING"], shown or {}, told)
     entry = _Remembered(question, result, time.monotonic() + REMEMBERED_S)
     with _lock:
-        _remembered[_key(request)] = entry
+        _remembered[_key(request, query)] = entry
         while len(_remembered) > REMEMBERED:
             _remembered.popitem(last=False)
+
+
+def _after(query: str, shown: Mapping[Any, int], told: str) -> str:
+    """Return the query of a page that has taken in an answer."""
+    revs = {str(id): rev for id, rev in shown.items()}
+    query = SHOWN.sub(lambda row: f"{row[1]}{row[2]}{revs.get(row[1], row[3])}", query)
+    return TOLD.sub(f"told={quote(told)}", query) if told else query
 
 
 def forget() -> None:
@@ -129,7 +150,7 @@ def _is_unchanged(key: bytes) -> bool:
         return False
 
 
-def _key(request: Mapping[str, Any]) -> bytes:
+def _key(request: Mapping[str, Any], query: str) -> bytes:
     """Return what stands for the browser's session, the page and all that it shows."""
-    parts = (str(request.get(name, "")) for name in ("PATH_INFO", "QUERY_STRING", "HTTP_COOKIE"))
+    parts = (str(request["PATH_INFO"]), query, str(request.get("HTTP_COOKIE", "")))
     return blake2b("\0".join(parts).encode(errors="replace"), digest_size=16).digest()

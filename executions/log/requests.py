@@ -50,18 +50,20 @@ def _delta(request: HttpRequest, automation: Automation) -> HttpResponse:
     rows = Execution.objects.filter(automation=automation, pk__in=[pk for pk, rev in shown.items() if rev])
     depends = _depends(request, automation, filters, shown)
     result = polls.question(depends).ask()
-    new = min(NEW_LIMIT, result.get("executions", 0) + result.get("receipts", 0))
+    count = result.get("executions", 0) + result.get("receipts", 0)
+    new = in_words(count) if count else ""
     found = list(rows)
     changed = [line_of(row) for row in found if row.rev != shown[row.pk]]
-    is_told = not new or request.GET.get("told") == in_words(new)
+    is_told = not new or request.GET.get("told") == new
+    revs = {row.pk: row.rev for row in found}
+    if result.get("shown") == revisions(revs.values()):  # nothing has moved in between
+        drawn: dict[Any, int] = {**revs, "balance": result["total"] or 0}
+        polls.remember(request.META, polls.question(depends), result, shown=drawn, told=new)
     # The page lists the total that it shows among its rows.
     has_sum = f"balance:{result['total'] or 0}" in text.split(",")
-    is_same = not changed and has_sum
-    if is_same and (is_told or "told" not in request.GET) and result.get("shown") == revisions([r.rev for r in found]):
-        polls.remember(request.META, polls.question(depends), result)
-    if is_same and is_told:
+    if not changed and has_sum and is_told:
         return HttpResponse(status=204)
-    context = _context(automation, filters) | {"changed": changed, "new": in_words(new) if new else ""}
+    context = _context(automation, filters) | {"changed": changed, "new": "" if is_told else new}
     return render(request, "executions/requests.html#delta", context)
 
 
