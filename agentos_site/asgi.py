@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import uuid_utils
 from django.conf import settings
 
-from agentos_site.pages import PageAnswer, page, places, probe  # imported first: it sets Django up
+from agentos_site.pages import PageAnswer, page, places, poll, probe  # imported first: it sets Django up
 from agentos_site.web import connections
 from executions.intake import trigger_url
 from executions.intake.answers import WITHOUT_BODY, Answer, refusal, server_full
@@ -85,7 +85,8 @@ async def serve_page(scope: Scope, message: Message, receive: Receive, send: Sen
         if not places().take(owner):
             raise Busy(503, "too_many_pages", "This address asks for too many pages at once. Try again.")
         try:
-            await send_answer(send, message, *await page(scope, message, receive, address))
+            given = await poll(message, address) or await page(scope, message, receive, address)
+            await send_answer(send, message, *given)
         finally:
             places().give_back(owner)
     except Refused as refusal:

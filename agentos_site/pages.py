@@ -23,15 +23,18 @@ from executions.intake.fair_threads import FairThreads, Join, Unavailable
 from executions.intake.message import Message
 from executions.intake.reading import Held, Receive, bodies, read_body
 from executions.intake.shares import Shares
+from executions.log import polls
 
 logger = logging.getLogger(__name__)
 
 THREADS = 16
 AT_ONCE = (12, 4)  # threads that one address, and one session of it, keep busy at most
 PROBE_THREADS = 2  # of their own: probes answer however many pages are in line
+POLL_THREADS = 1  # a poll without news takes one short statement
 PLACES = 256  # requests for pages of one address at once; each takes memory until its answer is sent
 
 type Work = Callable[[], PageAnswer]
+type Poll = dict[str, str]  # the part of a WSGI environ that tells one poll from another
 
 
 class PageAnswer(NamedTuple):
@@ -48,6 +51,11 @@ def page_threads() -> FairThreads[Work, PageAnswer]:
 @cache
 def probe_threads() -> FairThreads[Work, PageAnswer]:
     return FairThreads("probe", _run, threads=PROBE_THREADS, batch=1)
+
+
+@cache
+def poll_threads() -> FairThreads[Poll, polls.Answer | None]:
+    return FairThreads("poll", lambda batch, _join: [polls.answer(poll) for poll in batch], threads=POLL_THREADS, batch=1)
 
 
 @cache
@@ -75,6 +83,24 @@ async def page(scope: Mapping[str, Any], message: Message, receive: Receive, add
         raise Busy(503, "too_many_pages", "Too many pages are being made at once. Try again.") from None
     finally:
         held.close()
+
+
+async def poll(message: Message, address: str) -> PageAnswer | None:
+    """Return the answer of a poll without news; None when the request is no poll, or only Django can answer it."""
+    asked = {
+        "PATH_INFO": message.path,
+        "QUERY_STRING": message.query.decode("latin-1"),
+        "HTTP_COOKIE": message.headers.get(b"cookie", b"").decode("latin-1"),
+    }
+    if not polls.is_poll(asked["PATH_INFO"], asked["QUERY_STRING"]):
+        return None
+    try:
+        given = await poll_threads().submit(asked, owner_of(address), session_of(message)).result()
+    except Unavailable:
+        return None
+    if given is None:
+        return None
+    return PageAnswer(204, [(name.lower().encode(), value.encode()) for name, value in given.headers], b"")
 
 
 async def probe(scope: Mapping[str, Any], message: Message, address: str) -> PageAnswer:

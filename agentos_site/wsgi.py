@@ -1,4 +1,4 @@
-"""Django's WSGI application, for pages, the API and probes; `asgi.py` answers trigger URLs ahead of it."""
+"""Django's WSGI application, for pages, the API and probes; `asgi.py` answers trigger URLs and polls ahead of it."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from bench.installation import DATABASES, measured
 from harness.postgresql import Missing, binaries
 from harness.processes import ROOT
 
-NAMES = ("idle", "memory", "transform", "first-step", "respond", "call-api", "drain")
+NAMES = ("idle", "memory", "transform", "first-step", "respond", "call-api", "tabs", "drain")
 
 
 def main() -> int:

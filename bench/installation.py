@@ -75,6 +75,6 @@ def measured(database: str) -> Iterator[Measured]:
         installation = Measured(directory, made, server)
         exits.callback(installation.kill)
         exits.callback(installation.stop)
-        installation.prepare(has_static=False)
+        installation.prepare()
         os.environ |= installation.environment | {"DJANGO_SETTINGS_MODULE": "agentos_site.settings"}
         yield installation

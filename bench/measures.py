@@ -11,15 +11,17 @@ from dataclasses import dataclass, field
 
 import orjson
 
-from bench import rows, usage
+from bench import rows, seed, usage
 from bench.installation import Measured
 from bench.load import NUMBER, Job, Seen, send
 from bench.seed import Target
+from bench.tabs import LIVE_S, open_tabs
 from bench.usage import Memory
 from harness.processes import Process
 
 CONNECTIONS = (1, 10, 50, 200)
 STUB_MS = 200
+TABS = 100  # open tabs of the log
 HELD_MS = 2500  # milliseconds for which the stub holds each call while memory is read
 
 FAULTS = ("lost", "stuck", "not Success", "refused", "unanswered")
@@ -164,6 +166,34 @@ def _fill(session: Session, service: Process) -> None:
     session.note("memory: running at once", most)
 
 
+def tabs(session: Session) -> None:
+    """Measure accepting beside open tabs of the log against accepting without any, in turns."""
+    pages = [seed.log_path() + filters for filters in ("", "", "?status=failed", "?status=running", "?range=24h")]
+    cookies = seed.visitors(10)
+    alone = [_accepted_a_second(session)]
+    with open_tabs(session.installation.url, [(pages[n % 5], cookies[n // 10]) for n in range(TABS)]) as polls:
+        time.sleep(2 * LIVE_S)
+        before, started = session.cpu_s(), time.monotonic()
+        time.sleep(session.sizes.idle_seconds)
+        used = (session.cpu_s()["web"] - before["web"]) / (time.monotonic() - started)
+        beside = _accepted_a_second(session)
+    alone.append(_accepted_a_second(session))
+    session.note(f"{TABS} tabs: CPU % of a core, web, nothing new", used * 100)
+    session.note("no tab: accepted/s at c=50", statistics.mean(alone))
+    session.note(f"{TABS} tabs: accepted/s at c=50", beside)
+    session.note(f"{TABS} tabs: part of accepted/s", beside / statistics.mean(alone))
+    session.note(f"{TABS} tabs: poll p50 ms", percentile(polls["latencies_ms"], 50))
+    session.note(f"{TABS} tabs: poll p99 ms", percentile(polls["latencies_ms"], 99))
+    for status, count in sorted(polls["statuses"].items()):
+        session.note(f"{TABS} tabs: polls answered {status}", count)
+
+
+def _accepted_a_second(session: Session) -> float:
+    seen = send(session.job("transform", 50, seconds=session.sizes.seconds))
+    session.check(seen)
+    return seen.statuses.get("202", 0) / seen.seconds
+
+
 def drain(session: Session) -> None:
     """Measure the engine alone, on a backlog that was accepted while no cluster ran."""
     installation, count = session.installation, session.sizes.backlog
@@ -187,6 +217,7 @@ MEASURES: dict[str, Callable[[Session], None]] = {
     "first-step": first_step,
     "respond": respond,
     "call-api": call_api,
+    "tabs": tabs,
     "drain": drain,
 }
 

@@ -5,9 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.test import Client
+
 from automations.models import Automation
 from harness.factory import make_automation
-from projects.models import Organization, Project
+from projects.models import Membership, Organization, Project
 
 FIELDS = {
     "customer": "{{ trigger.body.customer.name | upcase }}",
@@ -46,3 +50,20 @@ def _target(automation: Automation) -> Target:
     trigger = automation.trigger
     assert trigger is not None
     return Target(trigger.url, trigger.secret)
+
+
+def visitors(count: int) -> list[str]:
+    """Return the session cookies of members of the organization; a second call returns new ones."""
+    organization = Organization.objects.get(name="Bench")
+    cookies = []
+    for number in range(count):
+        user, _ = User.objects.get_or_create(username=f"visitor-{number}")
+        Membership.objects.get_or_create(organization=organization, user=user, role=Membership.Role.OWNER)
+        client = Client(SERVER_NAME="127.0.0.1")
+        client.force_login(user)
+        cookies.append(f"{settings.SESSION_COOKIE_NAME}={client.cookies[settings.SESSION_COOKIE_NAME].value}")
+    return cookies
+
+
+def log_path() -> str:
+    return f"/projects/{Project.objects.get(name='Bench').pk}/executions/"

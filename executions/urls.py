@@ -2,14 +2,14 @@ from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, include, path
 
-from executions.log import detail, listing, payload, requests, usage_page
+from executions.log import delta, detail, listing, payload, requests, usage_page
 
 app_name = "executions"
 
 project_urls: list[URLPattern | URLResolver] = [
     # /projects/<project>/...
     path("executions/", listing.log, name="log"),
-    path("executions/delta/", listing.delta, name="delta"),
+    path("executions/delta/", delta.delta, name="delta"),
     path("executions/<uuid:execution_id>/", detail.detail, name="detail"),
     path("executions/<uuid:execution_id>/retry/", detail.retry, name="retry"),
     path("executions/<uuid:execution_id>/steps/<int:attempt>/<slug:key>/<slug:side>/", payload.payload, name="payload"),

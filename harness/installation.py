@@ -67,11 +67,11 @@ class Installation:
 
     # --- the operator's commands
 
-    def prepare(self, *, has_static: bool = True) -> None:
+    def prepare(self) -> None:
         """Prepare the data as `make run` does before it starts the servers."""
         self._run([sys.executable, "-m", "agentos_site.keys"])
         self.manage("migrate", "-v", "0")
-        if has_static and not (self.directory / "static").exists():
+        if not (self.directory / "static").exists():
             self.manage("collectstatic", "--noinput", "-v", "0")
 
     def manage(self, *arguments: str, stdin: str = "") -> str:

@@ -14,12 +14,14 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 from django.views.decorators.vary import vary_on_headers
 
-from executions.log import curl
+from executions.log import curl, polls
+from executions.log.poll_budget import budget
 from executions.log.presenter import ExecutionPage
-from executions.models import Execution
+from executions.models import Execution, StepRun
 from executions.models.retry import RetryRefused
 from executions.states import ATTEMPT_LIMIT, Status
 from projects.htmx import HtmxRequest, wants_part
+from projects.models import Project
 from projects.views import own_project, signed_in
 
 
@@ -35,11 +37,23 @@ def own_execution(request: HtmxRequest, project_uid: uuid.UUID, execution_id: uu
 @vary_on_headers("HX-Request")
 def detail(request: HtmxRequest, project_uid: uuid.UUID, execution_id: uuid.UUID) -> HttpResponse:
     project = own_project(request, project_uid)
-    execution = own_execution(request, project_uid, execution_id)
+    if "seen" not in request.GET:
+        return _detail(request, project, execution_id)
+    with budget.charged(project):
+        return _detail(request, project, execution_id)
+
+
+def _detail(request: HtmxRequest, project: Project, execution_id: uuid.UUID) -> HttpResponse:
+    seen = request.GET.get("seen")
+    question = polls.question(_depends(project, execution_id))
+    result = question.ask() if seen else {}  # older than all that the page reads
+    execution = own_execution(request, project.pk, execution_id)
     page = ExecutionPage(execution, _attempt(request, execution))
     if page.shown is None:
         raise Http404("No such attempt.")
-    if request.GET.get("seen") == page.etag:  # htmx leaves the page as it is
+    if seen == page.etag:  # htmx leaves the page as it is
+        if execution.state is not Status.PENDING:  # whose place and reason change without any change of its row
+            polls.remember(request.META, question, result)
         return HttpResponse(status=204)
     is_fragment = wants_part(request)
     context = {"project": project, "nav": "executions", "is_page": not is_fragment or "page" in request.GET}
@@ -81,6 +95,17 @@ def _attempt(request: HtmxRequest, execution: Execution) -> int:
     if not asked.isdecimal() or not 1 <= int(asked[:9]) <= execution.attempt:
         raise Http404("No such attempt.")
     return int(asked[:9])
+
+
+def _depends(project: Project, execution_id: uuid.UUID) -> dict[str, polls.Value]:
+    """Return the values on which the page of an execution depends that has started."""
+    rows = Execution.objects.filter(project=project, pk=execution_id)
+    runs = StepRun.objects.filter(execution_id=execution_id)
+    steps = "COUNT(*) || '.' || SUM((position + 1) * (1000 * status + tries))"
+    return {
+        "execution": ("SUM(rev)", rows.values_list("rev")),
+        "steps": (steps, runs.values_list("position", "status", "tries")),
+    }
 
 
 def _context(page: ExecutionPage) -> dict[str, Any]:

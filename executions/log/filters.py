@@ -13,6 +13,7 @@ from automations.models import Automation
 from executions.models import ExecutionQuerySet, Outcome
 from executions.states import Status
 from projects.form_words import NamedErrors
+from projects.ids import first_id_at
 from projects.models import Project
 
 CUSTOM = "custom"
@@ -100,13 +101,16 @@ class LogFilters(NamedErrors, forms.Form):
     def edges(self) -> list[forms.BoundField]:
         return [self["from"], self["to"]]
 
-    def narrow(self, executions: ExecutionQuerySet) -> ExecutionQuerySet:
-        """Return the executions that match the valid filters."""
+    def narrow(self, executions: ExecutionQuerySet, *, after: uuid.UUID | None = None) -> ExecutionQuerySet:
+        """Return the executions that match the valid filters and, if told, are newer than the one with this id."""
         if statuses := self.cleaned_data.get("status"):
             executions = executions.with_status(*statuses)
         if automation := self.cleaned_data.get("automation"):
             executions = executions.filter(automation=automation)
-        return executions.between(*self.period)
+        start, end = self.period
+        if after and (start is None or first_id_at(start) <= after):  # of two bounds SQLite may search by the wider one
+            return executions.filter(id__gt=after).between(None, end)
+        return executions.between(start, end)
 
     @property
     def active_count(self) -> int:

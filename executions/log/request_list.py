@@ -84,15 +84,12 @@ class Search:
         lines += _with_executions(list(receipts.order_by("-id")[:limit]))
         return sorted(lines, key=lambda line: line.id, reverse=True)[:limit]
 
-    def count_others(self, shown: list[uuid.UUID], limit: int, *, is_full: bool) -> int:
-        """Count, up to `limit`, the requests that belong on the newest page and are not shown there."""
-        count = 0
-        for rows in (self.executions, self.receipts):
-            missing = rows.exclude(pk__in=shown)
-            if is_full:
-                missing = missing.filter(pk__gt=min(shown))
-            count += len(missing.order_by("-id").values_list("pk")[:limit])
-        return min(count, limit)
+    def missing[Q: QuerySet[Any]](self, rows: Q, shown: list[uuid.UUID], *, is_full: bool) -> Q:
+        """Return those of the found executions or receipts that belong on the newest page and are not shown there."""
+        missing = rows.exclude(pk__in=shown)
+        if is_full:  # older ones belong on the next page
+            missing = missing.filter(pk__gt=min(shown))
+        return missing.order_by("-id")
 
 
 def line_of(execution: Execution) -> RequestLine:
@@ -129,9 +126,12 @@ class RequestTotals:
 
 def request_totals(automation: Automation, days: int) -> RequestTotals:
     """Return the totals of the last `days` days (UTC), today included."""
-    rows = ReceiptDay.objects.filter(automation=automation, day__gte=first_day(days))
-    summed = rows.order_by().values_list("outcome").annotate(total=Sum("count"))
+    summed = counters(automation, days).values_list("outcome").annotate(total=Sum("count"))
     return RequestTotals(Counter({Outcome(outcome): total for outcome, total in summed}))
+
+
+def counters(automation: Automation, days: int) -> QuerySet[ReceiptDay]:
+    return ReceiptDay.objects.filter(automation=automation, day__gte=first_day(days)).order_by()
 
 
 def first_day(days: int) -> date:

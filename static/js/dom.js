@@ -25,5 +25,6 @@ export const stored = {
   },
 };
 
-// A poll fails quietly: the next one tries again.
-export const isPoll = (ctx) => Boolean(ctx?.poll);
+// What asks for itself at each round of live.js. A poll fails quietly: the next one tries again.
+export const LIVE_PART = '[hx-trigger="live"]';
+export const isPoll = (ctx) => Boolean(ctx?.poll || ctx?.sourceElement?.matches?.(LIVE_PART));

@@ -127,7 +127,7 @@ def test_a_dead_workers_beat_is_not_believed(visitor: Client, make_execution: Ma
 def test_only_what_is_under_way_asks_again(visitor: Client, make_execution: MakeExecution, status: Status) -> None:
     page = text_of(visitor, url_of(make_execution(status=status)))
 
-    assert ('hx-trigger="every 2s"' in page) is (status in (Status.PENDING, Status.RUNNING, Status.PAUSED))
+    assert ('hx-trigger="live"' in page) is (status in (Status.PENDING, Status.RUNNING, Status.PAUSED))
 
 
 def test_asking_again_is_empty_until_something_changes(

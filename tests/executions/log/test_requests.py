@@ -14,7 +14,7 @@ from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
 from automations.models import Automation
-from executions.log import listing, requests
+from executions.log import delta, requests
 from executions.models import Execution, Outcome, Receipt, ReceiptDay
 from executions.states import Lane, Status
 from projects.ids import id_at
@@ -235,7 +235,7 @@ def test_sum_follows_what_is_counted_and_not_written(visitor: Client, automation
 def test_delta_counts_no_further_than_99(
     visitor: Client, automation: Automation, make_receipt: MakeReceipt, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for _ in range(listing.NEW_LIMIT):
+    for _ in range(delta.NEW_LIMIT):
         make_receipt()
 
     assert "99+ new requests" in visitor.get(url_of(automation, "delta/")).content.decode()
