@@ -7,7 +7,7 @@ import sys
 
 from django.core.exceptions import ImproperlyConfigured
 
-from agentos_site import environment
+from agentos_site import environment, private_files
 
 THREADS = 64  # each serves one request, which may wait for its commit or for a reply
 STOP_S = 15  # seconds that requests under way get to end: less than service.DRAIN_S
@@ -45,6 +45,7 @@ def serve() -> None:
 def main() -> None:
     """Serve, or end with the sentence of a setting that is wrong: granian would start its worker again and again."""
     try:
+        private_files.keep_private()
         from agentos_site import settings  # noqa: F401
     except ImproperlyConfigured as error:
         sys.exit(str(error))
