@@ -59,7 +59,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "agentos_site.middleware.sign_in_on_a_page_of_its_own",
-    "agentos_site.middleware.DatabaseAway",
+    "agentos_site.middleware.Away",
 ]
 
 ROOT_URLCONF = "agentos_site.urls"
@@ -138,6 +138,9 @@ AUTH_PASSWORD_VALIDATORS = [
         "NumericPasswordValidator",
     )
 ]
+PASSWORD_HASHERS = ["projects.accounts.hashing.Hasher"]
+PASSWORD_HASHES = environment.PASSWORD_HASHES.read()  # computed at a time
+SIGN_IN_TRIES = environment.SIGN_IN_TRIES.read()
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "projects:list"
 LOGOUT_REDIRECT_URL = "login"

@@ -81,7 +81,7 @@ def test_the_admin_works_under_the_policy(page: Page, product: Installation, add
     page.goto("/admin/")
     page.get_by_label("Username").fill(staff["username"])
     page.get_by_label("Password").fill(staff["password"])
-    page.get_by_role("button", name="Log in").click()
+    page.get_by_role("button", name="Sign in").click()
 
     for place in ("projects/organization/", "projects/organization/add/", "executions/execution/"):
         page.goto(f"/admin/{place}")
