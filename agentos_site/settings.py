@@ -141,6 +141,7 @@ AUTH_PASSWORD_VALIDATORS = [
 PASSWORD_HASHERS = ["projects.accounts.hashing.Hasher"]
 PASSWORD_HASHES = environment.PASSWORD_HASHES.read()  # computed at a time
 SIGN_IN_TRIES = environment.SIGN_IN_TRIES.read()
+PASSWORD_RESET_TIMEOUT = 3600  # seconds in which the link of an e-mail sets a new password
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "projects:list"
 LOGOUT_REDIRECT_URL = "login"
@@ -160,19 +161,18 @@ STORAGES = {
 }
 
 MAIL_URL = urlsplit(environment.EMAIL_URL.read())
+MAIL_OPTIONS = {
+    "host": MAIL_URL.hostname or "localhost",
+    "port": MAIL_URL.port or 25,
+    "username": unquote(MAIL_URL.username or ""),
+    "password": unquote(MAIL_URL.password or ""),
+    "use_ssl": MAIL_URL.scheme == "smtps",
+    "use_tls": MAIL_URL.scheme == "smtp+tls",
+}
 MAILERS = {
-    "default": {
-        "BACKEND": "django.core.mail.backends.smtp.EmailBackend",
-        "OPTIONS": {
-            "host": MAIL_URL.hostname or "localhost",
-            "port": MAIL_URL.port or 25,
-            "username": unquote(MAIL_URL.username or ""),
-            "password": unquote(MAIL_URL.password or ""),
-            "use_ssl": MAIL_URL.scheme == "smtps",
-            "use_tls": MAIL_URL.scheme == "smtp+tls",
-            "timeout": 20,
-        },
-    },
+    # Of steps: a large e-mail takes its time. And what AgentOS itself writes: short, and the next one waits for it.
+    "default": {"BACKEND": "projects.smtp.Backend", "OPTIONS": {**MAIL_OPTIONS, "timeout": 20, "total_s": 60}},
+    "notices": {"BACKEND": "projects.smtp.Backend", "OPTIONS": {**MAIL_OPTIONS, "timeout": 5, "total_s": 10}},
 }
 DEFAULT_FROM_EMAIL = environment.FROM_EMAIL.read()
 
