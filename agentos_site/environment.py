@@ -6,6 +6,7 @@ list. An empty variable counts as one that is not set.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -205,6 +206,22 @@ BODY_TIME_S = Setting(
     meaning="How long a request's body may take to arrive; a sender that is silent for 10 s is refused sooner.",
 )
 
+# --- signing in
+
+SIGN_IN_TRIES = Setting(
+    name="SIGN_IN_TRIES",
+    kind=whole(1, 1000),
+    default=5,
+    meaning="Wrong sign-ins of one username from one address, after which the next one is possible every 5 minutes.",
+)
+PASSWORD_HASHES = Setting(
+    name="PASSWORD_HASHES",
+    kind=whole(1, 256),
+    default=lambda: max(1, (os.cpu_count() or 1) // 2),
+    default_in_words="half of the cores",
+    meaning="Passwords that the web server checks at a time; each takes a third of a second of a core.",
+)
+
 # --- behind a proxy
 
 TRUST_PROXY = Setting(
@@ -258,6 +275,7 @@ GROUPS = (
     Group("The outside world", (OUTBOUND_ALLOW, EMAIL_URL, FROM_EMAIL, SUPPORT_EMAIL, EXTRA_CONNECTORS)),
     Group("Capacity", (WORKERS, ENGINE_SLOTS, REPLY_LIMIT_S, BODY_LIMIT)),
     Group("Fair shares", (CONNECTIONS, WAITING_CALLERS, OPEN_BODIES, BODY_MEMORY, BODY_TIME_S)),
+    Group("Signing in", (SIGN_IN_TRIES, PASSWORD_HASHES)),
     Group("Behind a proxy", (TRUST_PROXY, TRUSTED_PROXIES, SSL_REDIRECT, HSTS_SECONDS)),
     Group("Watching", (METRICS_TOKEN, LOG_LEVEL, DEBUG)),
 )

@@ -9,6 +9,7 @@ from pathlib import Path
 from cryptography.fernet import Fernet
 
 from agentos_site.environment import DATA_DIR, FIELD_KEYS_FILE, SECRET_KEY_FILE
+from agentos_site.private_files import keep_private
 
 
 def data_dir() -> Path:
@@ -36,5 +37,6 @@ def create_missing(directory: Path) -> list[Path]:
 
 
 if __name__ == "__main__":
+    keep_private()
     for path in create_missing(data_dir()):
         print(f"Wrote the key {path}")

@@ -14,6 +14,7 @@ from django.shortcuts import resolve_url
 from django.template.loader import render_to_string
 from django_htmx.http import HttpResponseClientRedirect
 
+from projects.accounts import hashing
 from projects.htmx import HtmxRequest
 
 logger = logging.getLogger(__name__)
@@ -35,8 +36,8 @@ def request_id(get_response: View) -> View:
     return middleware
 
 
-class DatabaseAway:
-    """Answers 503 with a page that needs no database, when a view could not reach the database."""
+class Away:
+    """Answers 503 with a page that needs no database, when a view could not reach it or has no turn for a password."""
 
     def __init__(self, get_response: View) -> None:
         self.get_response = get_response
@@ -45,6 +46,9 @@ class DatabaseAway:
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        if isinstance(error, hashing.Busy):
+            headers = {"Retry-After": str(hashing.RETRY_AFTER_S)}
+            return HttpResponse(render_to_string("busy.html"), status=503, headers=headers)
         if not isinstance(error, OperationalError | InterfaceError):
             return None
         logger.warning("the database is unreachable: %s", error)

@@ -20,7 +20,7 @@ from multiprocessing.context import ForkProcess
 from pathlib import Path
 from typing import NoReturn, Self
 
-from agentos_site import web
+from agentos_site import private_files, web
 
 # Seconds from SIGTERM to SIGKILL: more than settings.ENGINE_DRAIN_S, because an engine then still gives back the
 # executions that have not ended, and more than the cluster's own STOP_S.
@@ -41,6 +41,7 @@ class Stop(Exception):
 def main() -> int:
     """Run the service until a signal comes; return 128 plus its number. A child's death raises SystemExit."""
     listen()
+    private_files.keep_private()
     with Service() as service:
         try:
             service.watch()

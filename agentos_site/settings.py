@@ -59,7 +59,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "agentos_site.middleware.sign_in_on_a_page_of_its_own",
-    "agentos_site.middleware.DatabaseAway",
+    "agentos_site.middleware.Away",
 ]
 
 ROOT_URLCONF = "agentos_site.urls"
@@ -143,6 +143,10 @@ AUTH_PASSWORD_VALIDATORS = [
         "NumericPasswordValidator",
     )
 ]
+PASSWORD_HASHERS = ["projects.accounts.hashing.Hasher"]
+PASSWORD_HASHES = environment.PASSWORD_HASHES.read()  # computed at a time
+SIGN_IN_TRIES = environment.SIGN_IN_TRIES.read()
+PASSWORD_RESET_TIMEOUT = 3600  # seconds in which the link of an e-mail sets a new password
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "projects:list"
 LOGOUT_REDIRECT_URL = "login"
@@ -153,6 +157,7 @@ USE_TZ = True
 
 STATIC_URL = "/static/"
 STATIC_ROOT = DATA_DIR / "static"
+FILE_UPLOAD_PERMISSIONS, FILE_UPLOAD_DIRECTORY_PERMISSIONS = 0o600, 0o700  # of static files: Django's own are open
 STATICFILES_DIRS = [BASE_DIR / "static"]
 WHITENOISE_KEEP_ONLY_HASHED_FILES = True  # nothing names the others; without them the first start is 5 s shorter
 STORAGES = {
@@ -161,19 +166,18 @@ STORAGES = {
 }
 
 MAIL_URL = urlsplit(environment.EMAIL_URL.read())
+MAIL_OPTIONS = {
+    "host": MAIL_URL.hostname or "localhost",
+    "port": MAIL_URL.port or 25,
+    "username": unquote(MAIL_URL.username or ""),
+    "password": unquote(MAIL_URL.password or ""),
+    "use_ssl": MAIL_URL.scheme == "smtps",
+    "use_tls": MAIL_URL.scheme == "smtp+tls",
+}
 MAILERS = {
-    "default": {
-        "BACKEND": "django.core.mail.backends.smtp.EmailBackend",
-        "OPTIONS": {
-            "host": MAIL_URL.hostname or "localhost",
-            "port": MAIL_URL.port or 25,
-            "username": unquote(MAIL_URL.username or ""),
-            "password": unquote(MAIL_URL.password or ""),
-            "use_ssl": MAIL_URL.scheme == "smtps",
-            "use_tls": MAIL_URL.scheme == "smtp+tls",
-            "timeout": 20,
-        },
-    },
+    # Of steps: a large e-mail takes its time. And what AgentOS itself writes: short, and the next one waits for it.
+    "default": {"BACKEND": "projects.smtp.Backend", "OPTIONS": {**MAIL_OPTIONS, "timeout": 20, "total_s": 60}},
+    "notices": {"BACKEND": "projects.smtp.Backend", "OPTIONS": {**MAIL_OPTIONS, "timeout": 5, "total_s": 10}},
 }
 DEFAULT_FROM_EMAIL = environment.FROM_EMAIL.read()
 

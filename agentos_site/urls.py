@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django.contrib import admin
-from django.contrib.auth import views as auth
+from django.contrib.auth.views import LogoutView
 from django.templatetags.static import static
 from django.urls import include, path
 from django.utils.functional import lazy
@@ -11,7 +11,7 @@ from django.views.generic import RedirectView
 
 from executions.monitoring import health
 from executions.monitoring.metrics_page import metrics
-from projects.form_words import SignInForm
+from projects.accounts.views import SignIn
 
 admin.site.site_header = "AgentOS administration"
 admin.site.site_title = "AgentOS administration"
@@ -19,8 +19,9 @@ admin.site.index_title = "Everything that staff can see and change"
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="projects:list")),
-    path("login/", auth.LoginView.as_view(form_class=SignInForm, redirect_authenticated_user=True), name="login"),
-    path("logout/", auth.LogoutView.as_view(), name="logout"),
+    path("login/", SignIn.as_view(redirect_authenticated_user=True), name="login"),
+    path("logout/", LogoutView.as_view(), name="logout"),
+    path("admin/login/", SignIn.as_view()),  # ahead of the administration's own: one page, with one limit of tries
     path("", include("projects.urls")),
     path("", include("automations.urls")),
     path("", include("executions.urls")),

@@ -8,7 +8,7 @@ import sys
 
 from django.core.exceptions import ImproperlyConfigured
 
-from agentos_site import environment
+from agentos_site import environment, private_files
 
 STOP_S = 15  # seconds that requests under way get to end: less than service.DRAIN_S
 KEPT_FILES = 256  # open files that are no connections of clients: the database's, sockets between processes, modules
@@ -62,6 +62,7 @@ def serve() -> None:
 def main() -> None:
     """Serve, or end with the sentence of a setting that is wrong: granian would start its worker again and again."""
     try:
+        private_files.keep_private()
         from agentos_site import settings  # noqa: F401
     except ImproperlyConfigured as error:
         sys.exit(str(error))

@@ -5,11 +5,13 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
+import django_q.admin  # noqa: F401  (its registrations are undone below, whichever app comes first)
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django_q.models import Failure, OrmQ, Schedule, Success
 
 from executions.models import Attempt, Engine, Execution, Receipt, RetentionRun, StepRun
 from projects.admin import ReadOnly
@@ -95,3 +97,15 @@ class RetentionRunAdmin(ReadOnly):
     ]  # fmt: skip
     list_select_related = ["organization"]
     list_filter = ["is_dry_run", "is_complete"]
+
+
+# A schedule or a queued task names any function of Python, which a worker then calls: whoever writes one runs code as
+# the service. Staff may read which housekeeping tasks failed, and why.
+admin.site.unregister([Schedule, OrmQ, Success, Failure])
+
+
+@admin.register(Failure)
+class FailedTaskAdmin(ReadOnly):
+    list_display = ["name", "func", "started", "stopped"]
+    fields = ["name", "func", "started", "stopped", "result"]
+    actions = None

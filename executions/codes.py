@@ -99,6 +99,7 @@ API = (
     Answer(400, "bad_request", "The query cannot be read"),
     Answer(401, "token_missing", "No `authtoken`"),
     Answer(401, "token_invalid", "The token is unknown, revoked, or of a person who is switched off"),
+    Answer(401, "token_expired", "The token's time is over; its owner makes a new one under *Settings*"),
     Answer(403, "organization_forbidden", "The token's owner is not in this organization, or there is none"),
     Answer(404, "not_found", "No such address, or no such thing, or not yours: all alike"),
     Answer(405, "method_not_allowed", "`Allow` says which"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
-from django.contrib.auth.forms import AuthenticationForm
 from django.forms.utils import pretty_name
 
 WORDS = {
@@ -35,11 +34,3 @@ class NamedErrors(forms.BaseForm):
         super().__init__(*args, **kwargs)
         for name, field in self.fields.items():
             name_errors(field, str(field.label or pretty_name(name)))
-
-
-class SignInForm(NamedErrors, AuthenticationForm):
-    """Django's form, with one sentence for a wrong name and a wrong password: which it was stays secret."""
-
-    error_messages = AuthenticationForm.error_messages | {
-        "invalid_login": "The username or the password is wrong. Both distinguish capital and small letters."
-    }

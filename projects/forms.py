@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
 from django import forms
 from django.core.validators import RegexValidator
+from django.utils import timezone
 
 from projects.form_words import NamedErrors, name_errors
 from projects.ids import new_id
@@ -116,16 +118,30 @@ class VariableForm(NamedErrors, VariableModelForm):
         return saved
 
 
+USUAL_DAYS = "90"  # after which a token expires, if its maker chooses nothing else
+
+
 class TokenForm(NamedErrors, TokenModelForm):
     name = forms.CharField(
         max_length=100,
         validators=[one_line],
         help_text="The program that will use the token. The name helps you revoke the right one.",
     )
+    expires = forms.ChoiceField(
+        label="Expires",
+        choices=[("30", "in 30 days"), ("90", "in 90 days"), ("365", "in a year"), ("0", "never")],
+        initial=USUAL_DAYS,
+        required=False,
+    )
 
     class Meta:
         model = ApiToken
         fields = ["name"]
+
+    @property
+    def expires_at(self) -> datetime | None:
+        days = int(self.cleaned_data["expires"] or USUAL_DAYS)
+        return timezone.now() + timedelta(days=days) if days else None
 
 
 def number_field(what: str, least: int, most: int, label: str, help_text: str, **options: Any) -> forms.IntegerField:

@@ -132,7 +132,7 @@ def settings_page(request: HttpRequest) -> HttpResponse:
     user = signed_in(request)
     form = TokenForm(request.POST or None)
     if form.is_valid():
-        _, text = ApiToken.objects.make(user, form.cleaned_data["name"])
+        _, text = ApiToken.objects.make(user, form.cleaned_data["name"], expires_at=form.expires_at)
         shown_once.keep(request, TOKEN_NOTE, text)
         return redirect("projects:settings")
     context = {

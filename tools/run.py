@@ -20,7 +20,7 @@ sys.path.insert(0, str(ROOT))
 from django.core.exceptions import ImproperlyConfigured  # noqa: E402  (the checkout is not installed)
 
 try:
-    from agentos_site import environment, service
+    from agentos_site import environment, private_files, service
     from agentos_site.keys import create_missing, data_dir
     from agentos_site.service import Service, Stop, tick
 
@@ -33,6 +33,7 @@ def main() -> int:
     service.listen()
     os.chdir(ROOT)
     os.environ["DATA_DIR"] = str(data_dir())
+    private_files.keep_private()
     lock = take_over(data_dir())
     try:
         check_port()
@@ -84,7 +85,7 @@ def collect_static() -> None:
     digest = hashlib.sha256((ROOT / "requirements.txt").read_bytes())
     for path in files:
         digest.update(str(path.relative_to(ROOT)).encode() + path.read_bytes())
-    stamp = data_dir() / "static" / ".stamp"
+    stamp = data_dir() / "static.stamp"  # outside the folder, all of whose files are served
     if not stamp.exists() or stamp.read_text() != digest.hexdigest():
         run(manage("collectstatic", "--noinput", "--clear", "-v", "0"))
         stamp.write_text(digest.hexdigest())

@@ -79,8 +79,11 @@ def _caller(request: HttpRequest) -> Caller:
     if not text:
         raise ApiError(401, "token_missing", "Send an API token in the header authtoken.", **CHALLENGE)
     token = ApiToken.objects.find(text)
+    if token is None and ApiToken.objects.has_expired(text):
+        raise ApiError(401, "token_expired", "The API token has expired. Make a new one under Settings.", **CHALLENGE)
     if token is None:
         raise ApiError(401, "token_invalid", "The API token is unknown or has been revoked.", **CHALLENGE)
+    token.note_use()
     return Caller(token.user, _organization_uid(request, token.user))
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from projects.models.organization import Asker, Membership, Organization, OrganizationQuerySet
 from projects.models.project import Project, ProjectQuerySet
 from projects.models.token import ApiToken, ApiTokenQuerySet
+from projects.models.tries import Tries
 from projects.models.usage import LimitNotice, UsageDay, UsageMonth, this_month
 from projects.models.variable import Variable, VariableQuerySet
 
 __all__ = [
     "ApiToken", "ApiTokenQuerySet", "Asker", "LimitNotice", "Membership", "Organization", "OrganizationQuerySet",
-    "Project", "ProjectQuerySet", "UsageDay", "UsageMonth", "Variable", "VariableQuerySet", "this_month",
+    "Project", "ProjectQuerySet", "Tries", "UsageDay", "UsageMonth", "Variable", "VariableQuerySet", "this_month",
 ]  # fmt: skip

@@ -19,8 +19,17 @@ from projects.models import ApiToken, Membership, Variable
 
 pytestmark = pytest.mark.django_db
 
-OPEN = {"", "favicon.ico", "healthz", "readyz", "metrics", "login/"}  # all, or by a token; the rest wants a session
-ANYBODY_SIGNED_IN = {"projects/", "projects/new/", "settings/", "help/executions/", "logout/"}
+FORGOTTEN = {"password/forgotten/", "password/forgotten/sent/", "password/new/<uidb64>/<token>/"}
+OPEN = {
+    "",
+    "favicon.ico",
+    "healthz",
+    "readyz",
+    "metrics",
+    "login/",
+    *FORGOTTEN,
+}  # all, or by a token; the rest wants a session
+ANYBODY_SIGNED_IN = {"projects/", "projects/new/", "settings/", "settings/password/", "help/executions/", "logout/"}
 ELSEWHERE = ("admin/", "v1/")  # test_admin.py, test_api_access.py
 CONVERTER = re.compile(r"<(?:\w+:)?(\w+)>")
 
@@ -54,6 +63,7 @@ def of_builder(automation: Automation, make_execution: Callable[..., Execution],
     examples: dict[str, object] = {
         "project_uid": automation.project_id, "automation_uid": automation.pk, "execution_id": execution.pk,
         "attempt": 1, "key": "fetch", "side": "input", "position": 0, "organization_uid": automation.organization_id,
+        "uidb64": "MQ", "token": "set-password",
     }  # fmt: skip
 
     def fill(pattern: str) -> str:

@@ -136,7 +136,7 @@ def test_a_second_run_keeps_the_data_and_collects_no_static_file_anew(start: Cal
     first = start()
     secret = first.curl.partition("ah-http-key: ")[2].partition("'")[0]
     count = first.query("SELECT count(*) FROM executions_execution")
-    stamp = first.data_dir / "static" / ".stamp"
+    stamp = first.data_dir / "static.stamp"
     collected_at = stamp.stat().st_mtime_ns
     first.process.terminate(within=DRAIN_S)
 

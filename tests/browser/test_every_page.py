@@ -32,6 +32,7 @@ def addresses(product: Installation) -> dict[str, str]:
         "usage": f"{project}/usage/",
         "variables": f"{project}/variables/",
         "settings": "/settings/",
+        "password": "/settings/password/",
         "organization": f"/settings/organization/{demo['organization_uid']}/",
         "help": "/help/executions/",
         "not found": "/nowhere/",
@@ -40,7 +41,7 @@ def addresses(product: Installation) -> dict[str, str]:
 
 NAMES = [
     "projects", "automations", "new automation", "builder", "trigger", "step", "requests", "log", "nothing matches",
-    "usage", "variables", "settings", "organization", "help", "not found",
+    "usage", "variables", "settings", "password", "organization", "help", "not found",
 ]  # fmt: skip
 
 
@@ -70,8 +71,9 @@ def test_a_page_is_accessible_and_fits(
         console_errors.clear()  # the 404 itself
 
 
-def test_the_login_page_is_accessible_and_fits(page: Page) -> None:
-    page.goto("/login/")
+@pytest.mark.parametrize("path", ["/login/", "/password/forgotten/", "/password/forgotten/sent/", "/password/new/a/b/"])
+def test_a_page_before_sign_in_is_accessible_and_fits(page: Page, path: str) -> None:
+    page.goto(path)
 
     check(page)
 
@@ -81,7 +83,7 @@ def test_the_admin_works_under_the_policy(page: Page, product: Installation, add
     page.goto("/admin/")
     page.get_by_label("Username").fill(staff["username"])
     page.get_by_label("Password").fill(staff["password"])
-    page.get_by_role("button", name="Log in").click()
+    page.get_by_role("button", name="Sign in").click()
 
     for place in ("projects/organization/", "projects/organization/add/", "executions/execution/"):
         page.goto(f"/admin/{place}")
