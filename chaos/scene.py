@@ -42,6 +42,10 @@ class Scene:
         return self.directory / "effects.jsonl"
 
     @property
+    def mails(self) -> Path:
+        return self.directory / "mails.jsonl"
+
+    @property
     def echo_url(self) -> str:
         return f"http://127.0.0.1:{self.echo_port}"
 
@@ -54,6 +58,11 @@ class Scene:
         """Return the processes of this machine's engines."""
         rows = self.installation.query("SELECT pid FROM executions_engine ORDER BY pid")
         return [row["pid"] for row in rows if is_running(row["pid"])]
+
+    @property
+    def user(self) -> str:
+        """Return the name of an owner, which is the password too."""
+        return "chaos0"
 
     def rss_mb(self) -> float:
         pids = {process.pid for process in (self.installation.web, self.installation.cluster) if process}
@@ -124,14 +133,18 @@ def scene(database: str, directory: Path, prepared: Installation | None = None) 
     with ExitStack() as stack:
         server = stack.enter_context(postgresql.server()) if database == "postgresql" else None
         made: Database = PostgresqlDatabase(server.url) if server else SqliteDatabase(directory)
-        settings = {"WORKERS": "2", "EXTRA_CONNECTORS": "harness.faulty"}
+        mail_port = free_port()
+        settings = {
+            "WORKERS": "2", "EXTRA_CONNECTORS": "harness.faulty", "EMAIL_URL": f"smtp://127.0.0.1:{mail_port}",
+        }  # fmt: skip
         installation = (
             prepared.copy(directory, made, **settings) if prepared else Installation(directory, made, **settings)
         )
         stack.callback(end, installation)
         port = free_port()
         echo = Process(
-            [sys.executable, "-m", "chaos.echo", str(port), str(directory / "effects.jsonl")],
+            [sys.executable, "-m", "chaos.echo", str(port), str(directory / "effects.jsonl"),
+             str(mail_port), str(directory / "mails.jsonl")],
             environment=os.environ, log=directory / "echo.log",
         )  # fmt: skip
         stack.callback(echo.kill)
