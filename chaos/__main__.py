@@ -25,7 +25,7 @@ def main() -> int:
     hostility = Hostility(attacks, options.at_once, options.turn) if options.hostile else None
     trial = Trial(
         options.accepted, options.faults, options.seed, only, is_long=not options.quick, hostility=hostility,
-        seconds=options.seconds,
+        seconds=options.seconds if options.hostile else 0.0,
     )  # fmt: skip
     return 1 if [name for name in _databases(options.database) if not run(name, trial, say=_say)] else 0
 
@@ -53,7 +53,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6), help="of the faults' order and moments")
     parser.add_argument("--quick", action="store_true", help=f"{QUICK.accepted} accepted, {QUICK.faults} faults")
     parser.add_argument("--only", action="append", default=[], help="a part of a fault's name; may be given again")
-    parser.add_argument("--seconds", type=float, default=60.0, help="of the traffic, with --faults 0")
+    parser.add_argument("--seconds", type=float, default=60.0, help="of the attack at least")
     parser.add_argument("--hostile", action=argparse.BooleanOptionalAction, default=True,
                         help="another organization attacks all the time")  # fmt: skip
     parser.add_argument("--attack", action="append", default=[], help="a part of an attack's name; may be given again")

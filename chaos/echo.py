@@ -1,4 +1,4 @@
-"""The outside world: `python -m chaos.echo PORT FILE MAIL_PORT MAIL_FILE` records each call on the disk before it answers.
+"""The outside world: `python -m chaos.echo PORT FILE MAIL_PORT MAIL_FILE` records each call before it answers.
 
 A recorded call did happen, whoever was killed meanwhile: the checker compares the Execution Log with the record. It
 answers with the request that it was sent, secrets included, after `?ms=` milliseconds and with `?pad=` dots; paths that

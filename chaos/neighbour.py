@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from chaos import plan
-from chaos.wire import Answer, Door
+from harness.wire import Answer, Door
 
 RATES = {
     "transform": 5.0, "respond": 2.0, "once": 1.0, "mail": 1.0,

@@ -17,7 +17,7 @@ from chaos import plan
 from chaos.driver import Post, Reply
 from chaos.neighbour import Job, Sample
 from chaos.scene import Scene
-from harness.processes import ROOT
+from harness.processes import ROOT, free_port
 
 TURN_S = 8.0
 AT_ONCE = 3
@@ -48,7 +48,9 @@ class Siege:
     def begin(self) -> None:
         """Make the hostile organization, let the neighbour run alone for a moment, then attack."""
         call = self.scene.installation.call
-        self.field = call("chaos.hostile.inside.furnish", list(self.hostility.attacks))
+        port = free_port()
+        remote = f"http://127.0.0.1:{port}"
+        self.field = call("chaos.hostile.inside.furnish", list(self.hostility.attacks), remote)
         self.refused = self.field.pop("refused")
         self.organization = self.field.pop("organization")
         made, installation = self.scene.made, self.scene.installation
@@ -58,8 +60,8 @@ class Siege:
         self.neighbour = self._start("chaos.neighbour", asdict(asked), self._samples_file)
         time.sleep(ALONE_S)
         self.began = time.time()
-        more = {"port": self.scene.installation.port, "needle": plan.CANARY, "victim": self.scene.user}
-        job = asdict(self.hostility) | {"seed": self.seed, "field": self.field | more}
+        more = {"port": installation.port, "needle": plan.CANARY, "victim": self.scene.user, "remote": remote}
+        job = asdict(self.hostility) | {"seed": self.seed, "remote_port": port, "field": self.field | more}
         self.attackers = self._start("chaos.hostile", job, self._turns_file)
 
     def end(self) -> None:

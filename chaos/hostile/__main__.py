@@ -21,6 +21,7 @@ import uvloop
 from chaos.hostile.arsenal import ATTACKS
 from chaos.hostile.attack import Attack, Field, Made
 from chaos.hostile.remote import Remote
+from harness.wire import raise_the_files_limit
 
 ROUNDS = 1000  # of one turn at most
 
@@ -83,9 +84,9 @@ async def main(job: dict[str, Any], file: Path) -> None:
     field = job["field"]
     made = {name: Made(**one) for name, one in field.pop("made").items()}
     stolen = tuple(field.pop("stolen"))
-    async with Remote(field["needle"]) as remote:
+    async with Remote(job["remote_port"], field["needle"]) as remote:
         field = Field(
-            **field, made=made, stolen=stolen, remote=remote.address, hole=remote.hole, loot=remote.loot
+            **field, made=made, stolen=stolen, hole=remote.hole, loot=remote.loot
         )  # fmt: skip
         attackers = Attackers(field, job, file)
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, attackers.is_over.set)
@@ -95,4 +96,5 @@ async def main(job: dict[str, Any], file: Path) -> None:
 
 
 if __name__ == "__main__":
+    raise_the_files_limit()
     uvloop.run(main(json.load(sys.stdin), Path(sys.argv[1])))

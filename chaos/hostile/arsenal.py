@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from chaos.hostile import seals
+from chaos.hostile import answers, builder, pages, seals, senders, slots, templates
 from chaos.hostile.attack import Attack
 
-ATTACKS: dict[str, Attack] = {one.name: one for one in (seals.ATTACK,)}
+ATTACKS: dict[str, Attack] = {
+    one.name: one
+    for one in (
+        *seals.ATTACKS, *answers.ATTACKS, *templates.ATTACKS, *builder.ATTACKS, *senders.ATTACKS, *pages.ATTACKS,
+        *slots.ATTACKS,
+    )
+}  # fmt: skip

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from chaos.wire import Answer, Door
+from harness.wire import Answer, Door
 
 STRANGER = "127.0.0.66"  # the address of the attackers
 JSON = "application/json"
@@ -91,8 +91,11 @@ async def together(*each: Coroutine[Any, Any, Any], at_once: int = 0) -> None:
     gate = asyncio.Semaphore(at_once or len(each) or 1)
 
     async def one(what: Coroutine[Any, Any, Any]) -> None:
-        async with gate:
-            await what
+        try:
+            async with gate:
+                await what
+        finally:
+            what.close()  # if it never began
 
     await asyncio.gather(*(one(what) for what in each), return_exceptions=True)
 

@@ -12,14 +12,15 @@ from projects.models import Organization, Project, Variable
 USER = "mallory"
 
 
-def furnish(names: list[str]) -> dict[str, Any]:
+def furnish(names: list[str], remote: str) -> dict[str, Any]:
     """Make the automations of these attacks, and say which ones the product refuses."""
     organization = Organization.objects.create(name="Hostile")
     project = Project.objects.create(organization=organization, name="Hostile")
     stolen = list(Variable.objects.filter(is_secret=True).values_list("encrypted", flat=True))
-    seal = Variable(project=project, key="SEAL")
-    seal.value = FORGED
-    seal.save()
+    for key, value in {"SEAL": FORGED, "REMOTE": remote}.items():
+        variable = Variable(project=project, key=key)
+        variable.value = value
+        variable.save()
     make_owner(organization, USER)
     made, refused = {}, {}
     designs = {key: design for name in names for key, design in ATTACKS[name].designs.items()}

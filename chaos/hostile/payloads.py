@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 
-CODED = b"a" * 400_000  # each letter is an insertion to the decoder of punycode
+CODED = b"a" * 1_000_000  # each letter is an insertion to the decoder of punycode
 OBJECTS = b"[" + b"{}," * 3_000_000 + b"{}]"
 NUMBERS = b"[" + b"1," * 4_500_000 + b"1]"
 KEYS = b"{" + b",".join(b'"%d":0' % number for number in range(700_000)) + b"}"

@@ -24,13 +24,13 @@ type Answer = Callable[[asyncio.StreamWriter, dict[str, str]], Awaitable[None]]
 class Remote:
     """The server within the block; `loot` names the paths at which the needle came in the clear."""
 
-    def __init__(self, needle: str) -> None:
+    def __init__(self, port: int, needle: str) -> None:
+        self.port = port
         self.needle = needle.encode()
         self.loot: list[str] = []
 
     async def __aenter__(self) -> Remote:
-        server = await asyncio.start_server(self._serve, HOME, 0, backlog=4096, limit=HEAD_LIMIT)
-        self.address = f"http://{HOME}:{server.sockets[0].getsockname()[1]}"
+        await asyncio.start_server(self._serve, HOME, self.port, backlog=4096, limit=HEAD_LIMIT)
         self.held = _full_queue()
         self.hole = f"http://{HOME}:{self.held[0].getsockname()[1]}/"
         return self

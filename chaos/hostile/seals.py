@@ -54,4 +54,4 @@ async def _send(field: Field, seal: str) -> None:
     )
 
 
-ATTACK = Attack("forged seals", strike, DESIGNS, pause_s=2.0)
+ATTACKS = (Attack("forged seals", strike, DESIGNS, pause_s=2.0),)

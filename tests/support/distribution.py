@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-LONGEST = ("test_chaos.py", "test_run.py", "test_retention_live.py")  # last, one would keep a single worker busy
+LONGEST = ("test_chaos.py", "test_hostile.py", "test_run.py", "test_retention_live.py")  # last, one would keep a single worker busy
 
 
 def long_ones_first(items: list[pytest.Item]) -> None:

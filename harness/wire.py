@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import quote
@@ -92,3 +93,9 @@ def parsed(text: bytes) -> Answer:
     if not first.startswith("HTTP/"):
         raise ValueError("no answer")
     return Answer(int(first.split(" ")[1]), tuple((name.lower(), value.strip()) for name, _, value in pairs), body)
+
+
+def raise_the_files_limit() -> None:
+    """Let this process hold as many connections as it may."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
