@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from chaos import plan
+from chaos import names, plan
 from harness import postgresql
 from harness.automations import Made, make
 from harness.databases import Database, PostgresqlDatabase, SqliteDatabase
@@ -30,6 +30,7 @@ class Scene:
     echo: Process
     echo_port: int
     server: postgresql.Server | None = None  # of PostgreSQL
+    has_names: bool = False  # of its own
     made: Made = field(init=False)
     tokens: list[str] = field(init=False)
     schedule_asked_for: float = field(init=False)
@@ -47,11 +48,13 @@ class Scene:
 
     @property
     def echo_url(self) -> str:
-        return f"http://127.0.0.1:{self.echo_port}"
+        """Return the address that steps call: by name, if the trial has a name server."""
+        host = names.KNOWN.decode() if self.has_names else "127.0.0.1"
+        return f"http://{host}:{self.echo_port}"
 
     def arm(self, pids: list[int]) -> None:
         """Let the echo server kill these processes when it has recorded the next call, before it answers."""
-        request = urllib.request.Request(f"{self.echo_url}/-/arm", json.dumps(pids).encode())
+        request = urllib.request.Request(f"http://127.0.0.1:{self.echo_port}/-/arm", json.dumps(pids).encode())
         urllib.request.urlopen(request, timeout=5).close()
 
     def workers(self) -> list[int]:
@@ -141,14 +144,17 @@ def scene(database: str, directory: Path, prepared: Installation | None = None) 
             prepared.copy(directory, made, **settings) if prepared else Installation(directory, made, **settings)
         )
         stack.callback(end, installation)
+        has_names = names.are_possible(directory)
+        if has_names:
+            installation.prefix = [sys.executable, "-m", "chaos.names", str(directory / "resolv.conf")]
         port = free_port()
         echo = Process(
             [sys.executable, "-m", "chaos.echo", str(port), str(directory / "effects.jsonl"),
-             str(mail_port), str(directory / "mails.jsonl")],
+             str(mail_port), str(directory / "mails.jsonl"), names.own_address() if has_names else ""],
             environment=os.environ, log=directory / "echo.log",
         )  # fmt: skip
         stack.callback(echo.kill)
-        built = Scene(directory, installation, echo, port, server)
+        built = Scene(directory, installation, echo, port, server, has_names)
         until(lambda: _listens(built), what="the echo server listens")
         built.start()
         yield built
