@@ -14,11 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from bench import machine, report
+from bench.checkout import overlay
 from bench.installation import DATABASES, measured
 from harness.postgresql import Missing, binaries
 from harness.processes import ROOT
 
-NAMES = ("idle", "memory", "transform", "first-step", "respond", "call-api", "tabs", "drain")
+NAMES = (
+    "idle", "memory", "transform", "first-step", "respond", "call-api", "tabs", "drain", "neighbour",
+    "backlog-neighbour", "waiting-callers", "idle-cpu", "one-connection",
+)  # fmt: skip
 
 
 def main() -> int:
@@ -31,7 +35,9 @@ def main() -> int:
         return 0
     about = machine.describe()
     print(machine.line(about), flush=True)
-    results = {database: _in_child(database, options) for database in _databases(options.database)}
+    results: dict[str, Any] = {}
+    for database in _databases(options.database):
+        results |= _measured(database, options)
     print("\n" + report.table(results))
     if options.json:
         Path(options.json).write_text(json.dumps({"machine": about, "results": results}, indent=2) + "\n")
@@ -64,17 +70,36 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
                 measures.MEASURES[name](session)
                 _say(f"{options.database} {name} {run + 1}/{sizes.runs}: {time.monotonic() - started:.1f} s")
         return {
-            "figures": {name: report.summary(values) for name, values in session.figures.items()},
+            "figures": session.figures,
             "totals": session.totals,
         }
 
 
-def _in_child(database: str, options: argparse.Namespace) -> dict[str, Any]:
+def _measured(database: str, options: argparse.Namespace) -> dict[str, Any]:
+    """Measure this checkout; with another one beside it, both in turn, so that other load falls on both."""
+    if not options.checkout:
+        return {database: _summary([_in_child(database, options, None, options.runs)])}
+    checkouts = {database: None, f"{database} {options.checkout.name}": options.checkout}
+    parts: dict[str, list[dict[str, Any]]] = {label: [] for label in checkouts}
+    for _ in range(1 if options.quick else options.runs):
+        for label, checkout in checkouts.items():
+            parts[label].append(_in_child(database, options, checkout, 1))
+    return {label: _summary(results) for label, results in parts.items()}
+
+
+def _summary(results: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the medians and sums of several results."""
+    figures = {name: [value for one in results for value in one["figures"][name]] for name in results[0]["figures"]}
+    totals = {name: sum(one["totals"][name] for one in results) for name in results[0]["totals"]}
+    return {"figures": {name: report.summary(values) for name, values in figures.items()}, "totals": totals}
+
+
+def _in_child(database: str, options: argparse.Namespace, checkout: Path | None, runs: int) -> dict[str, Any]:
     """Measure in a new process, because Django can be set up for one database only."""
-    with tempfile.NamedTemporaryFile(suffix=".json") as file:
+    with tempfile.NamedTemporaryFile(suffix=".json") as file, overlay(checkout) as folder:
         command = [sys.executable, "-m", "bench", "--child", "--database", database, "--json", file.name]
-        command += ["--only", ",".join(options.only), "--runs", str(options.runs)]
-        child = subprocess.Popen([*command, "--quick"] if options.quick else command)
+        command += ["--only", ",".join(options.only), "--runs", str(runs), *(["--quick"] if options.quick else [])]
+        child = subprocess.Popen(command, cwd=folder, env=os.environ | {"HARNESS_ROOT": str(folder)})
         try:
             if child.wait():
                 sys.exit(f"the run on {database} failed")
@@ -109,6 +134,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--database", choices=DATABASES, help="one of the two")
     parser.add_argument("--runs", type=int, default=3, help="of each measure; the median is shown")
     parser.add_argument("--json", metavar="FILE", default="", help="write the figures to a file too")
+    parser.add_argument("--checkout", type=Path, metavar="FOLDER", help="measure another checkout too, in turn")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()
 

@@ -43,8 +43,14 @@ class Measured(Installation):
         self.start()
 
     def start_stub(self) -> None:
-        stub = self.launch("stub.log", "-m", "bench.stub", str(self.stub_port))
-        until(lambda: self._stub_answers(stub), what="the stub answers")
+        self.stub = self.launch("stub.log", "-m", "bench.stub", str(self.stub_port))
+        until(lambda: self._stub_answers(self.stub), what="the stub answers")
+
+    def restart_stub(self) -> None:
+        """Cut all calls that are open."""
+        self.stub.kill()
+        self.started.remove(self.stub)
+        self.start_stub()
 
     def stub_url(self, delay_ms: int) -> str:
         return f"http://127.0.0.1:{self.stub_port}/?ms={delay_ms}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -11,7 +10,7 @@ from dataclasses import dataclass, field
 
 import orjson
 
-from bench import rows, seed, usage
+from bench import neighbours, rows, seed, usage
 from bench.installation import Measured
 from bench.load import NUMBER, Job, Seen, send
 from bench.seed import Target
@@ -38,9 +37,18 @@ class Sizes:
     rate_seconds: float = 15.0
     idle_seconds: float = 5.0
     rest_seconds: float = 35.0  # of rest, within which housekeeping has run
+    slow_calls: int = 10_000
+    neighbour_backlog: int = 100_000
+    backlog_seconds: float = 8.0  # less than the backlog takes
+    callers: int = 1000  # of each of five organizations
+    silent: int = 1000
+    service_idle_seconds: float = 30.0
 
 
-QUICK = Sizes(runs=1, seconds=1.0, backlog=2000, calls=1000, rate_seconds=2.5, idle_seconds=2.0, rest_seconds=2.0)
+QUICK = Sizes(
+    runs=1, seconds=1.0, backlog=2000, calls=1000, rate_seconds=2.5, idle_seconds=2.0, rest_seconds=2.0,
+    slow_calls=500, neighbour_backlog=5000, backlog_seconds=1.0, callers=20, silent=50, service_idle_seconds=2.0,
+)  # fmt: skip
 
 
 @dataclass
@@ -65,13 +73,17 @@ class Session:
         """Wait for the end of all accepted executions, and add missing and stuck ones to the totals."""
         rows.wait_until_final(seen.first_sent_at, limit_s)
         tally = rows.tally(seen.first_sent_at, seen.ids)
-        self.totals["accepted"] += seen.statuses.get("202", 0) + seen.statuses.get("200", 0)
-        self.totals["lost"] += tally.missing
+        self.note_fate(seen, missing=tally.missing)
         self.totals["stuck"] += tally.stuck
         self.totals["not Success"] += tally.not_success
+        return tally
+
+    def note_fate(self, seen: Seen, *, missing: int) -> None:
+        """Add what became of the posts to the totals; `missing` were accepted and are not there."""
+        self.totals["accepted"] += seen.statuses.get("202", 0) + seen.statuses.get("200", 0)
+        self.totals["lost"] += missing
         self.totals["refused"] += sum(count for status, count in seen.statuses.items() if status not in ("200", "202"))
         self.totals["unanswered"] += seen.unknown
-        return tally
 
     def cpu_s(self) -> dict[str, float]:
         return self.installation.cpu_s()
@@ -219,13 +231,12 @@ MEASURES: dict[str, Callable[[Session], None]] = {
     "call-api": call_api,
     "tabs": tabs,
     "drain": drain,
+    **neighbours.MEASURES,
 }
 
 
 def percentile(values: Sequence[float], percent: int) -> float:
-    if len(values) < 2:
-        return values[0] if values else float("nan")
-    return statistics.quantiles(values, n=100, method="inclusive")[percent - 1]
+    return neighbours.percentile(list(values), percent)
 
 
 def _note_memory(session: Session, when: str, memory: Memory) -> None:

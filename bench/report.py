@@ -16,6 +16,13 @@ GOALS = {  # name → the goal: a lower bound for a rate, an upper bound for any
     "100 tabs: part of accepted/s": 0.85,
     "memory idle: PSS MB": 200,
     "memory in flight: PSS MB": 300,
+    "neighbour of 10000 slow calls: p99 ms": 100,
+    "neighbour of a backlog of 100000: p50 ms": 50,
+    "neighbour of a backlog of 100000: max ms": 300,
+    "5000 callers, 1000 silent: health p99 ms": 100,
+    "5000 callers, 1000 silent: accept p99 ms": 100,
+    "5000 callers, 1000 silent: page p99 ms": 500,
+    "5000 callers, 1000 silent: PSS MB": 300,
 }
 OWN_GOALS = {
     "sqlite": {"backlog of 20000: completed/s": 8000, "first step at 40/s: p99 ms": 30},
@@ -54,7 +61,7 @@ def _cell(database: str, name: str, figure: dict[str, Any] | None) -> str:
 
 
 def _verdict(database: str, name: str, value: float) -> str:
-    goal = OWN_GOALS[database].get(name, GOALS.get(name))
+    goal = OWN_GOALS[database.split()[0]].get(name, GOALS.get(name))
     if goal is None:
         return ""
     is_rate = name.endswith("/s")

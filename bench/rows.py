@@ -54,6 +54,23 @@ def tally(since: float, accepted: list[str]) -> Tally:
     )
 
 
+def stored(ids: list[str]) -> int:
+    return len(Execution.objects.in_bulk(ids))
+
+
+def wait_until_ended(ids: list[str], limit_s: float) -> None:
+    """Wait until all these executions have ended, or the limit is over."""
+    deadline = time.monotonic() + limit_s
+    while len(end_ms(ids)) < len(ids) and time.monotonic() < deadline:
+        time.sleep(0.1)
+
+
+def end_ms(ids: list[str]) -> list[float]:
+    """Return the time from acceptance to the end of each of these executions that has ended."""
+    found = Execution.objects.in_bulk(ids).values()
+    return [(one.finished_at - made_at(one.pk)) / timedelta(milliseconds=1) for one in found if one.finished_at]
+
+
 def first_step_ms(since: float) -> list[float]:
     """Return for each execution the time from its acceptance, which its id tells, to its first step's start."""
     starts = StepRun.objects.filter(execution_id__gte=_first_id(since), attempt=1, position=1)

@@ -41,9 +41,18 @@ class Target:
 
 def seed() -> dict[str, Target]:
     """Make one organization without limits, and the automations of `STEPS`, active."""
-    organization = Organization.objects.create(name="Bench", direct_limit=None)
-    project = Project.objects.create(organization=organization, name="Bench")
-    return {name: _target(make_automation(project, name, steps)) for name, steps in STEPS.items()}
+    made = make_targets("Bench", STEPS)
+    return {name.removeprefix("Bench "): target for name, target in made.items()}
+
+
+def make_targets(organization_name: str, automations: dict[str, list[dict[str, Any]]]) -> dict[str, Target]:
+    """Make an organization without limits, and active automations; the names begin with the organization's."""
+    organization = Organization.objects.create(name=organization_name, direct_limit=None)
+    project = Project.objects.create(organization=organization, name=organization_name)
+    return {
+        f"{organization_name} {name}": _target(make_automation(project, name, steps))
+        for name, steps in automations.items()
+    }
 
 
 def _target(automation: Automation) -> Target:

@@ -46,6 +46,7 @@ def _post(driver: Driver, is_over: threading.Event, *, is_keyed: bool) -> list[P
 
 def _numbers_since(scene: Scene, start: datetime) -> set[int]:
     """Return the numbers of the posts since `start` that are stored."""
-    sql = "SELECT input FROM executions_steprun WHERE attempt = 0 AND execution_id >= %s"
-    inputs = (json.loads(row["input"]) for row in scene.installation.query(sql, [first_id_at(start)]))
+    sql = "SELECT input FROM executions_steprun WHERE attempt = 0 AND execution_id >= %s AND organization_id = %s"
+    rows = scene.installation.query(sql, [first_id_at(start), scene.made.organization])
+    inputs = (json.loads(row["input"]) for row in rows)
     return {payload["body"]["number"] for payload in inputs if "body" in payload}

@@ -28,16 +28,21 @@ class Checker:
     def _read(self) -> list[Ended]:
         query = self.scene.installation.query
         of: dict[str, Ended] = {}
+        own = [self.scene.made.organization]  # whatever others do
         payloads = {plain(row["execution_id"]): row for row in query(
-            "SELECT execution_id, input FROM executions_steprun WHERE attempt = 0")}  # fmt: skip
-        for row in query("SELECT * FROM executions_execution ORDER BY id"):
+            "SELECT execution_id, input FROM executions_steprun WHERE attempt = 0 AND organization_id = %s", own
+        )}  # fmt: skip
+        for row in query("SELECT * FROM executions_execution WHERE organization_id = %s ORDER BY id", own):
             payload = json.loads(payloads[plain(row["id"])]["input"])
             if "scheduled_at" in payload:
                 self.fired.append((datetime.fromisoformat(payload["scheduled_at"]), row))
                 continue
             body = payload["body"]
             of[plain(row["id"])] = Ended(row, body["number"], body["kind"], body)
-        for step in query("SELECT * FROM executions_steprun WHERE attempt > 0 ORDER BY attempt, position"):
+        for step in query(
+            "SELECT * FROM executions_steprun WHERE attempt > 0 AND organization_id = %s ORDER BY attempt, position",
+            own,
+        ):
             if owner := of.get(plain(step["execution_id"])):
                 owner.steps.append(step)
         for effect in self.effects:
@@ -98,9 +103,9 @@ class Checker:
     # --- I5: the counters
 
     def usage(self) -> None:
-        query = self.scene.installation.query
-        counted = int(query("SELECT COALESCE(SUM(count), 0) AS n FROM projects_usageday")[0]["n"])
-        reserved = int(query("SELECT COALESCE(SUM(reserved), 0) AS n FROM projects_usagemonth")[0]["n"])
+        made = self.scene.made
+        counted = made.counted
+        reserved = int(made.select("COALESCE(SUM(reserved), 0) AS n", "projects_usagemonth")[0]["n"])
         rows = [one.row for one in self.ended] + [row for _, row in self.fired]
         ended = sum(row["status"] in FINAL or row["attempt"] > 1 for row in rows)
         self.found.figures["usage − executions ended"] = counted - ended

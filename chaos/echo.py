@@ -1,4 +1,4 @@
-"""The outside world: `python -m chaos.echo PORT FILE` records each call on the disk before it answers.
+"""The outside world: `python -m chaos.echo PORT FILE MAIL_PORT MAIL_FILE NAMES` records each call before it answers.
 
 A recorded call did happen, whoever was killed meanwhile: the checker compares the Execution Log with the record. It
 answers with the request that it was sent, secrets included, after `?ms=` milliseconds and with `?pad=` dots; paths that
@@ -17,6 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from aiohttp import web
+
+from chaos import names
+from chaos.mailbox import Mailbox
 
 KEY = "Idempotency-Key"
 
@@ -52,7 +55,10 @@ def kill(pid: int) -> None:
         pass
 
 
-async def main(port: int, file: Path) -> None:
+async def main(port: int, file: Path, mail_port: int, mail_file: Path, name_server: str) -> None:
+    await Mailbox(mail_file).serve(mail_port)
+    if name_server:
+        await names.serve(name_server)
     echo, application = Echo(file), web.Application()
     application.router.add_post("/-/arm", echo.arm)
     application.router.add_post("/{path:.*}", echo.effect)
@@ -63,4 +69,4 @@ async def main(port: int, file: Path) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1]), Path(sys.argv[2])))
+    asyncio.run(main(int(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4]), sys.argv[5]))

@@ -41,16 +41,22 @@ def outside(key: str, **fields: Any) -> dict[str, Any]:
 
 POISON = {"key": "hurt", "title": "Hurt", "connector": "faulty", "action": "hurt",
           "input": {"fault": "die", "wait_s": 0.2}}  # fmt: skip
+MAIL = {
+    "key": "mail", "connector": "email", "action": "send",
+    "input": {"to": "ada@example.com", "subject": "number {{ trigger.body.number }}"},
+}  # fmt: skip
 SUCCESS = frozenset({(Status.SUCCESS, "")})
+ONCE = SUCCESS | {(Status.FAILED, "interrupted")}
 LARGE = 300_000  # characters of an answer, so that it is stored apart from its step run
 LONG_MS = 1500  # milliseconds, so that an attempt does not end while others still press Retry
 
 KINDS: dict[str, Kind] = {
     "transform": Kind([TRANSFORM], SUCCESS),
     "chain": Kind([TRANSFORM, outside("first"), outside("second")], SUCCESS),
-    "once": Kind([outside("call", if_interrupted="never_repeat")], SUCCESS | {(Status.FAILED, "interrupted")}),
+    "once": Kind([outside("call", if_interrupted="never_repeat")], ONCE),
     "wait": Kind([WAIT, TRANSFORM, outside("after")], SUCCESS),
     "respond": Kind([TRANSFORM, outside("ask"), RESPOND], SUCCESS),
+    "mail": Kind([TRANSFORM, MAIL], ONCE),
     "fail": Kind([TRANSFORM, outside("call")], frozenset({(Status.FAILED, "http_500")}), path="/fail"),
     "poison": Kind([POISON], frozenset({(Status.REJECTED, "worker_died")})),
 }

@@ -31,8 +31,8 @@ def check(scene: Scene, posts: Sequence[Post], ended: Sequence[Ended], found: Fi
 
 
 def _counted(scene: Scene) -> dict[str, Counter[str]]:
-    sql = "SELECT automation_id, outcome, SUM(count) AS n FROM executions_receiptday GROUP BY automation_id, outcome"
     counted: dict[str, Counter[str]] = {}
-    for row in scene.installation.query(sql):
+    what = "automation_id, outcome, SUM(count) AS n"
+    for row in scene.made.select(what, "executions_receiptday", "1 = 1 GROUP BY automation_id, outcome"):
         counted.setdefault(plain(row["automation_id"]), Counter())[row["outcome"]] = int(row["n"])
     return counted

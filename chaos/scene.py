@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from chaos import plan
+from chaos import names, plan
 from harness import postgresql
 from harness.automations import Made, make
 from harness.databases import Database, PostgresqlDatabase, SqliteDatabase
@@ -30,6 +30,7 @@ class Scene:
     echo: Process
     echo_port: int
     server: postgresql.Server | None = None  # of PostgreSQL
+    has_names: bool = False  # of its own
     made: Made = field(init=False)
     tokens: list[str] = field(init=False)
     schedule_asked_for: float = field(init=False)
@@ -42,18 +43,29 @@ class Scene:
         return self.directory / "effects.jsonl"
 
     @property
+    def mails(self) -> Path:
+        return self.directory / "mails.jsonl"
+
+    @property
     def echo_url(self) -> str:
-        return f"http://127.0.0.1:{self.echo_port}"
+        """Return the address that steps call: by name, if the trial has a name server."""
+        host = names.KNOWN.decode() if self.has_names else "127.0.0.1"
+        return f"http://{host}:{self.echo_port}"
 
     def arm(self, pids: list[int]) -> None:
         """Let the echo server kill these processes when it has recorded the next call, before it answers."""
-        request = urllib.request.Request(f"{self.echo_url}/-/arm", json.dumps(pids).encode())
+        request = urllib.request.Request(f"http://127.0.0.1:{self.echo_port}/-/arm", json.dumps(pids).encode())
         urllib.request.urlopen(request, timeout=5).close()
 
     def workers(self) -> list[int]:
         """Return the processes of this machine's engines."""
         rows = self.installation.query("SELECT pid FROM executions_engine ORDER BY pid")
         return [row["pid"] for row in rows if is_running(row["pid"])]
+
+    @property
+    def user(self) -> str:
+        """Return the name of an owner, which is the password too."""
+        return "chaos0"
 
     def rss_mb(self) -> float:
         pids = {process.pid for process in (self.installation.web, self.installation.cluster) if process}
@@ -124,18 +136,25 @@ def scene(database: str, directory: Path, prepared: Installation | None = None) 
     with ExitStack() as stack:
         server = stack.enter_context(postgresql.server()) if database == "postgresql" else None
         made: Database = PostgresqlDatabase(server.url) if server else SqliteDatabase(directory)
-        settings = {"WORKERS": "2", "EXTRA_CONNECTORS": "harness.faulty"}
+        mail_port = free_port()
+        settings = {
+            "WORKERS": "2", "EXTRA_CONNECTORS": "harness.faulty", "EMAIL_URL": f"smtp://127.0.0.1:{mail_port}",
+        }  # fmt: skip
         installation = (
             prepared.copy(directory, made, **settings) if prepared else Installation(directory, made, **settings)
         )
         stack.callback(end, installation)
+        has_names = names.are_possible(directory)
+        if has_names:
+            installation.prefix = [sys.executable, "-m", "chaos.names", str(directory / "resolv.conf")]
         port = free_port()
         echo = Process(
-            [sys.executable, "-m", "chaos.echo", str(port), str(directory / "effects.jsonl")],
+            [sys.executable, "-m", "chaos.echo", str(port), str(directory / "effects.jsonl"),
+             str(mail_port), str(directory / "mails.jsonl"), names.own_address() if has_names else ""],
             environment=os.environ, log=directory / "echo.log",
         )  # fmt: skip
         stack.callback(echo.kill)
-        built = Scene(directory, installation, echo, port, server)
+        built = Scene(directory, installation, echo, port, server, has_names)
         until(lambda: _listens(built), what="the echo server listens")
         built.start()
         yield built

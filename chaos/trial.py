@@ -10,17 +10,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from chaos import leaks
+from chaos import leaks, neighbourhood
 from chaos.checker import Checker
 from chaos.driver import Driver
 from chaos.findings import Findings
 from chaos.nemesis import AFTERMATH_S, Nemesis
 from chaos.scene import Scene, scene
+from chaos.siege import Hostility, Siege
+from chaos.watch import Watch
 from executions.states import FINAL
 from harness.installation import Installation
 from harness.processes import until
 
 SETTLE_S = 90.0  # seconds for a lease, a sweep and the longest step on a busy machine
+RECOVERY_S = 120.0  # seconds for the last tenth of the traffic
 FAULT_S = 4.0  # seconds for which the traffic of one fault lasts
 QUIET_SHARE = 10  # the first and the last tenth of the traffic meet no fault
 
@@ -32,6 +35,13 @@ class Trial:
     seed: int = 0
     only: tuple[str, ...] = ()  # faults by name, in turn, instead of those that the seed gives
     is_long: bool = False  # with the faults that take a minute
+    hostility: Hostility | None = None  # of another organization, all the time but for the quiet shares
+    seconds: float = 0.0  # of the traffic at least, without the quiet shares
+
+    @property
+    def quiet(self) -> int:
+        """Return the number of requests before the first fault, and after the last."""
+        return self.accepted // QUIET_SHARE
 
 
 def run(database: str, trial: Trial, *, say: Callable[[str], None], prepared: Installation | None = None) -> bool:
@@ -50,37 +60,71 @@ def run(database: str, trial: Trial, *, say: Callable[[str], None], prepared: In
 def attack(built: Scene, trial: Trial, say: Callable[[str], None]) -> Findings:
     driver = Driver(built, trial.accepted)
     nemesis = Nemesis(built, driver, trial.seed, lambda text: say("  " + text), is_long=trial.is_long, only=trial.only)
+    siege = Siege(built, trial.hostility, trial.seed) if trial.hostility else None
     driver.start()
-    quiet = trial.accepted // QUIET_SHARE
-    driver.reach(quiet)
+    driver.reach(trial.quiet)
     before = leaks.Usage.of(built)
-    share = (trial.accepted - 2 * quiet) / trial.faults
-    driver.rate = share / FAULT_S
+    watch = Watch(built)
     try:
-        for number in range(1, trial.faults + 1):
-            driver.allow(quiet + int(number * share))
-            nemesis.strike()
-            driver.reach(quiet + int(number * share))
-        time.sleep(AFTERMATH_S)
-        driver.reach(trial.accepted)
-        built.stop_schedule()
-        took = settle(built)
+        with watch:
+            if siege:
+                siege.begin()
+            strike(trial, driver, nemesis)
+            if siege:
+                siege.end()
+            time.sleep(AFTERMATH_S)
+            stopped = reach(driver, trial.accepted)
+            built.stop_schedule()
+            took = settle(built)
     finally:
+        if siege:
+            siege.kill()
+            driver.posts += siege.posts
         driver.write(built.directory / "posts.jsonl")
     checker = Checker(built, driver, nemesis)
     findings = checker.check()
-    leaks.check(built, before, nemesis, findings)
+    findings.add("I7 traffic does not go on after the faults", stopped)
+    if siege:
+        neighbourhood.check(siege, checker.ended, watch.deaths, nemesis, findings)
+    leaks.check(built, before, nemesis, findings, has_visitors=siege is not None)
     table(findings, nemesis, took, say)
+    if siege:
+        neighbourhood.table(siege, checker.ended, say)
     return findings
+
+
+def reach(driver: Driver, accepted: int) -> list[str]:
+    """Post the rest of the traffic; return the reason why that did not end."""
+    try:
+        driver.reach(accepted, within=RECOVERY_S)
+    except RuntimeError as error:
+        return [str(error)]
+    return []
+
+
+def strike(trial: Trial, driver: Driver, nemesis: Nemesis) -> None:
+    """Let each fault meet its share of the traffic, and let the traffic last for the trial's seconds at least."""
+    start, quiet = time.monotonic(), trial.quiet
+    share = (trial.accepted - 2 * quiet) / max(1, trial.faults)
+    driver.rate = share / (FAULT_S if trial.faults else max(1.0, trial.seconds))
+    for number in range(1, trial.faults + 1):
+        driver.allow(quiet + int(number * share))
+        nemesis.strike()
+        driver.reach(quiet + int(number * share))
+    driver.allow(trial.accepted - quiet)
+    time.sleep(max(0.0, start + trial.seconds - time.monotonic()))
 
 
 def settle(built: Scene) -> float:
     """Wait until no execution is open, at most SETTLE_S; return the seconds waited."""
     start = time.monotonic()
     final = ", ".join(str(int(status)) for status in FINAL)
-    sql = f"SELECT COUNT(*) AS n FROM executions_execution WHERE status NOT IN ({final})"
+    is_open = f"status NOT IN ({final})"
     try:
-        until(lambda: built.installation.query(sql)[0]["n"] == 0, within=SETTLE_S, every=0.2)
+        until(
+            lambda: built.made.select("COUNT(*) AS n", "executions_execution", is_open)[0]["n"] == 0,
+            within=SETTLE_S, every=0.2,
+        )  # fmt: skip
     except AssertionError:
         pass  # the checker names the stuck executions
     return time.monotonic() - start

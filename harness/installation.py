@@ -37,6 +37,7 @@ class Installation:
         self.cluster: Process | None = None
         self.started: list[Process] = []
         self.interpreter: Interpreter | None = None
+        self.prefix: list[str] = []  # of the command of each process: a program that runs the rest
 
     @property
     def url(self) -> str:
@@ -162,7 +163,8 @@ class Installation:
 
     def launch(self, log: str, *arguments: str) -> Process:
         """Start a Python program with the installation's environment."""
-        process = Process([sys.executable, *arguments], environment=self.environment, log=self.directory / log)
+        command = [*self.prefix, sys.executable, *arguments]
+        process = Process(command, environment=self.environment, log=self.directory / log)
         self.started.append(process)
         return process
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(os.environ.get("HARNESS_ROOT") or Path(__file__).resolve().parent.parent)  # of the product's code
 STARTED_BY = "HARNESS_STARTED_BY"  # names in the environment of a process the test that it was started for
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-LONGEST = ("test_chaos.py", "test_run.py", "test_retention_live.py")  # last, one would keep a single worker busy
+# Last, one would keep a single worker busy.
+LONGEST = ("test_chaos.py", "test_hostile.py", "test_run.py", "test_retention_live.py")
 
 
 def long_ones_first(items: list[pytest.Item]) -> None:
