@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('projects', '0003_notices_by_owner'),
+        ('projects', '0004_bound_secrets'),
     ]
 
     operations = [
