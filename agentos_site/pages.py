@@ -21,7 +21,6 @@ from executions.intake.body import Busy
 from executions.intake.client import owner_of
 from executions.intake.fair_threads import FairThreads, Join, Unavailable
 from executions.intake.message import Message
-from executions.intake.reading import Held, Receive, bodies, read_body
 from executions.intake.shares import Shares
 
 logger = logging.getLogger(__name__)
@@ -29,7 +28,7 @@ logger = logging.getLogger(__name__)
 THREADS = 16
 AT_ONCE = (12, 4)  # threads that one address, and one session of it, keep busy at most
 PROBE_THREADS = 2  # of their own: probes answer however many pages are in line
-PLACES = 256  # requests for pages of one address at once; each takes memory until its answer is sent
+PLACES = 256  # requests for pages of one address at once, from a body that has come to an answer that is sent
 
 type Work = Callable[[], PageAnswer]
 
@@ -63,18 +62,13 @@ def _run(work: Sequence[Work], _join: Join[Work]) -> list[PageAnswer | Exception
         return [error if isinstance(error, Exception) else RuntimeError(str(error))]
 
 
-async def page(scope: Mapping[str, Any], message: Message, receive: Receive, address: str) -> PageAnswer:
-    """Return a page's answer; raise Refused for a body that cannot be read, Busy when the address has no place left."""
-    owner = owner_of(address)
-    held = Held(bodies(), owner)
+async def page(scope: Mapping[str, Any], message: Message, body: bytes, address: str) -> PageAnswer:
+    """Return a page's answer; raise Busy when its turn does not come."""
+    work = partial(call_django, environ_of(scope, message, body, address))
     try:
-        body = await read_body(receive, message, held, limit=settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
-        work = partial(call_django, environ_of(scope, message, body, address))
-        return await page_threads().submit(work, owner, session_of(message)).result()
+        return await page_threads().submit(work, owner_of(address), session_of(message)).result()
     except Unavailable:
         raise Busy(503, "too_many_pages", "Too many pages are being made at once. Try again.") from None
-    finally:
-        held.close()
 
 
 async def probe(scope: Mapping[str, Any], message: Message, address: str) -> PageAnswer:
