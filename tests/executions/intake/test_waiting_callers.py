@@ -1,4 +1,4 @@
-"""Callers who wait for a Response step: all get the reply, each costs little, and one organization's share is bounded."""
+"""Callers who wait for a Response step: all get the reply, and no organization has more than its share of them."""
 
 from __future__ import annotations
 
