@@ -87,7 +87,7 @@ async def serve_page(scope: Scope, message: Message, receive: Receive, send: Sen
         if not places().take(owner):
             raise Busy(503, "too_many_pages", "This address asks for too many pages at once. Try again.")
         try:
-            await send_answer(send, message, *await page(scope, message, body, address))
+            await send_answer(send, message, *await page(scope, message, body, receive, address))
         finally:
             places().give_back(owner)
     except Refused as refusal:

@@ -6,6 +6,7 @@ silent sender nor a slow reader holds a thread.
 
 from __future__ import annotations
 
+import asyncio
 import io
 import logging
 import sys
@@ -21,6 +22,7 @@ from executions.intake.body import Busy
 from executions.intake.client import owner_of
 from executions.intake.fair_threads import FairThreads, Join, Unavailable
 from executions.intake.message import Message
+from executions.intake.reading import Receive, hang_up
 from executions.intake.shares import Shares
 
 logger = logging.getLogger(__name__)
@@ -62,13 +64,17 @@ def _run(work: Sequence[Work], _join: Join[Work]) -> list[PageAnswer | Exception
         return [error if isinstance(error, Exception) else RuntimeError(str(error))]
 
 
-async def page(scope: Mapping[str, Any], message: Message, body: bytes, address: str) -> PageAnswer:
-    """Return a page's answer; raise Busy when its turn does not come."""
+async def page(scope: Mapping[str, Any], message: Message, body: bytes, receive: Receive, address: str) -> PageAnswer:
+    """Return a page's answer; raise Busy when its turn does not come. Whoever hangs up leaves the line."""
     work = partial(call_django, environ_of(scope, message, body, address))
+    submission = page_threads().submit(work, owner_of(address), session_of(message))
+    watch = asyncio.get_running_loop().create_task(hang_up(receive, submission.give_up))
     try:
-        return await page_threads().submit(work, owner_of(address), session_of(message)).result()
+        return await submission.result()
     except Unavailable:
         raise Busy(503, "too_many_pages", "Too many pages are being made at once. Try again.") from None
+    finally:
+        watch.cancel()
 
 
 async def probe(scope: Mapping[str, Any], message: Message, address: str) -> PageAnswer:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pytest_django import Settings
 
-from agentos_site import asgi, pages
+from agentos_site import pages
 from executions.intake.client import client_address, owner_of
 from tests.support.door import send
 
@@ -46,7 +46,7 @@ def test_pages_and_shares_know_the_same_address(
     seen: list[Any] = []
 
     def page(environ: dict[str, Any], start: Any) -> list[bytes]:
-        seen.append((environ["REMOTE_ADDR"], dict(asgi.places().held)))
+        seen.append((environ["REMOTE_ADDR"], dict(pages.places().held)))
         start("200 OK", [])
         return [b"seen"]
 
@@ -55,11 +55,11 @@ def test_pages_and_shares_know_the_same_address(
 
     assert send("/login/", method="GET", REMOTE_ADDR="10.0.0.1", HTTP_X_FORWARDED_FOR=spoofed).body == b"seen"
     assert seen == [(address, {address: 1})]
-    assert asgi.places().held == {}
+    assert pages.places().held == {}
 
 
 def test_an_address_has_its_share_of_pages_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asgi.places(), "limit", 0)
+    monkeypatch.setattr(pages.places(), "limit", 0)
 
     page, api = send("/login/", method="GET"), send("/v1/projects", method="GET")
 
