@@ -20,7 +20,7 @@ from projects.sealing import decrypt
 
 pytestmark = pytest.mark.django_db
 
-OPEN = {"", "favicon.ico", "healthz", "readyz", "metrics", "login/"}  # all, or by a token; the rest wants a session
+OPEN = {"", "favicon.ico", "readyz", "metrics", "login/"}  # all, or by a token; the rest wants a session
 ANYBODY_SIGNED_IN = {"projects/", "projects/new/", "settings/", "help/executions/", "logout/"}
 ELSEWHERE = ("admin/", "v1/")  # test_admin.py, test_api_access.py
 CONVERTER = re.compile(r"<(?:\w+:)?(\w+)>")
