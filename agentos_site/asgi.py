@@ -22,7 +22,7 @@ from executions.intake.answers import WITHOUT_BODY, Answer, refusal, server_full
 from executions.intake.body import Busy, Refused
 from executions.intake.client import client_address, owner_of
 from executions.intake.message import Message
-from executions.intake.reading import Receive, bodies
+from executions.intake.reading import Held, Receive, bodies, read_body
 from executions.intake.replies import replies
 from executions.intake.shares import Shares
 
@@ -79,18 +79,22 @@ async def serve(scope: Scope, message: Message, receive: Receive, send: Send) ->
 
 
 async def serve_page(scope: Scope, message: Message, receive: Receive, send: Send, address: str) -> None:
-    """Answer with a page, while its address has a place for it; the place is free again when the answer is sent."""
+    """Answer with a page: read the body first, then take one of the address's places until the answer is sent."""
     owner = owner_of(address)
+    held = Held(bodies(), owner)
     try:
+        body = await read_body(receive, message, held, limit=settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
         if not places().take(owner):
             raise Busy(503, "too_many_pages", "This address asks for too many pages at once. Try again.")
         try:
-            given = await poll(message, address) or await page(scope, message, receive, address)
+            given = await poll(message, address) or await page(scope, message, body, receive, address)
             await send_answer(send, message, *given)
         finally:
             places().give_back(owner)
     except Refused as refusal:
         await send_answer(send, message, *refused(message, refusal))
+    finally:
+        held.close()
 
 
 def healthy(message: Message) -> PageAnswer:

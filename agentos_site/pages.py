@@ -6,6 +6,7 @@ silent sender nor a slow reader holds a thread.
 
 from __future__ import annotations
 
+import asyncio
 import io
 import logging
 import sys
@@ -21,7 +22,7 @@ from executions.intake.body import Busy
 from executions.intake.client import owner_of
 from executions.intake.fair_threads import FairThreads, Join, Unavailable
 from executions.intake.message import Message
-from executions.intake.reading import Held, Receive, bodies, read_body
+from executions.intake.reading import Receive, hang_up
 from executions.intake.shares import Shares
 from executions.log import polls
 
@@ -31,7 +32,7 @@ THREADS = 16
 AT_ONCE = (12, 4)  # threads that one address, and one session of it, keep busy at most
 PROBE_THREADS = 2  # of their own: probes answer however many pages are in line
 POLL_THREADS = 1  # a poll without news takes one short statement
-PLACES = 256  # requests for pages of one address at once; each takes memory until its answer is sent
+PLACES = 256  # requests for pages of one address at once, from a body that has come to an answer that is sent
 
 type Work = Callable[[], PageAnswer]
 type Poll = dict[str, str]  # the part of a WSGI environ that tells one poll from another
@@ -71,18 +72,17 @@ def _run(work: Sequence[Work], _join: Join[Work]) -> list[PageAnswer | Exception
         return [error if isinstance(error, Exception) else RuntimeError(str(error))]
 
 
-async def page(scope: Mapping[str, Any], message: Message, receive: Receive, address: str) -> PageAnswer:
-    """Return a page's answer; raise Refused for a body that cannot be read, Busy when the address has no place left."""
-    owner = owner_of(address)
-    held = Held(bodies(), owner)
+async def page(scope: Mapping[str, Any], message: Message, body: bytes, receive: Receive, address: str) -> PageAnswer:
+    """Return a page's answer; raise Busy when its turn does not come. Whoever hangs up leaves the line."""
+    work = partial(call_django, environ_of(scope, message, body, address))
+    submission = page_threads().submit(work, owner_of(address), session_of(message))
+    watch = asyncio.get_running_loop().create_task(hang_up(receive, submission.give_up))
     try:
-        body = await read_body(receive, message, held, limit=settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
-        work = partial(call_django, environ_of(scope, message, body, address))
-        return await page_threads().submit(work, owner, session_of(message)).result()
+        return await submission.result()
     except Unavailable:
         raise Busy(503, "too_many_pages", "Too many pages are being made at once. Try again.") from None
     finally:
-        held.close()
+        watch.cancel()
 
 
 async def poll(message: Message, address: str) -> PageAnswer | None:

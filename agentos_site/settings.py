@@ -186,7 +186,7 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = IS_HTTPS
 SESSION_COOKIE_NAME = f"agentos_session_{PORT}"  # two installations on one host do not sign each other out
 CSRF_COOKIE_NAME = f"agentos_csrf_{PORT}"
 SECURE_SSL_REDIRECT = IS_HTTPS and environment.SSL_REDIRECT.read()
-SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz|metrics)$"]  # a probe over plain HTTP would take a redirect for health
+SECURE_REDIRECT_EXEMPT = [r"^(readyz|metrics)$"]  # a probe over plain HTTP would take a redirect for health
 SECURE_HSTS_SECONDS = environment.HSTS_SECONDS.read()
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = IS_HTTPS
 SECURE_REFERRER_POLICY = "same-origin"

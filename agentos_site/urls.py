@@ -1,4 +1,4 @@
-"""The addresses of all pages and of the API. Only trigger URLs are missing: `wsgi.py` answers them ahead of Django."""
+"""The addresses of all pages and of the API; `asgi.py` answers trigger URLs and /healthz ahead of Django."""
 
 from __future__ import annotations
 
@@ -28,7 +28,6 @@ urlpatterns = [
     path(
         "favicon.ico", RedirectView.as_view(url=lazy(static, str)("favicon.svg"))
     ),  # pages without an icon of their own
-    path("healthz", health.healthz),
     path("readyz", health.readyz),
     path("metrics", metrics),
     path("v1/", include("executions.api.urls")),

@@ -49,7 +49,7 @@ class Submission[Item, Result]:
 
         Whoever stops waiting takes the item back, unless a thread has it already.
         """
-        timer = self.future.get_loop().call_later(LONGEST_WAIT_S, self._give_up)
+        timer = self.future.get_loop().call_later(LONGEST_WAIT_S, self.give_up)
         try:
             outcome = await self.future
         finally:
@@ -63,7 +63,8 @@ class Submission[Item, Result]:
                 del outcome  # else exception and frame would hold each other, and the item
         return outcome
 
-    def _give_up(self) -> None:
+    def give_up(self) -> None:
+        """Stop waiting for a turn: the result is Unavailable, unless a thread has begun."""
         if self.group.withdraw(self):  # else a thread has taken the item: only its end tells the result
             settle([(self.future, Unavailable())])
 

@@ -99,7 +99,7 @@ async def _read(receive: Receive, length: int | None, held: Held, limit: int) ->
     try:
         async with asyncio.timeout_at(min(ends_at, loop.time() + QUIET_S)) as timer:
             held.timer = timer
-            while length is None or len(raw) < length:
+            while True:
                 event = await receive()
                 if event["type"] != "http.request":
                     raise incomplete(len(raw), length)
@@ -108,7 +108,7 @@ async def _read(receive: Receive, length: int | None, held: Held, limit: int) ->
                     raise too_large(limit)
                 held.add(len(piece))
                 raw += piece
-                if not event["more_body"]:
+                if not event["more_body"] or len(raw) == length:
                     break
                 pieces += 1
                 if pieces % SMALL_PIECES == 0 and len(raw) < pieces * SMALL:
@@ -119,6 +119,15 @@ async def _read(receive: Receive, length: int | None, held: Held, limit: int) ->
     if length is not None and len(raw) != length:
         raise incomplete(len(raw), length)
     return bytes(raw)
+
+
+async def hang_up(receive: Receive, end: Callable[[], None]) -> None:
+    """Call `end` when the client hangs up, after its body was read; one that sends even more is not watched."""
+    event = await receive()
+    while event["type"] == "http.request" and not event["body"]:
+        event = await receive()
+    if event["type"] == "http.disconnect":
+        end()
 
 
 def stated_length(message: Message, limit: int) -> int | None:

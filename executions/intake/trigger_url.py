@@ -27,7 +27,7 @@ from executions.intake.fair_threads import FairThreads, Join, Unavailable
 from executions.intake.live_trigger import LiveTrigger, new_execution
 from executions.intake.look_ups import look_ups
 from executions.intake.message import Message
-from executions.intake.reading import Held, Receive, bodies, read_body
+from executions.intake.reading import Held, Receive, bodies, hang_up, read_body
 from executions.intake.replies import End, Wait
 from executions.intake.request import METHODS, Request
 from executions.intake.shares import Shares
@@ -248,21 +248,12 @@ async def repeated(
 
 async def reply_to(live: LiveTrigger, call: Call, wait: Wait) -> Answer | None:
     """Wait for a Response step's reply, as long as the caller does: return None when it has hung up."""
-    watch = asyncio.get_running_loop().create_task(hang_up(call.receive, wait))
+    watch = asyncio.get_running_loop().create_task(hang_up(call.receive, partial(wait.end, End.GONE)))
     try:
         reply = await wait.reply(settings.REPLY_LIMIT_S)
     finally:
         watch.cancel()
     return None if reply is End.GONE else reply_answer(live, str(wait.execution_id), reply)
-
-
-async def hang_up(receive: Receive, wait: Wait) -> None:
-    """End the wait when its caller hangs up; one that sends more than its request is not watched."""
-    event = await receive()
-    while event["type"] == "http.request" and not event["body"]:
-        event = await receive()
-    if event["type"] == "http.disconnect":
-        wait.end(End.GONE)
 
 
 async def leave_refusal(live: LiveTrigger, refused: Refused) -> None:

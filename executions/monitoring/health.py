@@ -1,4 +1,4 @@
-"""Pages for supervisors and load balancers: whether the process lives, and whether it can accept and run executions."""
+"""The page for load balancers: whether executions can be accepted and run. `agentos_site.asgi` answers /healthz."""
 
 from __future__ import annotations
 
@@ -11,12 +11,6 @@ from django.views.decorators.http import require_safe
 
 from executions.models import Engine
 from executions.store.leases import STALE_AFTER_S
-
-
-@require_safe
-def healthz(request: HttpRequest) -> HttpResponse:
-    """Answer 200 while the process lives, without a look at the database: a restart would not bring that back."""
-    return JsonResponse({"status": "ok"})
 
 
 @require_safe

@@ -77,7 +77,8 @@ def accepted(started: float) -> None:
     """Observe an accepted request, which was read at `started` (time.perf_counter) and is durable now."""
     ACCEPTS.observe("", time.perf_counter() - started)
     if _saver is None:
-        _start_saver()
+        with suppress(RuntimeError):  # no thread can be started now: the request is accepted all the same
+            _start_saver()
 
 
 def save_when_due() -> None:

@@ -23,7 +23,6 @@ FORGOTTEN = {"password/forgotten/", "password/forgotten/sent/", "password/new/<u
 OPEN = {
     "",
     "favicon.ico",
-    "healthz",
     "readyz",
     "metrics",
     "login/",

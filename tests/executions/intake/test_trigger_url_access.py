@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
 from django.db import connection
 
 from automations.models import Automation
+from executions.intake import look_ups, trigger_url
+from executions.intake.fair_threads import Unavailable
+from executions.intake.live_trigger import LiveTrigger, read_triggers
+from executions.intake.look_ups import LookUps
+from executions.intake.message import Message
 from executions.models import Execution, Outcome, Receipt
 from harness.factory import publish
+from harness.processes import until
 from tests.support.cut import end_connections
 from tests.support.door import send, stored, url_of
 
@@ -143,3 +151,92 @@ def test_strangers_do_not_cost_a_connection_each() -> None:
 
     assert answers == [404] * 20
     assert more <= 2
+
+
+# --- look-ups
+
+
+def test_an_unknown_address_is_looked_up_once_a_second_and_a_new_trigger_works_at_once(
+    make_automation: Callable[..., Automation],
+) -> None:
+    unknown = [PREFIX + f"{number:032x}" for number in range(3)]
+    assert {send(path).status for path in unknown} == {404}
+    with looked_up() as uids:
+        assert {send(path).status for _ in range(20) for path in unknown} == {404}
+    assert uids == []
+
+    automation = make_automation()
+    automation.remove_secret()
+
+    assert send(url_of(automation), b"{}").status == 202
+
+
+def test_the_triggers_used_last_are_kept_and_no_more(
+    make_automation: Callable[..., Automation], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    automations = [make_automation(f"No. {number}") for number in range(3)]
+    for automation in automations:
+        automation.remove_secret()
+    first, second, third = (url_of(automation) for automation in automations)
+    kept = LookUps()
+    monkeypatch.setattr(trigger_url, "look_ups", lambda: kept)
+    monkeypatch.setattr(look_ups, "KNOWN", 2)
+
+    with looked_up() as uids:
+        for path in (first, second, first, third, first, second):
+            assert send(path, b"{}").status == 202
+
+    assert [PREFIX + uid for uid in uids] == [first, second, third, second]
+
+
+def test_a_client_with_too_many_look_ups_in_line_is_refused_and_another_is_not(
+    automation: Automation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = LookUps()
+    monkeypatch.setattr(trigger_url, "look_ups", lambda: kept)
+    go_on = threading.Event()
+    looks: list[str] = []
+
+    def slow(uids: set[str]) -> dict[str, LiveTrigger | Unavailable]:
+        looks.extend(uids)
+        go_on.wait(20)
+        return read_triggers(uids)
+
+    monkeypatch.setattr(look_ups, "read_triggers", slow)
+    monkeypatch.setattr(kept._threads, "line", 10)
+    with ThreadPoolExecutor(30) as strangers:
+        begun = [strangers.submit(send, PREFIX + f"{number:032x}") for number in range(2)]
+        until(lambda: len(looks) == 2)
+        flood = [strangers.submit(send, PREFIX + f"{number:032x}") for number in range(2, 20)]
+        until(lambda: sum(answer.done() for answer in flood) == 8)
+        other = strangers.submit(send, url_of(automation), b"{}", REMOTE_ADDR="192.0.2.1")
+        go_on.set()
+        answers = [answer.result() for answer in (*begun, *flood)]
+
+    assert other.result().status == 202
+    assert sorted(answer.status for answer in answers) == [404] * 12 + [503] * 8
+    assert {answer.code for answer in answers if answer.status == 503} == {"too_many_look_ups"}
+
+
+def test_refused_requests_are_forgotten(automation: Automation) -> None:
+    for _ in range(20):
+        send(PREFIX + "f" * 32, b"x" * 1000)
+        send(url_of(automation), b"not JSON")
+
+    gc.collect()
+
+    assert sum(isinstance(thing, Message) for thing in gc.get_objects()) < 5
+
+
+@contextmanager
+def looked_up() -> Iterator[list[str]]:
+    """Yield the triggers that are read from the database meanwhile."""
+    seen: list[str] = []
+
+    def read(uids: set[str]) -> dict[str, LiveTrigger | Unavailable]:
+        seen.extend(uids)
+        return read_triggers(uids)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(look_ups, "read_triggers", read)
+        yield seen

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import connection
+from pytest_django import Settings
 
 from automations.models import Automation
 from executions.models import Execution, StepRun
@@ -90,3 +93,16 @@ def test_only_chosen_and_standard_headers_are_kept(automation: Automation) -> No
     assert stored(reply)["headers"] == {
         "content-type": JSON, "user-agent": "curl/8", "x-github-event": "push", "x-shop": "7",
     }  # fmt: skip
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="PostgreSQL wakes the engines within the transaction")
+def test_a_doorbell_that_does_not_ring_leaves_an_accepted_request_accepted(
+    automation: Automation, settings: Settings, tmp_path: Path
+) -> None:
+    settings.DATA_DIR = tmp_path
+    (tmp_path / "doorbells").write_text("in the way of the folder")
+
+    replies = [send(url_of(automation), b"{}") for _ in range(3)]
+
+    assert [reply.status for reply in replies] == [202] * 3
+    assert Execution.objects.count() == 3
