@@ -14,7 +14,7 @@ from random import getrandbits
 from typing import Any
 
 import orjson
-from django.db import OperationalError, connection, transaction
+from django.db import DEFAULT_DB_ALIAS, OperationalError, connection, connections, transaction
 
 from executions.states import FINAL, Status
 from executions.store.base import Store
@@ -90,9 +90,10 @@ class SQLiteStore(Store):
 
     def ask(self, sql: str, parameters: Sequence[Any] = ()) -> Answer:
         """Run a statement without Django's cursor, which costs several times as much as a short statement itself."""
-        connection.ensure_connection()
-        with connection.wrap_database_errors:
-            rows = connection.connection.execute(_with_question_marks(sql), parameters).fetchall()
+        here = connections[DEFAULT_DB_ALIAS]  # `connection` would look this thread's up for each attribute
+        here.ensure_connection()
+        with here.wrap_database_errors:
+            rows = here.connection.execute(_with_question_marks(sql), parameters).fetchall()
         return lambda: rows
 
     def ask_many(self, columns: str, source: str, parameters: Sequence[Any] = ()) -> Answer:
@@ -105,11 +106,12 @@ class SQLiteStore(Store):
 
     def _run_with_values(self, sql: str, rows: list[Row]) -> None:
         """Run a statement with many rows in VALUES: SQLite loops over them while other Python threads run."""
-        connection.ensure_connection()
-        with connection.wrap_database_errors:
+        here = connections[DEFAULT_DB_ALIAS]
+        here.ensure_connection()
+        with here.wrap_database_errors:
             for chunk in _chunks(rows):
                 marks = ", ".join(["(" + ", ".join("?" * len(chunk[0])) + ")"] * len(chunk))
-                connection.connection.execute(sql.format(rows=marks), list(chain.from_iterable(chunk)))
+                here.connection.execute(sql.format(rows=marks), list(chain.from_iterable(chunk)))
 
     def among(self, column: str, ids: Iterable[uuid.UUID]) -> tuple[str, list[Any]]:
         values = [value.hex for value in ids]
