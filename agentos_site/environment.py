@@ -157,7 +157,10 @@ WORKERS = Setting(
     "cores and steps compute much.",
 )
 ENGINE_SLOTS = Setting(
-    name="ENGINE_SLOTS", kind=whole(1), default=1000, meaning="Executions that one engine runs at once."
+    name="ENGINE_SLOTS",
+    kind=whole(1),
+    default=1000,
+    meaning="Executions that one engine runs at once, and as many again of organizations below their share.",
 )
 REPLY_LIMIT_S = Setting(
     name="REPLY_LIMIT_S",

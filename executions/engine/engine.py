@@ -112,8 +112,10 @@ class Engine:
         self.database.start()
         await self._in_database(self.lease.begin)
         self.wake.start()
-        watch = asyncio.create_task(self._keep_watchdog_armed())
-        beats = [asyncio.create_task(beat()) for beat in (self._beat, self._keep_schedules)]
+        regular = (self._keep_watchdog_armed, self._beat, self._keep_schedules)
+        watch, *beats = [asyncio.create_task(beat()) for beat in regular]
+        for task in (watch, *beats):
+            task.add_done_callback(_end_with)
         logger.info("engine %s runs, %s slots", self.id, self.slot_count)
         await self.stop_requested.wait()
         await self.slots.drain(settings.ENGINE_DRAIN_S - 2)
@@ -270,6 +272,13 @@ class Engine:
         while True:
             self.black_box.arm_watchdog()
             await asyncio.sleep(ARM_EVERY_S)
+
+
+def _end_with(task: asyncio.Task[None]) -> None:
+    """End this process when the beat or other regular work has failed: peers go on, which a silent engine prevents."""
+    if not task.cancelled() and (error := task.exception()):
+        logger.error("the regular work of the engine failed: this worker ends", exc_info=error)
+        os._exit(1)
 
 
 def seconds_until(moment: datetime) -> float:

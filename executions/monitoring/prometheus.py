@@ -1,19 +1,20 @@
 """The state of the installation in Prometheus' text format 0.0.4.
 
-Labels hold lanes, statuses, connectors and host names, and nothing that came in a request. No query counts a growing
-table, so a scrape costs the same however many executions there are.
+Labels hold lanes, statuses, connectors, host names and ids of organizations, and nothing that came in a request. No
+query counts a growing table, so a scrape costs the same however many executions there are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import accumulate, groupby
 
 from django.db.models import F, Sum
 from django.db.models.functions import Now
 
 from executions.models import Engine, Measure, Outcome, ReceiptDay
-from executions.monitoring import histograms
+from executions.monitoring import histograms, shares
 from executions.states import FINAL, Lane
 from executions.store import measures
 from executions.store.leases import STALE_AFTER_S
@@ -22,12 +23,14 @@ from projects.models import UsageDay
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
 
+TOLD = 20  # organizations with a label of their own
+
 type Sample = tuple[dict[str, str], float]
 
 
 def text() -> str:
     """Return all metrics, sums over all processes and machines, as one page."""
-    lines = [*_executions(), *_requests(), *_queue(), *_engines()]
+    lines = [*_executions(), *_requests(), *_queue(), *_engines(), *_organizations()]
     lines += _histogram(histograms.STEPS.name, "Time of a finished step, all tries together.", "connector")
     lines += _histogram(histograms.ACCEPTS.name, "Time until an accepted request was stored durably.")
     return "\n".join([*lines, ""])
@@ -97,6 +100,24 @@ def _engines() -> Iterator[str]:
     for name, about, values in families:
         samples = [({"engine": engine}, value) for engine, value in values.items()]
         yield from _family(f"engine_{name}", "gauge", about, samples)
+
+
+def _organizations() -> Iterator[str]:
+    """Yield who uses the engines: the TOLD organizations with most, by id, and the others together."""
+    held, running = shares.slots_by_organization()
+    waiting = measures.waiting_by_organization()
+    yield from _family(
+        "organization_slots", "gauge", "Slots of engines that an organization holds.", _told(held, running)
+    )
+    about = f"Executions of an organization that are due, of each counted up to {measures.COUNTED_OF_ONE}."
+    yield from _family("organization_waiting", "gauge", about, _told(waiting, sum(waiting.values())))
+
+
+def _told(numbers: Mapping[uuid.UUID, int], total: int) -> list[Sample]:
+    most = sorted(numbers.items(), key=lambda item: (-item[1], item[0]))[:TOLD]
+    others = max(0, total - sum(number for _, number in most))
+    samples: list[Sample] = [({"organization": str(organization)}, number) for organization, number in most]
+    return [*samples, ({"organization": "other"}, others)]
 
 
 # --- durations

@@ -6,6 +6,7 @@ import uuid
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
 from typing import Any
 
 from executions import sealed_json
@@ -41,16 +42,19 @@ class Claims(Throttle):
 
         It searches the index once for each organization, up to ORGANIZATIONS_A_CLAIM of them.
         """
+        rows = self.ask(self._look_statement, [self.uid(after)])
+        return lambda: self._looked(after, rows())
+
+    @cached_property
+    def _look_statement(self) -> str:
         waits = f"FROM executions_execution WHERE {CLAIMABLE} AND {self.is_due} AND organization_id >"
         following = f"(SELECT organization_id {waits} {{}} ORDER BY organization_id LIMIT 1)"
-        rows = self.ask(
+        return (
             f"WITH RECURSIVE waiting (organization_id, n) AS (SELECT {following.format('%s')}, 1 UNION ALL"
             f" SELECT {following.format('waiting.organization_id')}, n + 1 FROM waiting"
             f" WHERE waiting.organization_id IS NOT NULL AND n < {ORGANIZATIONS_A_CLAIM})"
-            f" SELECT organization_id, (SELECT EXISTS (SELECT 1 {LINE})), ({self._later_in()}) FROM waiting",
-            [self.uid(after)],
+            f" SELECT organization_id, (SELECT EXISTS (SELECT 1 {LINE})), ({self._later_in()}) FROM waiting"
         )
-        return lambda: self._looked(after, rows())
 
     def _looked(self, after: uuid.UUID, rows: list[Row]) -> Look:
         found = [row[0] for row in rows if row[0] is not None]

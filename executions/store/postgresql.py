@@ -27,7 +27,7 @@ PREPARE_AFTER = 3  # times that a statement is sent until it is prepared
 # A plan is kept while the tables grow from nothing, so it must be the plan for large tables from the start.
 KEPT_PLAN_SETTINGS = (
     "plan_cache_mode = force_generic_plan", "enable_seqscan = off", "enable_hashjoin = off", "enable_mergejoin = off",
-    "enable_material = off", "jit = off",
+    "enable_material = off", "enable_bitmapscan = off", "jit = off",
 )  # fmt: skip
 # A process that hangs in a transaction, or whose machine is gone, would keep its executions' rows locked, and no other
 # engine could recover them.

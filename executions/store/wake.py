@@ -1,8 +1,8 @@
 """Wake a process after a commit that may concern it.
 
-PostgreSQL: LISTEN on a separate connection. SQLite: a doorbell (`executions.store.doorbell`), and `PRAGMA
-data_version`, which changes with every commit of another connection. Both also wake once a second, so that a lost
-notification delays an execution by a second and never loses it.
+PostgreSQL: LISTEN on a separate connection. SQLite: a doorbell (`executions.store.doorbell`), and where it stays dumb
+`PRAGMA data_version`, which changes with every commit of another connection. Both also wake once a second, so that a
+lost notification delays an execution by a second and never loses it.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from django.db import connection
 
 from executions.store.away import forget_connection
 from executions.store.dialect import REPLY_CHANNEL, WORK_CHANNEL
-from executions.store.doorbell import Doorbell
+from executions.store.doorbell import Doorbell, ring
 
 logger = logging.getLogger(__name__)
 
 LONGEST_SLEEP_S = 1.0  # seconds between two calls at most
-DATA_VERSION_POLL_S = 0.1  # seconds until a commit that rang no doorbell is noticed
+DATA_VERSION_POLL_S = 0.1  # seconds until a commit is noticed where no doorbell rings
 RECONNECT_S = 0.5  # seconds between two tries to connect
 
 
@@ -40,7 +40,7 @@ class Wake(threading.Thread):
         self.stopping = threading.Event()
 
     def run(self) -> None:
-        watch = self._listen if connection.vendor == "postgresql" else self._watch_data_version
+        watch = self._listen if connection.vendor == "postgresql" else self._wait_for_rings
         while not self.stopping.is_set():
             try:
                 watch()
@@ -64,22 +64,29 @@ class Wake(threading.Thread):
             self.on_wake(numbers[0] if len(numbers) == 1 else None)
             self.stopping.wait(self.rest_s)
 
-    def _watch_data_version(self) -> None:
-        connection.ensure_connection()
-        cursor = connection.connection.cursor()
+    def _wait_for_rings(self) -> None:
         doorbell = Doorbell(self.channel)
-        seen, woken_at = None, 0.0
         try:
+            ring(self.channel, 0)  # also to itself: does it hear?
+            if doorbell.wait(DATA_VERSION_POLL_S) is None:
+                self._watch_data_version()
+            self.on_wake(None)
             while not self.stopping.is_set():
-                number = doorbell.wait(DATA_VERSION_POLL_S)
-                version = cursor.execute("PRAGMA data_version").fetchone()[0]
-                now = time.monotonic()
-                if number is not None or version != seen or now - woken_at > LONGEST_SLEEP_S:
-                    seen, woken_at = version, now
-                    self.on_wake(number)
-                    self.stopping.wait(self.rest_s)
+                self.on_wake(doorbell.wait(LONGEST_SLEEP_S))
+                self.stopping.wait(self.rest_s)
         finally:
             doorbell.close()
+
+    def _watch_data_version(self) -> None:
+        """Look at the number of commits ten times a second."""
+        connection.ensure_connection()
+        cursor = connection.connection.cursor()
+        seen, woken_at = None, 0.0
+        while not self.stopping.wait(DATA_VERSION_POLL_S):
+            version, now = cursor.execute("PRAGMA data_version").fetchone()[0], time.monotonic()
+            if version != seen or now - woken_at > LONGEST_SLEEP_S:
+                seen, woken_at = version, now
+                self.on_wake(None)
 
 
 def _number(payload: str) -> int | None:

@@ -1,4 +1,4 @@
-"""`manage.py engines`: the engines of the installation, and the executions that each of them runs."""
+"""`manage.py engines`: the engines of the installation, what each of them runs, and which organizations use them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,21 @@ from django.db.models import F, Max, OuterRef, Subquery
 from django.db.models.functions import Now
 
 from executions.models import Engine, Execution, StepRun
+from executions.monitoring import shares
 from executions.states import Status, StepStatus
+from executions.store import measures
 from executions.store.leases import STALE_AFTER_S
+from projects.models import Organization
 
 SHOWN = 500  # executions listed for one engine
+TOLD = 20  # organizations listed
 
 
 class Command(BaseCommand):
-    help = "List the engines, with the last beat of each and, with --executions, the executions it runs."
+    help = (
+        "List the engines, with the last beat of each and, with --executions, the executions it runs; then the"
+        " organizations that use most of them."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--executions", action="store_true", help="also list the executions of each engine")
@@ -31,6 +38,8 @@ class Command(BaseCommand):
                 self.stdout.write(f"    {line}")
         if not engines:
             self.stdout.write("No engine is running. Start the cluster: manage.py qcluster.")
+        for line in organizations():
+            self.stdout.write(line)
 
 
 def line_of(engine: Engine, age: timedelta) -> str:
@@ -43,6 +52,18 @@ def line_of(engine: Engine, age: timedelta) -> str:
         f"  beat {max(0.0, age.total_seconds()):.1f} s ago  {engine.rss_kb // 1024} MB",
         *(mark for is_so, mark in marks if is_so),
     ])  # fmt: skip
+
+
+def organizations() -> Iterator[str]:
+    """Yield a line for each organization that holds slots or waits for some, those with most slots first."""
+    held, _ = shares.slots_by_organization()
+    waiting = measures.waiting_by_organization()
+    told = sorted(held.keys() | waiting.keys(), key=lambda uid: (-held[uid], -waiting.get(uid, 0), uid))[:TOLD]
+    names = dict(Organization.objects.filter(pk__in=told).values_list("pk", "name"))
+    for uid in told:
+        waits = waiting.get(uid, 0)
+        more = " or more" if waits == measures.COUNTED_OF_ONE else ""
+        yield f"{uid}  {names.get(uid, '?')}  holds {held[uid]} slots  {waits}{more} executions due"
 
 
 def running(engine: Engine) -> Iterator[str]:

@@ -12,8 +12,10 @@ from pytest_django import Settings
 
 from executions.models import Engine, Execution, StepRun
 from executions.states import Status, StepStatus
+from executions.store import measures
 from harness.installation import Installation
 from harness.processes import until
+from projects.models import Organization
 from tests.support.door import send
 
 
@@ -97,3 +99,19 @@ def test_engines_lists_what_each_runs_and_how_far_it_is(make_execution: Callable
     assert "here:1" in of_engine and len(engines()) == 1
     assert f"{long.pk}  Orders  attempt 2  after step 3  for 3" in first
     assert f"{new.pk}  Orders  attempt 2  no step finished yet  for" in second
+
+
+def test_engines_tells_which_organizations_hold_slots_and_which_wait(
+    make_execution: Callable[..., Execution], organization: Organization, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measures, "COUNTED_OF_ONE", 2)
+    other = Organization.objects.create(name="Other")
+    for holders in ({str(other.pk): 7}, {str(other.pk): 1, str(organization.pk): 1}):
+        Engine.objects.create(host="here", pid=1, boot_id="", running=9, holders=json.dumps(holders))
+    for _ in range(3):
+        make_execution()
+
+    _, _, first, second = engines()
+
+    assert first == f"{other.pk}  Other  holds 8 slots  0 executions due"
+    assert second == f"{organization.pk}  Acme  holds 1 slots  2 or more executions due"

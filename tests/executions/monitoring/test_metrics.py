@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -14,12 +15,13 @@ from pytest_django import DjangoAssertNumQueries, Settings
 
 from automations.models import Automation
 from executions.models import Engine, Execution, Measure, Outcome, ReceiptDay
-from executions.monitoring import histograms
+from executions.monitoring import histograms, prometheus
 from executions.states import Lane, Status
 from executions.store import measures
 from harness.automations import TRANSFORM, make
 from harness.installation import Installation
 from harness.processes import until
+from projects.ids import new_id
 from projects.models import Project, UsageDay, this_month
 from tests.support.exposition import Metrics
 
@@ -138,6 +140,29 @@ def test_engines_are_told_by_machine_and_process(scrape: Callable[[], Metrics]) 
     assert told.value("agentos_engine_beat_age_seconds", engine="two:7") == pytest.approx(300, abs=60)
 
 
+def test_organizations_that_use_most_are_told_by_id_and_the_others_together(
+    scrape: Callable[[], Metrics], make_execution: Callable[..., Execution], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prometheus, "TOLD", 2)
+    ids = [new_id() for _ in range(4)]
+    for number, holders in enumerate(({ids[0]: 5, ids[1]: 2}, {ids[1]: 9, ids[2]: 1})):
+        told = json.dumps({str(organization): slots for organization, slots in holders.items()})
+        Engine.objects.create(host="one", pid=number, boot_id="", running=20, holders=told)
+    for count, organization in zip((1, 3, 2), ids, strict=False):
+        for _ in range(count):
+            make_execution(organization_id=organization)
+    make_execution(organization_id=ids[3], lane=Lane.THROTTLED)
+
+    metrics = scrape()
+
+    def told_of(name: str) -> dict[str, float]:
+        labels = metrics.labels(name, "organization")
+        return {label: metrics.value(name, organization=label) for label in labels}
+
+    assert told_of("agentos_organization_slots") == {str(ids[1]): 11, str(ids[0]): 5, "other": 24}
+    assert told_of("agentos_organization_waiting") == {str(ids[1]): 3, str(ids[2]): 2, "other": 1}
+
+
 def test_labels_are_escaped(scrape: Callable[[], Metrics]) -> None:
     Engine.objects.create(host='a"b\\c\nd', pid=1, boot_id="")
 
@@ -152,7 +177,7 @@ def test_metrics_ask_the_same_few_questions_however_much_there_is(
     for _ in range(20):
         make_execution()
 
-    with django_assert_num_queries(9):
+    with django_assert_num_queries(11):
         scrape()
 
 

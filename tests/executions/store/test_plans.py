@@ -73,6 +73,34 @@ def test_a_claim_does_not_pass_by_all_that_waits_for_later(make_execution: Calla
     one = make_execution(status=Status.PAUSED, run_at=timezone.now() + timedelta(days=1))
     few = [claim() for _ in range(2)][-1]
     values = {field.attname: getattr(one, field.attname) for field in Execution._meta.concrete_fields}
-    Execution.objects.bulk_create(Execution(**values | {"id": new_id()}) for _ in range(5000))
+    Execution.objects.bulk_create(
+        Execution(**values | {"id": new_id(), "organization_id": new_id() if number % 2 else one.organization_id})
+        for number in range(6000)
+    )
 
     assert claim() <= 2 * few
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_claim_finds_one_organizations_execution_however_many_of_another_wait(
+    make_execution: Callable[..., Execution],
+) -> None:
+    def claim() -> int:
+        other = make_execution(organization_id=new_id())
+        with steps_of_the_database() as steps, store().pipeline():
+            claimed = store().claim(new_id(), Wanted(limit=4)).executions
+        assert other.id in {one.id for one in claimed}
+        return sum(steps)
+
+    one, _ = make_execution(), [make_execution() for _ in range(20)]
+    store().tune()
+    try:
+        few = [claim() for _ in range(2)][-1]
+        values = {field.attname: getattr(one, field.attname) for field in Execution._meta.concrete_fields}
+        values |= {"run_at": one.run_at - timedelta(hours=1)}
+        Execution.objects.bulk_create(Execution(**values | {"id": new_id()}) for _ in range(6000))
+        many = claim()
+    finally:
+        connection.close()
+
+    assert many <= 2 * few
