@@ -8,7 +8,6 @@ from typing import Any
 from automations.models import Automation
 from harness.factory import make_automation
 from projects.models import Organization, Project
-from projects.sealing import decrypt
 
 FIELDS = {
     "customer": "{{ trigger.body.customer.name | upcase }}",
@@ -46,4 +45,4 @@ def seed() -> dict[str, Target]:
 def _target(automation: Automation) -> Target:
     trigger = automation.trigger
     assert trigger is not None
-    return Target(trigger.url, decrypt(trigger.encrypted_secret))
+    return Target(trigger.url, trigger.secret)

@@ -59,6 +59,8 @@ TRIGGER_URL = (
     Answer(431, "headers_too_large", "More than 16 KB of headers"),
     Answer(500, "internal_error", "AgentOS failed with an unexpected error"),
     Answer(502, "no_reply", "The execution ended before its Response step; with `execution_id`"),
+    Answer(502, "unreadable_reply", "The stored reply cannot be read: a secret in it cannot be opened"),
+    Answer(503, "unreadable_secret", "The trigger's secret cannot be read; the builder must make a new one"),
     Answer(
         503, "unavailable", "The database is unreachable; nothing is stored. Send it again after `Retry-After` seconds"
     ),
@@ -119,6 +121,12 @@ REASONS = (
     Reason("Failed", "unsupported_step", "A step is of a kind that this release does not know"),
     Reason("Failed", "unreadable_version", "Its version cannot be read by this release"),
     Reason("Failed", "not_storable", "The database refuses a step's result"),
+    Reason(
+        "Failed",
+        "unreadable_data",
+        "An earlier result, or the trigger's payload, cannot be read back: it holds a secret that an older release "
+        "sealed or that `FIELD_KEYS` does not open, or it is damaged",
+    ),
     Reason("Rejected", "time_limit", "It ran for longer than its allotted time"),
     Reason("Rejected", "worker_died", "Its worker died three times, and nothing else could be the cause"),
     Reason("Rejected", "stalled", "A step blocked its worker for more than 5 s, twice"),

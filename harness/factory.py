@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 from django.contrib.auth.models import User
 
 from automations.definition import Definition
 from automations.models import Automation
-from projects.models import Membership, Organization, Project
+from projects.models import Membership, Organization, Project, Variable
 
 type Steps = list[dict[str, Any]]
 
@@ -94,3 +95,10 @@ def replace_trigger(automation_id: str) -> None:
 
 def deactivate(automation_id: str) -> None:
     Automation.objects.get(pk=automation_id).deactivate()
+
+
+def make_variable(project: str, key: str, value: str, *, is_secret: bool = False) -> None:
+    """Give a project a variable."""
+    variable = Variable(project_id=uuid.UUID(project), key=key, is_secret=is_secret)
+    variable.value = value
+    variable.save()

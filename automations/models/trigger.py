@@ -14,6 +14,7 @@ from automations import timing
 from connectors.schedule.fire_times import next_fire_time
 from connectors.schedule.rule import Rule
 from projects import sealing
+from projects.sealing import Purpose
 
 
 def new_trigger_uid() -> str:
@@ -49,8 +50,13 @@ class Trigger(models.Model):
     def set_new_secret(self) -> str:
         """Return a new secret in the clear and hold it encrypted; the caller saves the row."""
         secret = secrets.token_urlsafe(24)
-        self.encrypted_secret = sealing.encrypt(secret)
+        self.encrypted_secret = sealing.encrypt(secret, Purpose.TRIGGER_SECRET, self.uid)
         return secret
+
+    @property
+    def secret(self) -> str:
+        """Return the secret in the clear, "" when the trigger has none; raise UnreadableSecret as `decrypt` does."""
+        return sealing.decrypt(self.encrypted_secret, Purpose.TRIGGER_SECRET, self.uid) if self.encrypted_secret else ""
 
 
 class ScheduleQuerySet(models.QuerySet["Schedule"]):

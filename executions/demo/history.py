@@ -247,6 +247,6 @@ def _increment(find: Callable[[], Any], column: str) -> None:
 
 def _sides(input_value: JSON, output: JSON) -> dict[str, Any]:
     """Return the columns of a step run's input and output."""
-    texts = {"input": sealed_json.dumps(input_value) if input_value is not None else None,
-             "output": sealed_json.dumps(output) if output is not None else None}  # fmt: skip
+    texts = {"input": sealed_json.stored(input_value) if input_value is not None else None,
+             "output": sealed_json.stored(output) if output is not None else None}  # fmt: skip
     return {**texts, **{f"{side}_bytes": len(text or "") for side, text in texts.items()}}

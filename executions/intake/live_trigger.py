@@ -17,8 +17,8 @@ from executions.intake.group_commit import LONGEST_WAIT_S, Unavailable
 from executions.states import Lane
 from executions.store.away import AWAY, forget_connection
 from executions.store.rows import DeliveryId, NewExecution
-from projects import sealing
 from projects.ids import new_id
+from projects.sealing import UnreadableSecret
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class LiveTrigger:
     is_active: bool
     is_throttled: bool
     time_limit_s: int
-    secret: str
+    secret: str | None  # "" when callers need none; None when the stored one cannot be read, and nobody may call
     is_timed: bool  # fired by the clock: nobody may post to it
     version_id: uuid.UUID | None
     definition: Definition | None
@@ -105,11 +105,19 @@ def read_trigger(uid: str) -> LiveTrigger | None:
         is_active=automation.is_active and fits_version,
         is_throttled=automation.is_throttled,
         time_limit_s=automation.time_limit_s,
-        secret=sealing.decrypt(trigger.encrypted_secret) if trigger.encrypted_secret else "",
+        secret=_secret_of(trigger),
         is_timed=trigger.is_timed,
         version_id=version.uid if version else None,
         definition=definition,
     )
+
+
+def _secret_of(trigger: Trigger) -> str | None:
+    try:
+        return trigger.secret
+    except UnreadableSecret as error:
+        logger.error("the secret of trigger %s: %s", trigger.uid, error)
+        return None
 
 
 def new_execution(live: LiveTrigger, payload: JSON, delivery: DeliveryId | None = None) -> NewExecution:
@@ -129,6 +137,6 @@ def new_execution(live: LiveTrigger, payload: JSON, delivery: DeliveryId | None 
         connector=trigger.connector,
         event=trigger.event,
         title="Trigger",
-        payload=sealed_json.dumps(payload),
+        payload=sealed_json.stored(payload),
         delivery=delivery,
     )

@@ -142,6 +142,10 @@ def admitted(live: LiveTrigger, request: Request) -> dict[str, JSON]:
 
 
 def check_secret(live: LiveTrigger, given: str) -> None:
+    if live.secret is None:
+        raise Refused(
+            503, "unreadable_secret", "The secret of this trigger cannot be read. Its owner must make a new one."
+        )
     if live.secret and not hmac.compare_digest(given.encode("utf-8", "surrogatepass"), live.secret.encode()):
         which = "wrong" if given else "missing"
         message = f"The secret is {which}. Send it as header or query parameter ah-http-key."
@@ -207,6 +211,8 @@ def reply_answer(live: LiveTrigger, execution_id: str, reply: ReplyRow | None) -
     if reply is None:
         message = f"The execution gave no reply within {settings.REPLY_LIMIT_S:g} s. It continues."
         raise Refused(504, "reply_timeout", message, extra=about)
+    if reply.unreadable:
+        raise Refused(502, "unreadable_reply", f"The reply {reply.unreadable}.", extra=about)
     if not isinstance(reply.output, dict):
         message = f"The execution ended as {reply.status.label} before it reached a Response step."
         raise Refused(502, "no_reply", message, extra=about)

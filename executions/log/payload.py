@@ -78,8 +78,8 @@ def _shown(run: StepRun, side: str) -> ShownPayload | None:
     if stored is None:
         return None
     if size > sealed_json.ROW_LIMIT:
-        return ShownPayload(sealed_json.masked(stored), None, size, is_excerpt=True)
-    text = _indented(sealed_json.masked(stored))
+        return ShownPayload(sealed_json.shown(stored), None, size, is_excerpt=True)
+    text = _indented(sealed_json.shown(stored))
     return ShownPayload(text, _coloured(text) if len(text) <= COLOUR_LIMIT else None, size, is_excerpt=False)
 
 

@@ -13,8 +13,8 @@ from executions.states import StepStatus
 class StepRun(models.Model):
     """One step in one attempt (and one iteration). The trigger is step run 0, of attempt 0: all attempts share it.
 
-    `input` and `output` are exact JSON text, secrets sealed; above sealed_json.ROW_LIMIT they are an excerpt, and
-    Payload holds the whole.
+    `input` and `output` are exact JSON text as `sealed_json` stores it, secrets sealed; above sealed_json.ROW_LIMIT
+    they are an excerpt, and Payload holds the whole.
     """
 
     TRIGGER = "trigger"
@@ -69,7 +69,7 @@ class StepRun(models.Model):
                 iteration=self.iteration,
                 side=side,
             ).body
-        return sealed_json.masked(text) if text is not None else None
+        return sealed_json.shown(text) if text is not None else None
 
     def shown_value(self, side: str) -> JSON:
         """Return the value of `shown`: the "input" or "output" with secrets masked."""

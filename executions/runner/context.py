@@ -12,8 +12,10 @@ from typing import Protocol
 
 from connectors.sdk.call import JSON, Http, Mail
 from executions import sealed_json
+from executions.secret_forms import Mask
 from executions.states import StepStatus
 from executions.store.rows import Claimed, StepRecord, VariableRow
+from projects.models.variable import variable_place
 from projects.sealing import UnreadableSecret, decrypt
 
 logger = logging.getLogger(__name__)
@@ -38,8 +40,10 @@ class Variables:
     secret_keys: frozenset[str] = frozenset()
 
     @cached_property
-    def secret_values(self) -> list[str]:
-        return [str(self.values[key]) for key in self.secret_keys]
+    def masks(self) -> tuple[Mask, ...]:
+        """Return what finds the secret values in texts; nothing when there are none."""
+        mask = Mask(str(self.values[key]) for key in sorted(self.secret_keys))
+        return (mask,) if mask else ()
 
     @property
     def unresolved(self) -> dict[str, JSON]:
@@ -57,7 +61,7 @@ def variables_of(project_id: uuid.UUID, rows: Iterable[VariableRow]) -> Variable
     secret_keys = set()
     for key, encrypted, is_secret in rows:
         try:
-            values[key] = decrypt(encrypted)
+            values[key] = decrypt(encrypted, *variable_place(project_id, key))
         except UnreadableSecret as error:
             logger.error("variable %s of project %s: %s", key, project_id, error)
             continue
@@ -107,7 +111,7 @@ class StepNote:
 
     def sealed(self, execution: Claimed, variables: Variables) -> StepRecord:
         """Return the record to store: secrets are encrypted where they stand, and masked in the error message."""
-        secrets = variables.secret_values
+        masks = variables.masks
         has_output = self.status is StepStatus.SUCCESS or self.output is not None
         return StepRecord(
             execution=execution,
@@ -121,10 +125,10 @@ class StepNote:
             tries=self.tries,
             started_at=self.started_at,
             finished_at=self.finished_at,
-            input=sealed_json.dumps(sealed_json.sealed(self.input, secrets)) if self.input is not None else None,
-            output=sealed_json.dumps(sealed_json.sealed(self.output, secrets)) if has_output else None,
+            input=sealed_json.sealed(self.input, masks, execution.id) if self.input is not None else None,
+            output=sealed_json.sealed(self.output, masks, execution.id) if has_output else None,
             error_code=self.error_code,
-            error=sealed_json.hidden(self.error, secrets),
+            error=sealed_json.hidden(self.error, masks),
             is_external=self.is_external,
             is_reply=self.is_reply,
             resume_at=self.resume_at,

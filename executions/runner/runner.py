@@ -74,8 +74,8 @@ class Runner:
 
     async def run(self) -> Move:
         """Run the steps one after the other; return the move. Raises Fenced when another engine has the execution."""
-        self.scope["trigger"] = sealed_json.loads_opened(self.execution.payload)
         try:
+            self.scope["trigger"] = self._opened(self.execution.payload, "The trigger's payload")
             for step in self.definition.steps:
                 await self._run_step(step)
         except _Ended as ended:
@@ -134,7 +134,7 @@ class Runner:
         """Return the step's output, from its durable step run or by performing it; raise _Ended if it ends here."""
         done = self.execution.done.get((call.step.key, ""))
         if done and done.status in (StepStatus.SUCCESS, StepStatus.FAILED):
-            return self._replayed(done)
+            return self._replayed(call, done)
         try:
             note = await call.perform(done)
         except Pause as pause:
@@ -152,16 +152,24 @@ class Runner:
         self.log.keep(note)
         return note.output
 
-    def _replayed(self, done: DoneStep) -> JSON:
+    def _replayed(self, call: StepCall, done: DoneStep) -> JSON:
         """Return a durable output; a durable failure was skipped (else the execution had ended), so it gives None."""
         if done.status is StepStatus.FAILED:
             self.skipped_failures += 1
             return None
-        return sealed_json.loads_opened(done.output) if done.output is not None else None
+        return self._opened(done.output, f"The output of step “{call.title}”") if done.output is not None else None
+
+    def _opened(self, text: str, what: str) -> JSON:
+        """Return the value of stored text; end the execution, and nothing else, when it cannot be read back."""
+        try:
+            return sealed_json.opened(text, self.execution.id)
+        except sealed_json.Unreadable as error:
+            raise _Ended(self._move(Status.FAILED, "unreadable_data", f"{what} {error}.")) from None
 
     def _failed(self, call: StepCall, error: StepError) -> JSON:
         """Follow a failed try: pause until the next try, skip the step (its output is None), or end the execution."""
-        message = error.message[:MESSAGE_LIMIT]
+        # Hidden before it is cut: nobody recognizes half a secret.
+        message = sealed_json.hidden(error.message, self.variables.masks)[:MESSAGE_LIMIT]
         backoff = call.next_try_in(error)
         until = datetime.now(UTC) + timedelta(seconds=backoff) if backoff is not None else None
         status = StepStatus.PAUSED if until else StepStatus.FAILED
@@ -193,7 +201,7 @@ class Runner:
             execution=self.execution,
             target=target,
             reason_code=code,
-            reason=sealed_json.hidden(reason, self.variables.secret_values),
+            reason=sealed_json.hidden(reason, self.variables.masks),
             ran_ms=self.execution.ran_ms + elapsed,
             steps=self.position,
             connectors=",".join(self.connectors)[:200],

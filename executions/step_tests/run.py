@@ -200,7 +200,7 @@ def _recorded(step: ActionStep, scope: dict[str, JSON], variables: Variables) ->
 
 
 def _masked(value: JSON, variables: Variables) -> str:
-    return sealed_json.masked(sealed_json.dumps(sealed_json.sealed(value, variables.secret_values)))
+    return sealed_json.shown(sealed_json.sealed(value, variables.masks, new_id()))
 
 
 def _keep(
@@ -227,7 +227,7 @@ def _keep(
             "is_success": result.is_success,
             "input": input_text if len(input_text) <= sealed_json.ROW_LIMIT else "",
             "output": output,
-            "error": sealed_json.hidden(words, variables.secret_values),
+            "error": sealed_json.hidden(words, variables.masks),
             "duration_ms": 0 if started is None else int((time.monotonic() - started) * 1000),
             "tested_at": timezone.now(),
         },

@@ -115,10 +115,15 @@ class Results(Dialect):
             f" WHERE {where} AND (s.status = 3 OR e.status IN ({', '.join(str(s.value) for s in sorted(FINAL))}))",
             [sealed_json.ROW_LIMIT, *parameters],
         )
-        return {
-            self.to_uuid(row[0]): ReplyRow(sealed_json.loads_opened(row[2]) if row[2] else None, Status(row[1]))
-            for row in rows()
-        }
+        return {(found := self.to_uuid(row[0])): _reply(found, *row[1:]) for row in rows()}
+
+
+def _reply(execution_id: uuid.UUID, status: int, text: str | None) -> ReplyRow:
+    """Return one caller's answer; what cannot be read costs no other caller theirs."""
+    try:
+        return ReplyRow(sealed_json.opened(text, execution_id) if text else None, Status(status))
+    except sealed_json.Unreadable as error:
+        return ReplyRow(None, Status(status), str(error))
 
 
 def _excerpt(text: str | None) -> str | None:

@@ -202,7 +202,11 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class ReplyRow:
-    """The answer for a waiting caller: the Response step's output, or None and the status of an end without one."""
+    """The answer for a waiting caller: the Response step's output, or None and the status of an end without one.
+
+    `unreadable` says why a reply that is stored cannot be read back, as the end of a sentence.
+    """
 
     output: JSON
     status: Status
+    unreadable: str = ""

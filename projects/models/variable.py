@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import uuid
 from typing import Self
 
 from django.core.validators import RegexValidator
@@ -8,6 +9,7 @@ from django.db import models
 from projects import sealing
 from projects.models.organization import Asker
 from projects.models.project import Project
+from projects.sealing import Purpose
 
 
 class VariableQuerySet(models.QuerySet["Variable"]):
@@ -15,10 +17,16 @@ class VariableQuerySet(models.QuerySet["Variable"]):
         return self.filter(project__in=Project.objects.for_user(user))
 
 
+def variable_place(project_id: uuid.UUID, key: str) -> tuple[Purpose, str, str]:
+    """Return what a variable's ciphertext is bound to."""
+    return Purpose.VARIABLE, project_id.hex, key
+
+
 class Variable(models.Model):
     """A value that every step of a project can read as `{{ vars.KEY }}`; a secret one is never shown again.
 
-    Both kinds are encrypted, so that one that is made secret later was never stored in the clear.
+    Both kinds are encrypted, so that one that is made secret later was never stored in the clear. The ciphertext opens
+    only in this project under this key: set both before the value.
     """
 
     project = models.ForeignKey(Project, models.CASCADE, related_name="variables")
@@ -46,12 +54,12 @@ class Variable(models.Model):
 
     @property
     def value(self) -> str:
-        """Return the value in the clear; raise UnreadableSecret when its key is no longer in FIELD_KEYS."""
-        return sealing.decrypt(self.encrypted)
+        """Return the value in the clear; raise UnreadableSecret when nothing opens it here."""
+        return sealing.decrypt(self.encrypted, *variable_place(self.project_id, self.key))
 
     @value.setter
     def value(self, text: str) -> None:
-        self.encrypted = sealing.encrypt(text)
+        self.encrypted = sealing.encrypt(text, *variable_place(self.project_id, self.key))
 
     @property
     def shown(self) -> str:

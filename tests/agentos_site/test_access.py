@@ -16,7 +16,6 @@ from automations.models import Automation
 from executions.models import Execution, StepRun
 from executions.states import Status, StepStatus
 from projects.models import ApiToken, Membership, Variable
-from projects.sealing import decrypt
 
 pytestmark = pytest.mark.django_db
 
@@ -125,7 +124,7 @@ def test_no_secret_is_on_any_page(
     variable.save()
     _, token = ApiToken.objects.make(builder, "canary")
     assert automation.trigger is not None
-    secrets = [variable.value, variable.encrypted, token, decrypt(automation.trigger.encrypted_secret)]
+    secrets = [variable.value, variable.encrypted, token, automation.trigger.secret]
     client.force_login(builder)
 
     for pattern in PATTERNS:

@@ -13,6 +13,7 @@ from django.urls import reverse
 from automations.models import Automation
 from executions import sealed_json
 from executions.models import Execution, StepRun
+from executions.secret_forms import Mask
 from executions.states import StepStatus
 from projects.models import LimitNotice, Organization, Variable, this_month
 
@@ -38,7 +39,7 @@ def secretive(automation: Automation, make_execution: Callable[..., Execution]) 
     StepRun.objects.create(
         execution_id=execution.pk, attempt=1, key="call", position=1, organization_id=execution.organization_id,
         status=StepStatus.SUCCESS, connector="http", action="request", started_at=execution.run_at,
-        output=sealed_json.dumps(sealed_json.sealed({"echo": f"Bearer {CANARY}", "kept": "plain"}, [CANARY])),
+        output=sealed_json.sealed({"echo": f"Bearer {CANARY}", "kept": "plain"}, [Mask([CANARY])], execution.pk),
     )  # fmt: skip
     return execution
 
@@ -56,7 +57,7 @@ def test_an_execution_is_found_by_its_id_and_shows_its_step_runs_masked(staff: C
     assert str(secretive.pk) in found.content.decode()
     html = page.content.decode()
     assert "plain" in html and "Bearer ••••••••" in html
-    assert CANARY not in html and "sealed:" not in html
+    assert CANARY not in html and sealed_json.MARK not in html
 
 
 def test_no_secret_is_on_any_page(staff: Client, secretive: Execution, automation: Automation) -> None:

@@ -19,7 +19,7 @@ from executions.demo.definitions import DEFINITIONS
 from executions.models import Execution
 from executions.step_tests import run
 from projects.models import ApiToken, Membership, Organization, Project
-from projects.sealing import decrypt, digest
+from projects.sealing import digest
 
 NAME = "Demo"
 PROJECT = "Web shop"
@@ -127,7 +127,7 @@ def automation(project: Project, slug: str, builder: User) -> Automation:
 def about(automation: Automation) -> dict[str, str]:
     trigger = automation.trigger
     assert trigger is not None
-    secret = decrypt(trigger.encrypted_secret) if trigger.encrypted_secret else ""
+    secret = trigger.secret
     return {"uid": str(automation.uid), "trigger_url": trigger.url, "secret": secret}
 
 

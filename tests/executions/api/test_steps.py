@@ -9,6 +9,7 @@ from automations.models import Automation
 from executions import sealed_json
 from executions.api import steps
 from executions.models import Attempt, Execution, Payload
+from executions.secret_forms import Mask
 from executions.states import Status
 from projects import sealing
 from projects.models import Organization
@@ -73,7 +74,7 @@ def test_steps_mask_secrets(api: Api, make_execution: MakeExecution) -> None:
     make_step(
         execution,
         "fetch",
-        output=sealed_json.dumps(sealed_json.sealed({"echo": "Bearer s3cr3t-value"}, ["s3cr3t-value"])),
+        output=sealed_json.sealed({"echo": "Bearer s3cr3t-value"}, [Mask(["s3cr3t-value"])], execution.pk),
     )
 
     [step] = api.get(path_of(execution, "/steps"))["steps"]

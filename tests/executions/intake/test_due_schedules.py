@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.db import connection
 
-from automations.models import Automation, Schedule, Trigger
+from automations.models import Automation, Schedule, Version
 from executions.intake.due_schedules import DueSchedules
 from executions.models import Execution, StepRun
 
@@ -79,8 +79,11 @@ def test_there_is_more_after_a_round_when_much_is_due_at_once(
 def test_one_that_cannot_be_started_holds_up_no_other(make_due: MakeDue, caplog: pytest.LogCaptureFixture) -> None:
     broken = make_due("Broken", days=3)  # the first in line
     others = [make_due(f"Other {number}", days=number) for number in range(3)]
-    assert broken.trigger
-    Trigger.objects.filter(pk=broken.trigger.pk).update(encrypted_secret="under a key that is lost")
+    assert broken.trigger and broken.live_version
+    readable = broken.live_version.definition
+    trigger = readable["trigger"] | {"config": readable["trigger"]["config"] | {"time_zone": "Nowhere/Else"}}
+    version = Version.objects.filter(pk=broken.live_version.pk)
+    version.update(definition=readable | {"trigger": trigger})
     due = DueSchedules()
 
     assert any(due.start_due() for _ in range(9)), "there is always more"
@@ -88,7 +91,7 @@ def test_one_that_cannot_be_started_holds_up_no_other(make_due: MakeDue, caplog:
     assert [len(fire_times(automation)) for automation in (broken, *others)] == [0, 1, 1, 1]
     assert Schedule.objects.get(trigger=broken.trigger).next_at == NOON - timedelta(days=3)
     assert [record.message for record in caplog.records if broken.trigger.uid in record.message]
-    Trigger.objects.filter(pk=broken.trigger.pk).update(encrypted_secret="")
+    version.update(definition=readable)
     due.start_due()
     assert fire_times(broken) == []
     due.left_alone = dict.fromkeys(due.left_alone, 0.0)  # a minute has passed
