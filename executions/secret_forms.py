@@ -11,7 +11,6 @@ import json
 import re
 from base64 import b64encode
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
 from urllib.parse import quote, quote_plus
 
 from ahocorasick_rs import AhoCorasick, Implementation, MatchKind
@@ -22,6 +21,7 @@ SHORTEST = 4  # characters from which on a secret is masked; shorter ones would 
 LINE = 8  # characters from which on a line of a longer secret is masked by itself
 HEAD = 64  # characters by which a form is found; how far it goes on is compared there
 GAP = 4  # characters between two secrets that are masked too: line ends of a key, the seams of base64
+LONGEST = 10_000  # characters of a secret, as of a variable
 LINES = 200  # of one secret, at most
 MANY = 1000  # secrets in one text: more than that are not told apart
 WINDOW = 64 * 1024  # characters searched at once
@@ -52,7 +52,8 @@ class Mask:
 
     def _add(self, found: Iterable[str]) -> int:
         used = 0
-        for form in dict.fromkeys(text for form in found for text in (form, _ours(form))):  # stored text is JSON itself
+        stored = (alike for form in found for alike in (form, _ours(form)))  # what is searched is JSON itself
+        for form in dict.fromkeys(stored):
             if len(form) >= SHORTEST:
                 alike = self.forms.setdefault(form[:HEAD], [])
                 used += 0 if alike else len(form[:HEAD])
@@ -124,9 +125,9 @@ def merged(spans: list[Span]) -> list[Span]:
     return found
 
 
-@lru_cache(maxsize=1024)  # an edited variable must not cost the forms of all others
 def forms(secret: str) -> tuple[str, ...]:
     """Return the forms in which a secret may come back, the secret itself first."""
+    secret = secret[:LONGEST]
     unix = secret.replace("\r\n", "\n")
     texts = [secret, secret.strip(), unix, unix.replace("\n", "\r\n")]
     if "\n" in unix:
