@@ -10,7 +10,7 @@ import html
 import json
 import re
 from base64 import b64encode
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from urllib.parse import quote, quote_plus
 
 from ahocorasick_rs import AhoCorasick, Implementation, MatchKind
@@ -25,7 +25,7 @@ LONGEST = 10_000  # characters of a secret, as of a variable
 LINES = 200  # of one secret, at most
 MANY = 1000  # secrets in one text: more than that are not told apart
 WINDOW = 64 * 1024  # characters searched at once
-BUDGET = 250_000  # characters of all heads; a project with more keeps only the commonest forms of the rest
+BUDGET = 3_000_000  # characters of all forms; of the secrets beyond it only the commonest forms are found
 ALIKE = 24  # forms with one head that are compared
 # What encoders leave as it is: ours for a value, a path, a query, and a browser's.
 SAFE = ("", "/", "?/:@!$'()*,", "@:!$&'()*+,;=/~", "!~*'()")
@@ -41,25 +41,24 @@ class TooMany(Exception):
 class Mask:
     """Finds secrets in texts; made once for a project's variables, because that costs about 0.3 ms a secret."""
 
-    def __init__(self, secrets: Iterable[str]) -> None:
+    def __init__(self, secrets: Iterable[str], budget: int = BUDGET) -> None:
         self.forms: dict[str, list[str]] = {}  # by head
         used = 0
         for secret in dict.fromkeys(secrets):
-            found = forms(secret) if used < BUDGET else tuple(_json(secret))
+            found = forms(secret) if used < budget else tuple(_json(secret[:LONGEST]))
             used += self._add(found)
         self.heads = list(self.forms)
         self._automaton = AhoCorasick(self.heads, MatchKind.LeftmostLongest, False, Implementation.ContiguousNFA)
 
-    def _add(self, found: Iterable[str]) -> int:
-        used = 0
+    def _add(self, found: Sequence[str]) -> int:
+        """Take a secret's forms; return their length."""
         stored = (alike for form in found for alike in (form, _ours(form)))  # what is searched is JSON itself
         for form in dict.fromkeys(stored):
             if len(form) >= SHORTEST:
                 alike = self.forms.setdefault(form[:HEAD], [])
-                used += 0 if alike else len(form[:HEAD])
                 if len(form) > HEAD and len(alike) < ALIKE:
                     alike.append(form)
-        return used
+        return sum(len(form) for form in found)
 
     def __bool__(self) -> bool:
         return bool(self.heads)
