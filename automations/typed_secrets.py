@@ -37,7 +37,7 @@ class TypedSecret:
 
     @property
     def id(self) -> str:
-        return f"{self.field}-{self.number}"
+        return f"{self.field}:{self.name}"
 
     @property
     def texts(self) -> list[str]:
