@@ -10,6 +10,7 @@ import html
 import json
 import re
 from base64 import b64encode
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from urllib.parse import quote, quote_plus
 
@@ -47,7 +48,7 @@ class Mask:
         for secret in dict.fromkeys(secrets):
             found = forms(secret) if used < budget else tuple(_json(secret[:LONGEST]))
             used += self._add(found)
-        self.heads = list(self.forms)
+        self.heads = sorted(self.forms)
         self._automaton = AhoCorasick(self.heads, MatchKind.LeftmostLongest, False, Implementation.ContiguousNFA)
 
     def _add(self, found: Sequence[str]) -> int:
@@ -78,6 +79,15 @@ class Mask:
             found.append((at, covered))
         return found
 
+    def cut_before(self, text: str, end: int) -> list[Span]:
+        """Return where the beginning of a secret stands before `end`, as where a message quotes a text and cuts it."""
+        for at in range(max(0, end - HEAD + 1), end - LINE + 1):
+            begun = text[at:end]
+            number = bisect_left(self.heads, begun)
+            if number < len(self.heads) and self.heads[number].startswith(begun):
+                return [(at, end)]
+        return []
+
     def _hits(self, text: str) -> Iterator[Span]:
         if len(text) <= WINDOW:
             yield from ((at, end) for _, at, end in self._automaton.find_matches_as_indexes(text))
@@ -100,10 +110,12 @@ class Mask:
         return max((at + _common(text, at, form) for form in self.forms[text[at:end]]), default=end)
 
 
-def masked(text: str, masks: Iterable[Mask], mask: str) -> str:
-    """Return a text with `mask` in place of each secret; all of it, when it holds too many."""
+def masked(text: str, masks: Sequence[Mask], mask: str) -> str:
+    """Return a message with `mask` in place of each secret; all of it, when it holds too many."""
+    quotes = [at for at, character in enumerate(text) if character == "”"][:MANY] if masks and "”" in text else []
     try:
-        spans = merged([span for one in masks for span in one.spans(text)])
+        whole = [span for one in masks for span in one.spans(text)]
+        spans = merged(whole + [span for one in masks for at in quotes for span in one.cut_before(text, at)])
     except TooMany:
         return mask
     pieces, last = [], 0

@@ -205,3 +205,15 @@ def test_half_a_character_beside_a_secret_costs_nothing() -> None:
     text = sealed_json.sealed(["s3cr3t\ud83d", {"s3cr3t": "\ud83d\ude00"}], [Mask(["s3cr3t"])], EXECUTION)
 
     assert sealed_json.opened(text, EXECUTION) == ["s3cr3t\ufffd", {"s3cr3t": "😀"}]
+
+
+@pytest.mark.parametrize("shown", [8, 20, 40, 63, 64, 70])
+@pytest.mark.parametrize(
+    "secret", ["sk-" + "0123456789abcdefg" * 5, "two words, and more of them than a quotation holds: " * 2]
+)
+def test_a_message_that_quotes_a_part_of_a_secret_shows_none_of_it(secret: str, shown: int) -> None:
+    message = f"“{'x' * (80 - shown)}{secret[:shown]}” is not an e-mail address, nor is “{secret}” or “else”."
+
+    hidden = sealed_json.hidden(message, [Mask([secret])])
+
+    assert hidden == f"“{'x' * (80 - shown)}{MASK}” is not an e-mail address, nor is “{MASK}” or “else”."

@@ -11,6 +11,7 @@ from executions import sealed_json
 from executions.states import Status
 from harness.automations import RESPOND, TRANSFORM, WAIT, Made, call, make
 from harness.installation import Installation
+from projects.ids import new_id
 from tests.support.stub import Stub
 
 OLD = '{"body": "key: \ue000sealed:gAAAAABoldToken\ue001."}'
@@ -102,3 +103,25 @@ def test_a_variable_that_cannot_be_read_fails_the_steps_that_use_it_alone(produc
 
     assert (failed["status"], failed["reason_code"]) == (Status.FAILED, "mapping_error")
     assert made.wait(made.start("other"))["status"] == Status.SUCCESS
+
+
+@pytest.mark.parametrize("text", ["{", "[" * 5000, '"\ue000"', "7"])
+def test_a_version_that_cannot_be_read_fails_its_own_execution_alone(product: Installation, text: str) -> None:
+    broken, other = make(product, {"wait": [WAIT, WAIT]}), make(product, {"it": [TRANSFORM, WAIT]})
+    execution_id = broken.start("wait")
+    broken.wait(execution_id, Status.PAUSED)
+    version = broken.read(execution_id)["version_id"]
+    # As the row of a new version, because engines keep what they have read once.
+    product.query("UPDATE automations_version SET definition = %s WHERE uid = %s", [text, version])
+    copy = "INSERT INTO automations_version (uid, automation_id, number, definition, created_at)"
+    uid = new_id()
+    product.query(
+        f"{copy} SELECT %s, automation_id, 99, definition, created_at FROM automations_version WHERE uid = %s",
+        [uid, version],
+    )
+    product.query("UPDATE executions_execution SET version_id = %s WHERE id = %s", [uid, execution_id])
+
+    failed = broken.wait(execution_id)
+
+    assert (failed["status"], failed["reason_code"]) == (Status.FAILED, "unreadable_version")
+    assert other.wait(other.start("it"))["status"] == Status.SUCCESS
