@@ -6,6 +6,7 @@ import json
 
 from django.contrib import admin
 
+from automations import typed_secrets
 from automations.models import Automation, Trigger, Version
 from projects.admin import ReadOnly
 
@@ -23,7 +24,7 @@ class AutomationAdmin(ReadOnly):
 
     @admin.display(description="draft")
     def definition_of_draft(self, automation: Automation) -> str:
-        return json.dumps(automation.draft, indent=2, ensure_ascii=False)
+        return json.dumps(typed_secrets.masked(automation.draft), indent=2, ensure_ascii=False)
 
 
 @admin.register(Version)
@@ -35,7 +36,7 @@ class VersionAdmin(ReadOnly):
 
     @admin.display(description="definition")
     def definition_as_json(self, version: Version) -> str:
-        return json.dumps(version.definition, indent=2, ensure_ascii=False)
+        return json.dumps(typed_secrets.masked(version.definition), indent=2, ensure_ascii=False)
 
 
 @admin.register(Trigger)

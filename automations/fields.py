@@ -22,7 +22,11 @@ class OrderedJSONField(Text):
     _pyi_lookup_exact_type: Any
 
     def from_db_value(self, value: str | None, *_: object) -> Any:
-        return None if value is None else json.loads(value)
+        """Return the stored value, or the text itself when it is no JSON: a damaged row must cost no other row."""
+        try:
+            return None if value is None else json.loads(value)
+        except (ValueError, RecursionError):
+            return value
 
     def to_python(self, value: Any) -> Any:
         return json.loads(value) if isinstance(value, str) else value

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, include, path
 
-from automations.builder import listing, overview, steps, trigger
+from automations.builder import listing, overview, steps, trigger, typed
 
 app_name = "automations"
 
@@ -12,6 +12,7 @@ of_step = [
     path("duplicate/", steps.duplicate, name="duplicate-step"),
     path("delete/", steps.delete, name="delete-step"),
     path("disable/", steps.disable, name="disable-step"),
+    path("make-variable/", typed.make_variable, name="make-variable"),
 ]
 
 of_trigger = [

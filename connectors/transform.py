@@ -125,6 +125,7 @@ CONNECTOR = Connector(
             run=query,
             sample={"value": ["first", "second"]},
             errors=(INVALID_QUERY,),
+            computes=True,
         ),
         Action(
             key="pick",
@@ -134,6 +135,7 @@ CONNECTOR = Connector(
             run=pick,
             sample={"customer": "Ada Lovelace"},
             errors=(INVALID_QUERY,),
+            computes=True,
         ),
     ),
 )

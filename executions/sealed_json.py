@@ -94,6 +94,11 @@ def shown(text: str) -> str:
     return SHOWN.sub(_as_shown, text[len(HEADER) :])
 
 
+def has_seals(text: str) -> bool:
+    """Return whether stored text holds a secret."""
+    return text.startswith(HEADER) and any(whole or seal for whole, seal in SEAL.findall(text, len(HEADER)))
+
+
 class _Sealer:
     """Seals the secrets of one JSON text, equal ones once: an echo may repeat one a thousand times.
 

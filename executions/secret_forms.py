@@ -10,8 +10,8 @@ import html
 import json
 import re
 from base64 import b64encode
-from collections.abc import Iterable, Iterator
-from functools import lru_cache
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
 from urllib.parse import quote, quote_plus
 
 from ahocorasick_rs import AhoCorasick, Implementation, MatchKind
@@ -22,10 +22,11 @@ SHORTEST = 4  # characters from which on a secret is masked; shorter ones would 
 LINE = 8  # characters from which on a line of a longer secret is masked by itself
 HEAD = 64  # characters by which a form is found; how far it goes on is compared there
 GAP = 4  # characters between two secrets that are masked too: line ends of a key, the seams of base64
+LONGEST = 10_000  # characters of a secret, as of a variable
 LINES = 200  # of one secret, at most
 MANY = 1000  # secrets in one text: more than that are not told apart
 WINDOW = 64 * 1024  # characters searched at once
-BUDGET = 250_000  # characters of all heads; a project with more keeps only the commonest forms of the rest
+BUDGET = 3_000_000  # characters of all forms; of the secrets beyond it only the commonest forms are found
 ALIKE = 24  # forms with one head that are compared
 # What encoders leave as it is: ours for a value, a path, a query, and a browser's.
 SAFE = ("", "/", "?/:@!$'()*,", "@:!$&'()*+,;=/~", "!~*'()")
@@ -41,24 +42,24 @@ class TooMany(Exception):
 class Mask:
     """Finds secrets in texts; made once for a project's variables, because that costs about 0.3 ms a secret."""
 
-    def __init__(self, secrets: Iterable[str]) -> None:
+    def __init__(self, secrets: Iterable[str], budget: int = BUDGET) -> None:
         self.forms: dict[str, list[str]] = {}  # by head
         used = 0
         for secret in dict.fromkeys(secrets):
-            found = forms(secret) if used < BUDGET else tuple(_json(secret))
+            found = forms(secret) if used < budget else tuple(_json(secret[:LONGEST]))
             used += self._add(found)
-        self.heads = list(self.forms)
+        self.heads = sorted(self.forms)
         self._automaton = AhoCorasick(self.heads, MatchKind.LeftmostLongest, False, Implementation.ContiguousNFA)
 
-    def _add(self, found: Iterable[str]) -> int:
-        used = 0
-        for form in dict.fromkeys(text for form in found for text in (form, _ours(form))):  # stored text is JSON itself
+    def _add(self, found: Sequence[str]) -> int:
+        """Take a secret's forms; return their length."""
+        stored = (alike for form in found for alike in (form, _ours(form)))  # what is searched is JSON itself
+        for form in dict.fromkeys(stored):
             if len(form) >= SHORTEST:
                 alike = self.forms.setdefault(form[:HEAD], [])
-                used += 0 if alike else len(form[:HEAD])
                 if len(form) > HEAD and len(alike) < ALIKE:
                     alike.append(form)
-        return used
+        return sum(len(form) for form in found)
 
     def __bool__(self) -> bool:
         return bool(self.heads)
@@ -77,6 +78,15 @@ class Mask:
                 at = found.pop()[0]
             found.append((at, covered))
         return found
+
+    def cut_before(self, text: str, end: int) -> list[Span]:
+        """Return where the beginning of a secret stands before `end`, as where a message quotes a text and cuts it."""
+        for at in range(max(0, end - HEAD + 1), end - LINE + 1):
+            begun = text[at:end]
+            number = bisect_left(self.heads, begun)
+            if number < len(self.heads) and self.heads[number].startswith(begun):
+                return [(at, end)]
+        return []
 
     def _hits(self, text: str) -> Iterator[Span]:
         if len(text) <= WINDOW:
@@ -100,10 +110,12 @@ class Mask:
         return max((at + _common(text, at, form) for form in self.forms[text[at:end]]), default=end)
 
 
-def masked(text: str, masks: Iterable[Mask], mask: str) -> str:
-    """Return a text with `mask` in place of each secret; all of it, when it holds too many."""
+def masked(text: str, masks: Sequence[Mask], mask: str) -> str:
+    """Return a message with `mask` in place of each secret; all of it, when it holds too many."""
+    quotes = [at for at, character in enumerate(text) if character == "”"][:MANY] if masks and "”" in text else []
     try:
-        spans = merged([span for one in masks for span in one.spans(text)])
+        whole = [span for one in masks for span in one.spans(text)]
+        spans = merged(whole + [span for one in masks for at in quotes for span in one.cut_before(text, at)])
     except TooMany:
         return mask
     pieces, last = [], 0
@@ -124,9 +136,9 @@ def merged(spans: list[Span]) -> list[Span]:
     return found
 
 
-@lru_cache(maxsize=1024)  # an edited variable must not cost the forms of all others
 def forms(secret: str) -> tuple[str, ...]:
     """Return the forms in which a secret may come back, the secret itself first."""
+    secret = secret[:LONGEST]
     unix = secret.replace("\r\n", "\n")
     texts = [secret, secret.strip(), unix, unix.replace("\n", "\r\n")]
     if "\n" in unix:

@@ -74,7 +74,8 @@ class VariableForm(NamedErrors, VariableModelForm):
         labels = {"is_secret": "Secret"}
         help_texts = {
             "key": "Only letters, digits and _. Steps read the value as {{ vars.KEY }}.",
-            "is_secret": "A secret value is never shown again after saving, and all logs mask it.",
+            "is_secret": "A secret value is never shown again after saving. Logs mask it, and what steps compute with "
+            "it; a value of fewer than 4 characters cannot be masked.",
         }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

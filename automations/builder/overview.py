@@ -25,8 +25,10 @@ from automations.models import Automation, NotReady, StaleDraft
 from projects.views import signed_in
 
 
-def edit_draft(request: HttpRequest, automation: Automation, change: Callable[[Definition], str]) -> HttpResponse:
-    """Change the draft that the request has seen, and go to the URL that the change returns.
+def edit_draft(
+    request: HttpRequest, automation: Automation, change: Callable[[Definition], str], *, rev: int | None = None
+) -> HttpResponse:
+    """Change the draft that the request has seen (or the one of `rev`), and go to the URL that the change returns.
 
     A change raises KeyError for a step that the draft does not have (404), Impossible with a reason (shown, 422). A
     draft that was saved meanwhile is shown as it is now (409), and nothing is stored.
@@ -34,7 +36,7 @@ def edit_draft(request: HttpRequest, automation: Automation, change: Callable[[D
     definition = automation.definition
     try:
         target = change(definition)
-        automation.save_draft(definition, rev=seen_rev(request))
+        automation.save_draft(definition, rev=seen_rev(request) if rev is None else rev)
     except KeyError:
         raise Http404 from None
     except Impossible as error:

@@ -14,6 +14,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.views.decorators.http import require_http_methods, require_POST
 
+from automations import typed_secrets
 from automations.builder import edits, picker
 from automations.builder.checks import step_title
 from automations.builder.forms import StepForm
@@ -101,6 +102,7 @@ def show_step(
         action=find_action(found.connector, found.action),
         form=form or StepForm(found),
         input_form=input_form,
+        typed=list(typed_secrets.typed_in(found.input)),
         sources=picker.sources(samples, key),
         test=test,
         test_is_current=samples.test_of(key) is not None,

@@ -207,7 +207,8 @@ class Action[I: BaseModel]:
     model made of `connectors.sdk.fields.Input`; `run` returns the output as plain JSON. `sample` is an output as the
     data picker shows it before the step has ever run. `errors` lists what it raises. `acts` says that it changes
     something outside, so that everything before it is made durable first; `if_interrupted` is the default for what
-    happens when a worker dies in the middle of it. `replies` marks the Response step.
+    happens when a worker dies in the middle of it. `replies` marks the Response step. `computes` says that the output
+    is computed from the input alone: when that holds a secret, nobody can tell where it stands in the output.
 
         Action(key="request", title="HTTP request", summary="Send a request and use the answer in later steps.",
                input=RequestInput, run=request, sample={"status": 200, "headers": {}, "body": {"id": 1}}, acts=True)
@@ -222,6 +223,7 @@ class Action[I: BaseModel]:
     errors: tuple[Failure, ...] = ()
     acts: bool = False
     replies: bool = False
+    computes: bool = False
     if_interrupted: IfInterrupted = "repeat"
 
 

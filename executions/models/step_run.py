@@ -62,19 +62,23 @@ class StepRun(models.Model):
         """Return the whole "input" or "output" as JSON text for people, secrets masked; None when none is stored."""
         text = getattr(self, side)
         if text is not None and getattr(self, f"{side}_bytes") > sealed_json.ROW_LIMIT:
-            text = Payload.objects.get(
+            whole = Payload.objects.filter(
                 execution_id=self.execution_id,
                 attempt=self.attempt,
                 key=self.key,
                 iteration=self.iteration,
                 side=side,
-            ).body
+            )
+            text = whole.values_list("body", flat=True).first()  # None when retention has removed it meanwhile
         return sealed_json.shown(text) if text is not None else None
 
     def shown_value(self, side: str) -> JSON:
-        """Return the value of `shown`: the "input" or "output" with secrets masked."""
+        """Return the value of `shown`: the "input" or "output" with secrets masked; None for a damaged one, too."""
         text = self.shown(side)
-        return sealed_json.loads(text) if text is not None else None
+        try:
+            return sealed_json.loads(text) if text is not None else None
+        except ValueError:
+            return None
 
 
 class Payload(models.Model):

@@ -7,10 +7,12 @@ import uuid
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, lru_cache, partial
 from typing import Protocol
 
+from connectors.sdk import secret_use
 from connectors.sdk.call import JSON, Http, Mail
+from connectors.sdk.secret_use import Secrets
 from executions import sealed_json
 from executions.secret_forms import Mask
 from executions.states import StepStatus
@@ -19,6 +21,9 @@ from projects.models.variable import variable_place
 from projects.sealing import UnreadableSecret, decrypt
 
 logger = logging.getLogger(__name__)
+
+
+LEARNED = 300_000  # characters of the forms of what one step computed: a mask is made beside other executions
 
 
 class Journal(Protocol):
@@ -77,6 +82,7 @@ class StepContext:
     `scope` maps names to values for data mapping and grows with each step. `enter` takes a step's key, waits for the
     execution's turn of the loop and notes in the black box that the step's code runs next. `make_durable` commits every
     step run so far, and the note given with it; a step calls it before it acts on the world. It raises Fenced.
+    `learn` takes values that were computed with one of the `secrets`: all later records mask them.
     """
 
     execution: Claimed
@@ -86,6 +92,8 @@ class StepContext:
     mail: Mail
     enter: Callable[[str], Awaitable[None]]
     make_durable: Callable[[StepNote | None], Awaitable[None]]
+    secrets: Secrets
+    learn: Callable[[Iterable[JSON]], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,10 +116,11 @@ class StepNote:
     is_external: bool  # the cause of the error lies in another service
     is_reply: bool  # a caller waits for the output
     resume_at: datetime | None  # when a paused step goes on
+    is_secret: bool = False  # the output was computed with a secret, so that all of it is one
 
-    def sealed(self, execution: Claimed, variables: Variables) -> StepRecord:
+    def sealed(self, execution: Claimed, masks: sealed_json.Masks) -> StepRecord:
         """Return the record to store: secrets are encrypted where they stand, and masked in the error message."""
-        masks = variables.masks
+        seal_output = sealed_json.whole if self.is_secret else partial(sealed_json.sealed, masks=masks)
         has_output = self.status is StepStatus.SUCCESS or self.output is not None
         return StepRecord(
             execution=execution,
@@ -126,13 +135,19 @@ class StepNote:
             started_at=self.started_at,
             finished_at=self.finished_at,
             input=sealed_json.sealed(self.input, masks, execution.id) if self.input is not None else None,
-            output=sealed_json.sealed(self.output, masks, execution.id) if has_output else None,
+            output=seal_output(self.output, execution_id=execution.id) if has_output else None,
             error_code=self.error_code,
             error=sealed_json.hidden(self.error, masks),
             is_external=self.is_external,
             is_reply=self.is_reply,
             resume_at=self.resume_at,
         )
+
+
+@lru_cache(maxsize=256)  # a live version has the same at every execution
+def mask_of(typed: tuple[str, ...]) -> Mask:
+    """Return what finds the secrets that were typed into a definition's steps."""
+    return Mask(typed)
 
 
 class StepLog:
@@ -142,14 +157,27 @@ class StepLog:
     cycle and stay in memory until the garbage collector came.
     """
 
-    def __init__(self, execution: Claimed, variables: Variables, journal: Journal) -> None:
+    def __init__(self, execution: Claimed, variables: Variables, journal: Journal, typed: tuple[str, ...] = ()) -> None:
         self.execution = execution
-        self.variables = variables
         self.journal = journal
         self.records: list[StepRecord] = []  # those that are not yet durable
+        self.masks = [*variables.masks, *([mask_of(typed)] if typed else [])]
+        self.secrets = Secrets(keys=variables.secret_keys)
 
     def keep(self, note: StepNote) -> None:
-        self.records.append(note.sealed(self.execution, self.variables))
+        record = note.sealed(self.execution, self.masks)
+        self.note_output(record.key, record.output)
+        self.records.append(record)
+
+    def note_output(self, key: str, text: str | None) -> None:
+        """Note whether a step's stored output holds secrets: what later steps compute with it is one, too."""
+        if text is not None and sealed_json.has_seals(text):
+            self.secrets.steps.add(key)
+
+    def learn(self, values: Iterable[JSON]) -> None:
+        """Mask values that were computed with a secret in all later records, wherever they come back."""
+        if texts := secret_use.texts_in(values):
+            self.masks.append(Mask(texts, LEARNED))
 
     async def make_durable(self, note: StepNote | None = None) -> None:
         """Commit the kept step runs and this note; return at once when there are none. Raises Fenced."""

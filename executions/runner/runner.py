@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from automations import typed_secrets
 from automations.definition import ActionStep, Definition
 from connectors.sdk.call import JSON, EndExecution, Http, Mail, Pause, StepError, StopPartially
 from executions import sealed_json
@@ -55,7 +56,7 @@ class Runner:
         self.execution = execution
         self.definition = definition
         self.variables = variables
-        self.log = StepLog(execution, variables, journal)
+        self.log = StepLog(execution, variables, journal, typed_secrets.texts_in(definition))
         self.scope: dict[str, JSON] = {"vars": dict(variables.values)}
         self.context = StepContext(
             execution=execution,
@@ -65,6 +66,8 @@ class Runner:
             mail=mail,
             enter=enter,
             make_durable=self.log.make_durable,
+            secrets=self.log.secrets,
+            learn=self.log.learn,
         )
         self.started = asyncio.get_running_loop().time()
         self.position = 0
@@ -157,7 +160,12 @@ class Runner:
         if done.status is StepStatus.FAILED:
             self.skipped_failures += 1
             return None
-        return self._opened(done.output, f"The output of step “{call.title}”") if done.output is not None else None
+        if done.output is None:
+            return None
+        output = self._opened(done.output, f"The output of step “{call.title}”")
+        self.log.note_output(call.step.key, done.output)
+        call.recall(output)
+        return output
 
     def _opened(self, text: str, what: str) -> JSON:
         """Return the value of stored text; end the execution, and nothing else, when it cannot be read back."""
@@ -169,7 +177,7 @@ class Runner:
     def _failed(self, call: StepCall, error: StepError) -> JSON:
         """Follow a failed try: pause until the next try, skip the step (its output is None), or end the execution."""
         # Hidden before it is cut: nobody recognizes half a secret.
-        message = sealed_json.hidden(error.message, self.variables.masks)[:MESSAGE_LIMIT]
+        message = sealed_json.hidden(error.message, self.log.masks)[:MESSAGE_LIMIT]
         backoff = call.next_try_in(error)
         until = datetime.now(UTC) + timedelta(seconds=backoff) if backoff is not None else None
         status = StepStatus.PAUSED if until else StepStatus.FAILED
@@ -201,7 +209,7 @@ class Runner:
             execution=self.execution,
             target=target,
             reason_code=code,
-            reason=sealed_json.hidden(reason, self.variables.masks),
+            reason=sealed_json.hidden(reason, self.log.masks),
             ran_ms=self.execution.ran_ms + elapsed,
             steps=self.position,
             connectors=",".join(self.connectors)[:200],

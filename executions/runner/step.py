@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,7 +11,7 @@ from pydantic import ValidationError
 
 from automations.definition import ActionStep
 from connectors.registry import find_action
-from connectors.sdk import mapping
+from connectors.sdk import mapping, secret_use
 from connectors.sdk.call import JSON, Action, Call, StepError
 from connectors.sdk.problems import first_problem
 from executions.monitoring import histograms
@@ -36,6 +37,7 @@ class StepCall:
         self.started_at = datetime.now(UTC)
         self.tries = 0
         self.input: JSON = None  # the input to record, with the expressions of secrets in place of their values
+        self.is_secret = False  # the step computes with a secret, so that its whole output is one
 
     @property
     def replies(self) -> bool:
@@ -94,7 +96,9 @@ class StepCall:
             scope=context.scope,
             paused_until=paused_until,
         )
-        return self.note(StepStatus.SUCCESS, output=await self._in_time(action, call))
+        output = await self._in_time(action, call)
+        self._learn_output(output)
+        return self.note(StepStatus.SUCCESS, output=output)
 
     async def _in_time(self, action: Action[Any], call: Call[Any]) -> JSON:
         if self.step.time_limit_s is None:
@@ -122,6 +126,7 @@ class StepCall:
         """Return the rendered input as the action's model; raise StepError when it cannot be rendered or is wrong."""
         try:
             rendered = mapping.render(self.step.input, self.context.scope)
+            self._learn(rendered)
             self.input = self._recorded(rendered)
             return action.input.model_validate(rendered)
         except mapping.MappingError as error:
@@ -130,11 +135,34 @@ class StepCall:
         except ValidationError as error:
             raise StepError(first_problem(error, action.input), code="invalid_input") from None
 
+    def recall(self, output: JSON) -> None:
+        """Learn again what a step that is done computed with secrets: later steps may hold it."""
+        if self.context.secrets and any(secret_use.computed(self.step.input, self.step.input, self.context.secrets)):
+            with suppress(mapping.MappingError):
+                self._learn(mapping.render(self.step.input, self.context.scope))
+        self._learn_output(output)
+
+    def _learn(self, rendered: JSON) -> None:
+        secrets = self.context.secrets
+        if secrets:
+            values = list(secret_use.computed(self.step.input, rendered, secrets))
+            self.is_secret = bool(values)
+            self.context.learn(values)
+
+    def _learn_output(self, output: JSON) -> None:
+        secrets = self.context.secrets
+        if secrets and self.action and self.action.computes and secret_use.reads(self.step.input, secrets):
+            self.is_secret = True
+            self.context.learn([output])
+
     def _recorded(self, rendered: JSON) -> JSON:
         """Return the input to record: rendered once more with expressions for secrets, if it may hold any."""
         variables = self.context.variables
         if variables.secret_keys and mapping.mentions(self.step.input, "vars"):
-            return mapping.render(self.step.input, {**self.context.scope, "vars": variables.unresolved})
+            try:
+                return mapping.render(self.step.input, {**self.context.scope, "vars": variables.unresolved})
+            except mapping.MappingError:  # such as a number that an expression's text is none of
+                return self.step.input
         return rendered
 
     def note(
@@ -171,5 +199,6 @@ class StepCall:
             error=error,
             is_external=is_external,
             is_reply=self.replies and status is StepStatus.SUCCESS,
+            is_secret=self.is_secret,
             resume_at=resume_at,
         )

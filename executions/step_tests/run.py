@@ -16,6 +16,7 @@ from django.conf import settings
 from django.utils import timezone
 from pydantic import ValidationError
 
+from automations import typed_secrets
 from automations.builder.checks import step_title
 from automations.builder.references import roots
 from automations.builder.samples import TRIGGER, Samples
@@ -23,17 +24,20 @@ from automations.definition import ActionStep
 from automations.models import Automation, StepTest
 from connectors.outbound.addresses import parse_allow
 from connectors.registry import find_action
-from connectors.sdk import mapping
+from connectors.sdk import mapping, secret_use
 from connectors.sdk.call import JSON, Action, Call, EndExecution, Pause, StepError, StopPartially
 from connectors.sdk.conditions import explain, holds
 from connectors.sdk.problems import first_problem
+from connectors.sdk.secret_use import Secrets
 from executions import sealed_json
 from executions.intake.message import Message
 from executions.intake.reading import stated_length
 from executions.intake.request import METHODS, Request
 from executions.models import Execution, StepRun
 from executions.ports.mail import DjangoMail
-from executions.runner.context import Variables, variables_of
+from executions.runner.context import Variables, mask_of, variables_of
+from executions.secret_forms import Mask
+from projects import sealing
 from projects.ids import new_id
 
 logger = logging.getLogger(__name__)
@@ -101,8 +105,8 @@ def keep_trigger(automation: Automation, payload: JSON, sample: str = "") -> Ste
         if starts
         else f"This would not start an execution. {explain(conditions, scope)}"
     )
-    variables = _variables_of(automation)
-    return _keep(automation, TRIGGER, Result(output=payload, words=words), variables, input_text=sample, started=None)
+    masks = _variables_of(automation).masks
+    return _keep(automation, TRIGGER, Result(output=payload, words=words), masks, input_text=sample, started=None)
 
 
 def latest_payload(automation: Automation) -> JSON:
@@ -123,7 +127,12 @@ def test_step(automation: Automation, key: str) -> StepTest:
     started = time.monotonic()
     scope = {**samples.scope_of(key), "vars": dict(variables.values)}
     result = _result(automation, samples, step, scope)
-    return _keep(automation, key, result, variables, input_text=_recorded(step, scope, variables), started=started)
+    masks = [*variables.masks, mask_of(typed_secrets.texts_in(samples.definition))]
+    if texts := _computed(step, scope, variables):
+        masks.append(Mask(texts))
+        result = replace(result, output=_hollow(result.output))
+    recorded = _masked(_recorded(step, scope, variables), masks)
+    return _keep(automation, key, result, masks, input_text=recorded, started=started)
 
 
 def _result(automation: Automation, samples: Samples, step: ActionStep, scope: dict[str, JSON]) -> Result:
@@ -187,30 +196,57 @@ def _reply_note(action: Action[Any]) -> str:
     return "The caller of an execution would get this answer. A test answers nobody." if action.replies else ""
 
 
-def _recorded(step: ActionStep, scope: dict[str, JSON], variables: Variables) -> str:
+def _recorded(step: ActionStep, scope: dict[str, JSON], variables: Variables) -> JSON:
     """Return the step's input with secrets unresolved, or the unrendered one when it cannot be rendered."""
     try:
-        rendered = mapping.render(step.input, {**scope, "vars": variables.unresolved})
+        return mapping.render(step.input, {**scope, "vars": variables.unresolved})
     except mapping.MappingError:
-        rendered = step.input
-    return _masked(rendered, variables)
+        return step.input
 
 
-def _masked(value: JSON, variables: Variables) -> str:
-    return sealed_json.shown(sealed_json.sealed(value, variables.masks, new_id()))
+def _computed(step: ActionStep, scope: dict[str, JSON], variables: Variables) -> list[str]:
+    """Return the texts that the step computes with a secret; with one of them, its whole output is masked."""
+    action, secrets = find_action(step.connector, step.action), Secrets(variables.secret_keys)
+    if not secrets:
+        return []
+    reads = bool(action and action.computes and secret_use.reads(step.input, secrets))
+    if not reads and not any(secret_use.computed(step.input, step.input, secrets)):
+        return []
+    try:
+        rendered = mapping.render(step.input, scope)
+    except mapping.MappingError:
+        return [sealing.MASK]
+    return [sealing.MASK, *secret_use.texts_in(secret_use.computed(step.input, rendered, secrets))]
+
+
+def _hollow(value: JSON) -> JSON:
+    """Return a value with a mask in place of each text and number: later steps are tested with its shape."""
+    match value:
+        case dict():
+            return {key: _hollow(item) for key, item in value.items()}
+        case list():
+            return [_hollow(item) for item in value]
+        case None | bool():
+            return value
+        case _:
+            return sealing.MASK
+
+
+def _masked(value: JSON, masks: sealed_json.Masks) -> str:
+    return sealed_json.shown(sealed_json.sealed(value, masks, new_id()))
 
 
 def _keep(
     automation: Automation,
     key: str,
     result: Result,
-    variables: Variables,
+    masks: sealed_json.Masks,
     *,
     input_text: str,
     started: float | None,
 ) -> StepTest:
     has_output = result.is_success or result.output is not None
-    output = _masked(result.output, variables) if has_output else ""
+    output = _masked(result.output, masks) if has_output else ""
     words = result.words
     if len(output) > sealed_json.ROW_LIMIT:
         words = f"{words} The output is larger than 256 KB, so it is not kept as a sample.".strip()
@@ -224,7 +260,7 @@ def _keep(
             "is_success": result.is_success,
             "input": input_text if len(input_text) <= sealed_json.ROW_LIMIT else "",
             "output": output,
-            "error": sealed_json.hidden(words, variables.masks),
+            "error": sealed_json.hidden(words, masks),
             "duration_ms": 0 if started is None else int((time.monotonic() - started) * 1000),
             "tested_at": timezone.now(),
         },

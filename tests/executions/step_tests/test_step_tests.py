@@ -271,3 +271,29 @@ def test_test_button_saves_the_form_first(bench: Callable[..., Bench]) -> None:
 
     assert answer.headers["Location"].endswith("/steps/renamed/#test-result")
     assert json.loads(StepTest.objects.get(step_key="renamed").output)["value"] == "new"
+
+
+def test_what_a_test_computes_with_a_secret_keeps_its_shape_and_shows_nothing(
+    bench: Callable[..., Bench], project: Project
+) -> None:
+    add_secret(project)
+    shape = step("transform", "fields", {"fields": {"key": "{{ vars.API_TOKEN | upcase }}", "id": "7"}})
+    again = step("email", "send", {"to": "{{ vars.API_TOKEN | upcase }}", "subject": "Hello"}, key="again")
+    mixed = bench(shape, again)
+
+    assert json.loads(mixed.test("tested").output) == {"key": "••••••••", "id": "••••••••"}
+    refused = mixed.test("again")
+    assert not refused.is_success and "e-mail address" in refused.error
+    for test in StepTest.objects.filter(automation=mixed.automation):
+        assert SECRET.upper() not in test.input + test.output + test.error
+
+
+def test_a_test_masks_a_secret_that_was_typed(bench: Callable[..., Bench], stub: Stub) -> None:
+    stub.answer(body={"echo": "Bearer typed-t0ken-0815", "id": 7})
+    call = {"method": "GET", "url": stub.url, "headers": {"Authorization": "Bearer typed-t0ken-0815"}}
+
+    test = bench(step("http", "request", call)).test("tested")
+
+    assert stub.requests[0].headers["authorization"] == "Bearer typed-t0ken-0815"
+    assert json.loads(test.output)["body"] == {"echo": "••••••••", "id": 7}
+    assert "typed-t0ken" not in test.input + test.output + test.error

@@ -1,0 +1,117 @@
+"""Secrets that a builder typed into a step, in a header or query parameter whose name says that it holds one."""
+
+from __future__ import annotations
+
+import binascii
+import re
+from base64 import b64decode
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, cast
+
+from automations.definition import ActionStep, Definition
+from connectors.sdk.call import JSON
+from projects.sealing import MASK
+
+# Whole words of a name, which `-` and `_` divide: `X-Api-Key`, `access_token`, `Cookie`.
+NAME = re.compile(
+    r"(?:^|[-_.])(?:authorization|auth|apikey|cookies?|credentials?|jwt|passwd|password|pwd|secret|session|signature|sig"
+    r"|tokens?|(?:access|account|admin|api|app|application|auth|client|functions|license|master|private|secret|service"
+    r"|shared|signing|subscription|user)[-_]?key)(?:$|[-_.])",
+    re.IGNORECASE,
+)
+FIELDS = ("headers", "query")  # of an input: the fields of names and values that are sent
+SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9_-]*)[ \t]+(?=\S)")  # "Bearer " before the secret itself
+SHORTEST = 4
+
+
+@dataclass(frozen=True, slots=True)
+class TypedSecret:
+    """A secret that stands in an input as it was typed."""
+
+    field: str
+    number: int  # of the row, from 0
+    name: str
+    scheme: str  # "Bearer ", or nothing
+    value: str
+
+    @property
+    def id(self) -> str:
+        return f"{self.field}:{self.name}"
+
+    @property
+    def texts(self) -> list[str]:
+        """Return what nobody must see: the value, and what it is put together from."""
+        found = [self.scheme + self.value, self.value]
+        if self.scheme.lower().strip() == "basic":
+            found += _decoded(self.value).split(":", 1)[1:]
+        if self.name.lower() == "cookie":
+            found += [part.partition("=")[2].strip() for part in self.value.split(";")]
+        return [text for text in dict.fromkeys(found) if len(text) >= SHORTEST]
+
+
+def is_secret(name: str) -> bool:
+    """Return whether a header or parameter of this name holds a secret.
+
+    is_secret("X-Api-Key"), is_secret("Idempotency-Key")  # True, False
+    """
+    return bool(NAME.search(name))
+
+
+def typed_in(step_input: dict[str, Any]) -> Iterator[TypedSecret]:
+    """Yield the secrets that were typed into a step's input; a value with a template in it is none."""
+    for field in FIELDS:
+        for number, (name, value) in enumerate(_pairs(step_input.get(field))):
+            if isinstance(value, str) and "{{" not in value and "{%" not in value and is_secret(name):
+                scheme = SCHEME.match(value.strip())
+                before = scheme[0] if scheme and "=" not in scheme[0] and name.lower() != "cookie" else ""
+                if rest := value.strip()[len(before) :]:
+                    yield TypedSecret(field, number, name, before, rest)
+
+
+def texts_in(definition: Definition) -> tuple[str, ...]:
+    """Return the texts of all secrets that were typed into a definition's steps."""
+    steps = (step for step in definition.walk() if isinstance(step, ActionStep))
+    return tuple(text for step in steps for secret in typed_in(step.input) for text in secret.texts)
+
+
+def masked(stored: JSON) -> JSON:
+    """Return a stored definition, or a part of one, with a mask in place of what was typed as a secret."""
+    match stored:
+        case {"name": str(name), "value": str(value)} if _hides(name, value):
+            return {**cast(dict[str, JSON], stored), "value": MASK}
+        case dict():
+            return {key: MASK if _hides(key, item) else masked(item) for key, item in stored.items()}
+        case list():
+            return [masked(item) for item in stored]
+        case _:
+            return stored
+
+
+def replaced(step_input: dict[str, Any], secret: TypedSecret, key: str) -> dict[str, Any]:
+    """Return the input with a variable in the secret's place."""
+    expression = f"{secret.scheme}{{{{ vars.{key} }}}}"
+    rows = step_input[secret.field]
+    if isinstance(rows, dict):
+        return {**step_input, secret.field: {**rows, secret.name: expression}}
+    changed = [{**row, "value": expression} if at == secret.number else row for at, row in enumerate(rows)]
+    return {**step_input, secret.field: changed}
+
+
+def _hides(name: str, value: object) -> bool:
+    return isinstance(value, str) and bool(value) and "{{" not in value and "{%" not in value and is_secret(name)
+
+
+def _pairs(rows: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(rows, dict):
+        yield from ((str(name), value) for name, value in rows.items())
+    elif isinstance(rows, list):
+        for row in rows:
+            yield (str(row.get("name", "")), row.get("value")) if isinstance(row, dict) else ("", None)
+
+
+def _decoded(value: str) -> str:
+    try:
+        return b64decode(value, validate=True).decode()
+    except (binascii.Error, ValueError):
+        return ""
