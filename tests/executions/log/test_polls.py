@@ -39,8 +39,9 @@ class Asked:
 
     @property
     def is_quick(self) -> bool:
-        """Return whether one statement was enough."""
-        return self.status == 204 and len(self.queries) == 1
+        """Return whether one statement was enough; that of PostgreSQL passes Django's recorder by."""
+        expected = 1 if connection.vendor == "sqlite" else 0
+        return self.status == 204 and len(self.queries) == expected and "retry-after" not in self.headers
 
 
 @pytest.fixture(autouse=True)
