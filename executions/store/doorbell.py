@@ -12,7 +12,6 @@ import socket
 import threading
 import time
 from contextlib import suppress
-from pathlib import Path
 
 from django.conf import settings
 
@@ -29,8 +28,8 @@ class Doorbell:
     def __init__(self, kind: str) -> None:
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         folder = _folder(kind)
-        folder.mkdir(parents=True, exist_ok=True)
-        self.path = folder / str(new_id())
+        os.makedirs(folder, exist_ok=True)
+        self.path = f"{folder}/{new_id()}"
         self.socket.bind(_address(self.path))
 
     def wait(self, seconds: float) -> int | None:
@@ -48,7 +47,8 @@ class Doorbell:
 
     def close(self) -> None:
         self.socket.close()
-        self.path.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            os.unlink(self.path)
 
 
 def ring(kind: str, number: int) -> None:
@@ -58,7 +58,7 @@ def ring(kind: str, number: int) -> None:
     """
     with suppress(OSError):
         message = bytes((number,))
-        for path, address in _listeners(str(_folder(kind))):
+        for path, address in _listeners(_folder(kind)):
             _ring(path, address, message)
 
 
@@ -66,7 +66,8 @@ def _ring(path: str, address: str, message: bytes) -> None:
     try:
         _sending_socket().sendto(message, address)
     except ConnectionRefusedError:
-        os.unlink(path)
+        with suppress(OSError):  # another process has removed it, or may alone do so
+            os.unlink(path)
     except OSError:
         pass  # the listener's queue is full, so it wakes anyway; or the listener has just left
 
@@ -81,7 +82,7 @@ def _listeners(folder: str) -> list[tuple[str, str]]:
     if known_at == changed_at:
         return listeners
     paths = [f"{folder}/{name}" for name in os.listdir(folder)]
-    listeners = [(path, _address(Path(path))) for path in paths]
+    listeners = [(path, _address(path)) for path in paths]
     if time.time_ns() - changed_at > SETTLED_NS:
         _listings[folder] = (changed_at, listeners)
     return listeners
@@ -95,21 +96,21 @@ def _sending_socket() -> socket.socket:
     return sending
 
 
-def _folder(kind: str) -> Path:
-    return Path(settings.DATA_DIR) / "doorbells" / kind
+def _folder(kind: str) -> str:
+    return f"{settings.DATA_DIR}/doorbells/{kind}"  # no Path: this is asked at each commit
 
 
-_folder_descriptors: dict[Path, int] = {}
+_folder_descriptors: dict[str, int] = {}
 
 
-def _address(path: Path) -> str:
+def _address(path: str) -> str:
     """Return an address of the path within the 108 bytes that Linux allows a socket's, however deep the folder lies.
 
     A long path is named through an open descriptor of its folder.
     """
-    text = str(path)
-    if len(text.encode()) < 100:
-        return text
-    if path.parent not in _folder_descriptors:
-        _folder_descriptors[path.parent] = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
-    return f"/proc/self/fd/{_folder_descriptors[path.parent]}/{path.name}"
+    if len(path.encode()) < 100:
+        return path
+    folder, _, name = path.rpartition("/")
+    if folder not in _folder_descriptors:
+        _folder_descriptors[folder] = os.open(folder, os.O_PATH | os.O_DIRECTORY)
+    return f"/proc/self/fd/{_folder_descriptors[folder]}/{name}"

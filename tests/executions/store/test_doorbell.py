@@ -81,7 +81,19 @@ def test_the_socket_of_a_dead_listener_is_removed(folder: Path) -> None:
         ring(KIND, 2)
 
         assert alive.wait(1) == 1
-        assert [path.name for path in folder.iterdir()] == [alive.path.name]
+        assert [str(path) for path in folder.iterdir()] == [alive.path]
+
+
+def test_a_dead_listener_keeps_no_living_one_from_hearing(folder: Path) -> None:
+    dead = [Doorbell(KIND) for _ in range(3)]
+    with listening() as alive:
+        settle(folder)
+        alive.wait(1)
+        for one in dead:
+            one.socket.close()
+        ring(KIND, 5)
+
+        assert alive.wait(1) == 5
 
 
 def test_nobody_is_there() -> None:
