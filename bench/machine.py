@@ -13,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from agentos_site.interpreter import is_optimized
 from harness.postgresql import Missing, binaries
 
 PACKAGES = ("Django", "django-q2", "granian", "psycopg", "aiohttp", "uvloop", "orjson", "pydantic", "python-liquid")
@@ -27,6 +28,7 @@ def describe() -> dict[str, Any]:
         "load_average": [round(load, 2) for load in os.getloadavg()],
         "fdatasync_us": round(fdatasync_us()),
         "python": platform.python_version(),
+        "python_is_optimized": is_optimized(),
         "sqlite": sqlite3.sqlite_version,
         "postgresql": _postgresql(),
         "packages": {name: version(name) for name in PACKAGES},
@@ -35,10 +37,11 @@ def describe() -> dict[str, Any]:
 
 def line(machine: dict[str, Any]) -> str:
     loads = "/".join(f"{load:.2f}" for load in machine["load_average"])
+    python = f"{machine['python']} {'with' if machine['python_is_optimized'] else 'without'} PGO"
     packages = ", ".join(f"{name} {number}" for name, number in machine["packages"].items())
     return (
         f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gb']} GB, load {loads},"
-        f" fdatasync {machine['fdatasync_us']} us, Python {machine['python']}, SQLite {machine['sqlite']},"
+        f" fdatasync {machine['fdatasync_us']} us, Python {python}, SQLite {machine['sqlite']},"
         f" PostgreSQL {machine['postgresql']}; {packages}"
     )
 

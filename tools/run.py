@@ -20,7 +20,7 @@ sys.path.insert(0, str(ROOT))
 from django.core.exceptions import ImproperlyConfigured  # noqa: E402  (the checkout is not installed)
 
 try:
-    from agentos_site import environment, private_files, service
+    from agentos_site import environment, interpreter, private_files, service
     from agentos_site.keys import create_missing, data_dir
     from agentos_site.service import Service, Stop, tick
 
@@ -146,6 +146,8 @@ def say(demo: dict[str, Any]) -> None:
     transform = demo["automations"]["transform"]
     body = json.dumps({"id": 7, "customer": {"name": "Ada"}, "total": 100})
     logins = "\n".join(f"    {user['username']:<10} {user['password']}" for user in demo["users"].values())
+    if not interpreter.is_optimized():
+        print(f"\n  {interpreter.SLOW}")
     print(
         f"\n  AgentOS runs at {demo['base_url']}  (Ctrl-C ends it)\n\n  Sign in as\n{logins}\n\n"
         f"  Start an execution, then look at the Execution Log:\n    curl -H 'Content-Type: application/json' "

@@ -21,6 +21,7 @@ sys.path.insert(0, str(ROOT))
 
 from harness import postgresql  # noqa: E402  (the checkout is not installed)
 from harness.browser import chromium  # noqa: E402
+from tools import interpreters  # noqa: E402
 
 CACHE = ROOT / "tests" / ".cache"
 EXAMPLES = "@octokit/webhooks-examples"
@@ -45,6 +46,7 @@ class Part:
     environment: dict[str, str] = field(default_factory=dict)
     result: str = ""
     is_failed: bool = False
+    python: str = sys.executable
 
 
 def main(arguments: list[str]) -> int:
@@ -64,6 +66,7 @@ def main(arguments: list[str]) -> int:
         )
         parts.append(Part("cluster", [*BESIDE, "-m", "cluster and not browser"], server))
         parts.append(Part("browser", ["-n", "2", "-m", "browser"], {}, "" if has_browser else "skipped: no Chromium"))
+        parts += on_other_pythons()
         for part in parts:
             if not part.result:
                 run(part)
@@ -126,6 +129,24 @@ def find_browser() -> bool:
     return True
 
 
+def on_other_pythons() -> list[Part]:
+    """Return the unit tests on SQLite once more for each further Python of this machine that AgentOS supports."""
+    parts, others = [], interpreters.others()
+    for version in interpreters.SUPPORTED:
+        if version == interpreters.OWN:
+            continue
+        if version not in others:
+            print(f"!!! This machine has no Python {version}: it is not tested", flush=True)
+            continue
+        try:
+            python = str(interpreters.environment(version, others[version]))
+        except subprocess.CalledProcessError as error:
+            print(f"!!! {' '.join(error.cmd[:4])} failed: Python {version} is not tested", flush=True)
+        else:
+            parts.append(Part(f"unit, Python {version}", UNIT, python=python))
+    return parts
+
+
 def apt_install(*packages: str) -> None:
     if os.geteuid() != 0 or not shutil.which("apt-get"):
         raise Unavailable(f"{packages[0]} is not installed, and only root can install it with apt")
@@ -151,7 +172,7 @@ def quietly(*command: str) -> None:
 def run(part: Part) -> None:
     """Run one part, print its output, and keep pytest's closing line."""
     print(f"\n=== {part.name}", flush=True)
-    command = [sys.executable, "-m", "pytest", *part.arguments]
+    command = [part.python, "-m", "pytest", *part.arguments]
     if sys.stdout.isatty():
         command.append("--color=yes")
     environment = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"} | part.environment
@@ -193,7 +214,7 @@ def end(child: subprocess.Popen[str]) -> None:
 def report(parts: list[Part]) -> int:
     print("\n=== summary")
     for part in parts:
-        print(f"{'FAILED' if part.is_failed else 'ok':<7}{part.name:<18}{part.result}")
+        print(f"{'FAILED' if part.is_failed else 'ok':<7}{part.name:<20}{part.result}")
     return int(any(part.is_failed for part in parts))
 
 

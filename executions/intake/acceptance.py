@@ -133,12 +133,8 @@ class Acceptance:
                 self.refused[execution.id] = Duplicate(first_id, is_same=fingerprint == delivery.fingerprint)
 
     def _refuse_over_limit(self) -> None:
-        """Reserve the month's executions; refuse those beyond the organization's hard limit.
-
-        All processes lock the organizations in one order, so that they cannot deadlock.
-        """
-        wanted = Counter(_month_of(execution) for execution in self.accepted)
-        left = {key: store().reserve(*key, amount) for key, amount in sorted(wanted.items())}
+        """Reserve the month's executions; refuse those beyond the organization's hard limit."""
+        left = store().reserve_each(Counter(_month_of(execution) for execution in self.accepted))
         for execution in self.accepted:
             key = _month_of(execution)
             if left[key] <= 0:

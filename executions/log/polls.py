@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from math import ceil
+from sys import intern
 from typing import Any
 from urllib.parse import quote
 
@@ -24,14 +25,20 @@ from executions.log.poll_budget import budget
 from executions.store import store
 from executions.store.away import AWAY, forget_connection
 
-SHOWN = re.compile(r"([0-9a-f-]{36}|balance)(:|%3A)(\d+)")  # in the query: a row and its revision, as live.js writes it
+ID = "[0-9a-f-]{36}"
+POLLED = re.compile(  # the pages that ask for news; the page of an execution does so only with SEEN
+    f"/projects/(?P<project>{ID})/(executions/delta|executions/(?P<execution>{ID})|automations/{ID}/requests/delta)/"
+)
+SEEN = re.compile("(?:^|&)seen=")
+SHOWN = re.compile(rf"({ID}|balance)(:|%3A)(\d+)")  # in the query: a row and its revision, as live.js writes it
 TOLD = re.compile(r"(?<![^&])told=[^&]*")
 
 type Value = tuple[str, models.QuerySet[Any, Any]]  # an aggregate, as SQL, over the rows of a queryset
 type Result = dict[str, Any]  # values by name
 
 REMEMBERED_S = 60.0  # so long at most does a person without a right any more hear "nothing new", and never any data
-REMEMBERED = 4000  # polls at most, each of about 4 KB
+LONGEST_WAIT_S = 30  # as in live.js
+REMEMBERED = 2000  # polls at most, each of up to 15 KB
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,17 +71,14 @@ NOTHING_NEW = Answer()
 
 def answer(request: Mapping[str, Any]) -> Answer | None:
     """Answer a poll, given as WSGI's environment, or return None: Django answers it, with all checks."""
-    path, query = str(request["PATH_INFO"]), str(request["QUERY_STRING"])
-    if not is_poll(path, query):
+    query = str(request["QUERY_STRING"])
+    page = POLLED.fullmatch(request["PATH_INFO"]) if request["REQUEST_METHOD"] == "GET" else None
+    if page is None or (page["execution"] and not SEEN.search(query)):
         return None
     if _is_unchanged(_key(request, query)):
         return NOTHING_NEW
-    wait_s = budget.wait_s(path.split("/")[2])
-    return Answer(ceil(wait_s)) if wait_s else None
-
-
-def is_poll(path: str, query: str) -> bool:
-    return path.startswith("/projects/") and (path.endswith("/delta/") or "seen=" in query)
+    wait_s = budget.wait_s(page["project"])
+    return Answer(min(LONGEST_WAIT_S, ceil(wait_s))) if wait_s else None
 
 
 def question(values: Mapping[str, Value]) -> Question:
@@ -85,7 +89,7 @@ def question(values: Mapping[str, Value]) -> Question:
         sql, given = rows.query.sql_with_params()
         parts.append(f"(SELECT {aggregate} FROM ({sql}) AS found)")
         parameters += given
-    return Question(("", *values), f"SELECT {', '.join(parts)}", tuple(parameters))
+    return Question(("", *values), intern(f"SELECT {', '.join(parts)}"), tuple(parameters))
 
 
 # --- what was asked, and on which result the answer depended
@@ -116,10 +120,12 @@ def remember(
     has taken in the answer asks with the revisions of its rows and the number of new ones in it.
     """
     query = _after(request["QUERY_STRING"], shown or {}, told)
-    entry = _Remembered(question, result, time.monotonic() + REMEMBERED_S)
+    now = time.monotonic()
     with _lock:
-        _remembered[_key(request, query)] = entry
-        while len(_remembered) > REMEMBERED:
+        key = _key(request, query)
+        _remembered[key] = _Remembered(question, result, now + REMEMBERED_S)
+        _remembered.move_to_end(key)
+        while len(_remembered) > REMEMBERED or next(iter(_remembered.values())).until < now:
             _remembered.popitem(last=False)
 
 
@@ -136,12 +142,8 @@ def forget() -> None:
 
 
 def _is_unchanged(key: bytes) -> bool:
-    with _lock:
-        entry = _remembered.get(key)
-        if entry is not None and entry.until < time.monotonic():
-            del _remembered[key]
-            entry = None
-    if entry is None:
+    entry = _remembered.get(key)
+    if entry is None or entry.until < time.monotonic():
         return False
     try:
         return entry.question.ask() == entry.result

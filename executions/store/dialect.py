@@ -6,7 +6,7 @@ import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import lru_cache
 from typing import Any
 
@@ -68,6 +68,9 @@ class Dialect(ABC):
     def to_time(self, value: Any) -> datetime | None:
         moment: datetime | None = datetime.fromisoformat(value) if isinstance(value, str) else value
         return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment
+
+    def to_day(self, value: Any) -> date:
+        return date.fromisoformat(value) if isinstance(value, str) else value
 
     def moment(self, value: Any) -> datetime:
         """Return the moment of a column that is never NULL."""

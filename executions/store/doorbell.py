@@ -1,7 +1,8 @@
 """The doorbell of SQLite, where all processes share one machine: a socket for each listener, a folder for each kind.
 
-A process that commits rings every socket in the folder, and removes the socket of a listener that is gone. Where
-sockets do not work, `executions.store.wake` still notices the commit by `data_version`, only later.
+A process that commits rings every socket in the folder, and removes the socket of a listener that is gone. It lists the
+folder only when the folder has changed. Where sockets do not work, `executions.store.wake` still notices the commit by
+`data_version`, only later.
 """
 
 from __future__ import annotations
@@ -9,12 +10,14 @@ from __future__ import annotations
 import os
 import socket
 import threading
+import time
 from contextlib import suppress
-from pathlib import Path
 
 from django.conf import settings
 
 from projects.ids import new_id
+
+SETTLED_NS = 100_000_000  # the clock of file systems ticks slower: a folder may change twice at the same time
 
 _ringer = threading.local()  # holds a sending socket for each thread
 
@@ -25,8 +28,8 @@ class Doorbell:
     def __init__(self, kind: str) -> None:
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         folder = _folder(kind)
-        folder.mkdir(parents=True, exist_ok=True)
-        self.path = folder / str(new_id())
+        os.makedirs(folder, exist_ok=True)
+        self.path = f"{folder}/{new_id()}"
         self.socket.bind(_address(self.path))
 
     def wait(self, seconds: float) -> int | None:
@@ -44,27 +47,45 @@ class Doorbell:
 
     def close(self) -> None:
         self.socket.close()
-        self.path.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            os.unlink(self.path)
 
 
 def ring(kind: str, number: int) -> None:
-    """Ring all listeners of a kind with a number from 0 to 255, without waiting for any of them."""
-    folder = _folder(kind)
-    try:
-        names = os.listdir(folder)
-    except FileNotFoundError:
-        return
-    for name in names:
-        _ring(folder / name, bytes([number]))
+    """Ring all listeners of a kind with a number from 0 to 255, without waiting for any of them.
+
+    No error reaches the caller, whose commit has taken place; an unheard listener looks by itself.
+    """
+    with suppress(OSError):
+        message = bytes((number,))
+        for path, address in _listeners(_folder(kind)):
+            _ring(path, address, message)
 
 
-def _ring(path: Path, message: bytes) -> None:
+def _ring(path: str, address: str, message: bytes) -> None:
     try:
-        _sending_socket().sendto(message, _address(path))
+        _sending_socket().sendto(message, address)
     except ConnectionRefusedError:
-        path.unlink(missing_ok=True)
+        with suppress(OSError):  # another process has removed it, or may alone do so
+            os.unlink(path)
     except OSError:
         pass  # the listener's queue is full, so it wakes anyway; or the listener has just left
+
+
+_listings: dict[str, tuple[int, list[tuple[str, str]]]] = {}  # by folder: when it changed, and its sockets since
+
+
+def _listeners(folder: str) -> list[tuple[str, str]]:
+    """Return path and address of each listener's socket."""
+    changed_at = os.stat(folder).st_mtime_ns
+    known_at, listeners = _listings.get(folder, (0, []))
+    if known_at == changed_at:
+        return listeners
+    paths = [f"{folder}/{name}" for name in os.listdir(folder)]
+    listeners = [(path, _address(path)) for path in paths]
+    if time.time_ns() - changed_at > SETTLED_NS:
+        _listings[folder] = (changed_at, listeners)
+    return listeners
 
 
 def _sending_socket() -> socket.socket:
@@ -75,21 +96,21 @@ def _sending_socket() -> socket.socket:
     return sending
 
 
-def _folder(kind: str) -> Path:
-    return Path(settings.DATA_DIR) / "doorbells" / kind
+def _folder(kind: str) -> str:
+    return f"{settings.DATA_DIR}/doorbells/{kind}"  # no Path: this is asked at each commit
 
 
-_folder_descriptors: dict[Path, int] = {}
+_folder_descriptors: dict[str, int] = {}
 
 
-def _address(path: Path) -> str:
+def _address(path: str) -> str:
     """Return an address of the path within the 108 bytes that Linux allows a socket's, however deep the folder lies.
 
     A long path is named through an open descriptor of its folder.
     """
-    text = str(path)
-    if len(text.encode()) < 100:
-        return text
-    if path.parent not in _folder_descriptors:
-        _folder_descriptors[path.parent] = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
-    return f"/proc/self/fd/{_folder_descriptors[path.parent]}/{path.name}"
+    if len(path.encode()) < 100:
+        return path
+    folder, _, name = path.rpartition("/")
+    if folder not in _folder_descriptors:
+        _folder_descriptors[folder] = os.open(folder, os.O_PATH | os.O_DIRECTORY)
+    return f"/proc/self/fd/{_folder_descriptors[folder]}/{name}"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
+
+import orjson
 
 from executions.store.dialect import Dialect
 
@@ -12,7 +14,41 @@ NEVER = datetime(1970, 1, 1, tzinfo=UTC)  # the last throttled start of an organ
 UNLIMITED = 2**31 - 1  # the largest number of a month's row
 
 
+type Month = tuple[uuid.UUID, date]  # an organization's, by its first day
+
+
 class LimitCounters(Dialect):
+    wanted_rows: str  # SQL that makes rows (organization_id, month, amount) of a parameter, a JSON list of objects
+
+    def reserve_each(self, wanted: Mapping[Month, int]) -> dict[Month, int]:
+        """Reserve executions as `reserve` does, for many organizations in one round trip; return their numbers.
+
+        The rows are made and locked in one order, so that two processes cannot deadlock.
+        """
+        if len(wanted) < 2:
+            return {key: self.reserve(*key, amount) for key, amount in wanted.items()}
+        given = [
+            {"organization_id": str(self.uid(organization_id)), "month": month.isoformat(), "amount": amount}
+            for (organization_id, month), amount in wanted.items()
+        ]
+        limit = f"COALESCE(o.hard_limit, {UNLIMITED})"
+        rows = self.ask(
+            "INSERT INTO projects_usagemonth AS u (organization_id, month, reserved, emails)"
+            f" SELECT r.organization_id, r.month, CASE WHEN r.amount <= {limit} THEN r.amount ELSE 0 END, 0"
+            f" FROM {self.wanted_rows} JOIN projects_organization o ON o.uid = r.organization_id"
+            " WHERE true ORDER BY r.organization_id, r.month"
+            " ON CONFLICT (organization_id, month) DO UPDATE SET reserved = u.reserved + excluded.reserved"
+            " WHERE excluded.reserved > 0 AND u.reserved + excluded.reserved <="
+            f" (SELECT {limit} FROM projects_organization o WHERE o.uid = excluded.organization_id)"
+            " RETURNING organization_id, month, reserved",
+            [orjson.dumps(given).decode()],
+        )
+        reserved = {(self.to_uuid(row[0]), self.to_day(row[1])) for row in rows() if row[2]}
+        # The others' limits leave less than they want; their rows are there and locked by now.
+        return {
+            key: amount if key in reserved else self.reserve(*key, amount) for key, amount in sorted(wanted.items())
+        }
+
     def reserve(self, organization_id: uuid.UUID, month: date, wanted: int) -> int:
         """Reserve up to `wanted` executions of a month, as many as its hard limit leaves; return their number."""
         if self._add_reserved(organization_id, month, wanted):

@@ -58,6 +58,7 @@ class PostgreSQLStore(Store):
     lock_paces = "FOR UPDATE OF p SKIP LOCKED"
     lock_schedules = "FOR UPDATE SKIP LOCKED"
     json_texts = "json_array_elements_text(%s::json)"
+    wanted_rows = "json_to_recordset(%s::json) AS r (organization_id uuid, month date, amount int)"
     this_minute = "date_trunc('minute', now())"
     is_stale = f"beat_at < now() - interval '{STALE_AFTER_S} seconds'"
 

@@ -40,6 +40,10 @@ class SQLiteStore(Store):
     lock_paces = ""
     lock_schedules = ""
     json_texts = "json_each(%s)"
+    wanted_rows = (
+        "(SELECT json_extract(value, '$.organization_id') AS organization_id, json_extract(value, '$.month') AS month,"
+        " json_extract(value, '$.amount') AS amount FROM json_each(%s)) AS r"
+    )
     this_minute = "strftime('%%Y-%%m-%%d %%H:%%M:00.000000', 'now')"
     is_stale = f"beat_at < strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now', '-{STALE_AFTER_S} seconds')"
 

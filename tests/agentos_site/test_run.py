@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from agentos_site import interpreter
 from harness.processes import ROOT, STARTED_BY, Process, alive, descendants, end_leftovers, free_port, until
 from tests.support.stub import Stub
 
@@ -130,6 +131,10 @@ def test_the_printed_curl_line_starts_an_execution_as_pasted(other: Running) -> 
     execution = json.loads(answer)["execution_id"]
     ended = f"SELECT id FROM executions_execution WHERE id = '{execution.replace('-', '')}' AND finished_at IS NOT NULL"
     until(lambda: other.query(ended), what="the execution ends")
+
+
+def test_a_python_without_optimizations_is_named(other: Running) -> None:
+    assert (interpreter.SLOW in other.process.output) is not interpreter.is_optimized()
 
 
 def test_a_second_run_keeps_the_data_and_collects_no_static_file_anew(start: Callable[..., Running]) -> None:

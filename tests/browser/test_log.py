@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -71,6 +71,62 @@ def test_pause_stops_the_updates(shop: Shop) -> None:
     assert asked == []
     shop.page.get_by_role("button", name="Paused").click()
     expect(shop.page.get_by_role("link", name="1 new execution")).to_be_visible(timeout=15_000)
+
+
+def test_a_hidden_page_asks_nothing_until_it_is_seen(shop: Shop) -> None:
+    shop.post("Names", {"name": "ada"})
+    shop.page.goto(shop.log)
+    hide(shop.page, is_hidden=True)
+    asked = polls_of(shop.page)
+
+    shop.post("Names", {"name": "bob"})
+    shop.page.wait_for_timeout(4500)  # two rounds of the timer: nothing may come
+
+    assert asked == []
+    hide(shop.page, is_hidden=False)
+    expect(shop.page.get_by_role("link", name="1 new execution")).to_be_visible(timeout=15_000)
+
+
+def hide(page: Page, *, is_hidden: bool) -> None:
+    page.evaluate(
+        "isHidden => { Object.defineProperty(document, 'hidden', { value: isHidden, configurable: true });"
+        " document.dispatchEvent(new Event('visibilitychange', { bubbles: true })); }",
+        is_hidden,
+    )
+
+
+def polls_of(page: Page, event: Literal["request", "requestfinished"] = "request") -> list[str]:
+    seen: list[str] = []
+    page.on(event, lambda request: seen.append(request.url) if "rows=" in request.url else None)
+    return seen
+
+
+def test_a_page_that_nobody_touches_asks_ever_more_seldom(shop: Shop) -> None:
+    execution = shop.post("Names", {"name": "ada"})
+    shop.page.goto(shop.log)
+    shop.expect_status(execution, "success")
+    shop.page.clock.install()
+    shop.page.goto(shop.log)
+
+    first = polls_within(shop.page, seconds=60)
+    polls_within(shop.page, seconds=400)
+    late = polls_within(shop.page, seconds=300)
+
+    assert 25 <= first <= 32
+    assert late <= 11  # one in 30 s
+    with shop.page.expect_request(lambda request: "rows=" in request.url):
+        shop.page.mouse.move(40, 40)  # somebody is back
+        shop.page.clock.run_for(100)
+
+
+def polls_within(page: Page, *, seconds: int) -> int:
+    """Let the page's clock run, and return how often it polled."""
+    asked, answered = polls_of(page), polls_of(page, "requestfinished")
+    for _ in range(seconds // 2):
+        page.clock.run_for(2000)
+        while len(answered) < len(asked):
+            page.wait_for_timeout(5)
+    return len(asked)
 
 
 def test_filters_live_in_the_address(shop: Shop) -> None:

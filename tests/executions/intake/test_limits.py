@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -50,6 +52,57 @@ def test_two_servers_accept_exactly_what_the_hard_limit_leaves(
     assert made.executions == LIMIT
     assert made.select("reserved", "projects_usagemonth") == [{"reserved": LIMIT}]
     assert len(made.select("id", "executions_receipt", "code = 'hard_limit'")) == 3 * LIMIT
+
+
+def test_two_servers_keep_the_limits_of_many_organizations_at_once(
+    server: Installation, second_server: Installation
+) -> None:
+    every = [make(server, {"transform": AUTOMATIONS["transform"]}, name=f"Shop {number}") for number in range(20)]
+    limits = [number % 4 if number < 12 else None for number in range(20)]
+    for made, limit in zip(every, limits, strict=True):
+        made.set_organization("hard_limit", limit)
+    doors = [(number, replace(made, installation=where)) for number, made in enumerate(every)
+             for where in (server, second_server) * 3]  # fmt: skip
+    random.Random(7).shuffle(doors)
+
+    with ThreadPoolExecutor(24) as threads:
+        answers = Counter(threads.map(lambda door: (door[0], door[1].post("transform")[0]), doors))
+
+    for number, (made, limit) in enumerate(zip(every, limits, strict=True)):
+        left = 6 if limit is None else limit
+        assert (answers[number, 202], answers[number, 429]) == (left, 6 - left)
+        assert made.executions == left
+        assert sum(row["reserved"] for row in made.select("reserved", "projects_usagemonth")) == left
+
+
+@pytest.mark.django_db(transaction=True)
+def test_each_organization_of_a_batch_gets_what_its_limit_leaves() -> None:
+    limits = [None, 10, 3, 0, 5, 5, 5, 5]
+    used = [7, 7, None, None, 5, 3, 9, None]  # None: nothing in this month as yet
+    month = this_month()
+    every = [Organization.objects.create(name=str(number), hard_limit=limit) for number, limit in enumerate(limits)]
+    for organization, amount in zip(every, used, strict=True):
+        if amount is not None:
+            UsageMonth.objects.create(organization=organization, month=month, reserved=amount)
+
+    with store().pipeline():
+        given = store().reserve_each({(organization.pk, month): 4 for organization in every})
+
+    assert [given[organization.pk, month] for organization in every] == [4, 3, 3, 0, 0, 2, 0, 4]
+    reserved = dict(UsageMonth.objects.values_list("organization", "reserved"))
+    assert [reserved[organization.pk] for organization in every] == [11, 10, 3, 0, 5, 5, 9, 4]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_months_of_one_organization_are_reserved_apart(organization: Organization) -> None:
+    Organization.objects.update(hard_limit=5)
+    month = this_month()
+    before = (month - timedelta(days=1)).replace(day=1)
+
+    with store().pipeline():
+        left = store().reserve_each({(organization.pk, month): 2, (organization.pk, before): 9})
+
+    assert left == {(organization.pk, month): 2, (organization.pk, before): 5}
 
 
 @pytest.mark.django_db(transaction=True)
