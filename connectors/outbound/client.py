@@ -29,6 +29,7 @@ RESOLVE_S = 3.0
 CONNECTIONS = 2000  # above what an engine runs at once: a full pool would let one slow service delay all
 IDLE_S = 4.0  # shorter than servers keep an idle connection, or a POST could meet one just closed
 DNS_THREADS = 16
+UPGRADE = ("http", 80, "https", 443)
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 # By allow-list: any other header may be a secret that was meant for the first host only.
 SAFE_ACROSS_ORIGINS = frozenset({"accept", "accept-language", "content-type", "user-agent"})
@@ -192,6 +193,13 @@ class Outbound:
             # What browsers do, and the standard allows: the answer of a POST is fetched with a GET.
             if response.status == 303 or (response.status in (301, 302) and method == "POST"):
                 method, body = ("HEAD" if method == "HEAD" else "GET"), None
+            if body and not _is_same_place(url, following):
+                raise StepError(
+                    f"The service redirected the request to {following.host}. AgentOS does not send its body there: "
+                    "call that address itself if you trust it.",
+                    code="redirect_elsewhere",
+                    external=True,
+                )
             url = following
         raise StepError(
             f"The service redirected the request more than {REDIRECT_LIMIT} times.",
@@ -257,6 +265,13 @@ class Outbound:
                 timeout=aiohttp.ClientTimeout(total=None),  # `request` bounds the whole
             )
         return self._session
+
+
+def _is_same_place(url: URL, following: URL) -> bool:
+    """Return whether a redirect stays at its origin, or goes on there by TLS, as many hosts ask for."""
+    if following.origin() == url.origin():
+        return True
+    return following.host == url.host and (url.scheme, url.port, following.scheme, following.port) == UPGRADE
 
 
 def _joined(headers: Mapping[str, str]) -> dict[str, str]:

@@ -31,8 +31,9 @@ DEFAULTS = {
     "DATABASE_URL": f"sqlite:///{ROOT / 'var' / 'agentos.sqlite3'}", "EMAIL_URL": "smtp://localhost:25",
     "FROM_EMAIL": "agentos@127.0.0.1", "SUPPORT_EMAIL": "", "EXTRA_CONNECTORS": [], "WORKERS": 2,
     "ENGINE_SLOTS": 1000, "REPLY_LIMIT_S": 30.0, "BODY_LIMIT": 3145728, "TRUST_PROXY": False, "SSL_REDIRECT": True,
-    "SIGN_IN_TRIES": 5, "PASSWORD_HASHES": max(1, (os.cpu_count() or 1) // 2),
-    "HSTS_SECONDS": 0, "METRICS_TOKEN": "", "LOG_LEVEL": "INFO", "DEBUG": False,
+    "SESSION_HOURS": 12, "SIGN_IN_TRIES": 5, "PASSWORD_HASHES": max(1, (os.cpu_count() or 1) // 2),
+    "HSTS_SUBDOMAINS": False, "HSTS_PRELOAD": False, "HSTS_SECONDS": 0,
+    "METRICS_TOKEN": "", "LOG_LEVEL": "INFO", "DEBUG": False,
 }  # fmt: skip
 
 
