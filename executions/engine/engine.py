@@ -171,7 +171,7 @@ class Engine:
             work.definition,
             variables=work.variables,
             journal=self,
-            http=self.outbound,
+            http=self.outbound.of(work.execution.organization_id),
             mail=self.mail.of(work.execution.organization_id),
             enter=turn.enter,
         )
