@@ -217,6 +217,12 @@ SIGN_IN_TRIES = Setting(
     default=5,
     meaning="Wrong sign-ins of one username from one address, after which the next one is possible every 5 minutes.",
 )
+SESSION_HOURS = Setting(
+    name="SESSION_HOURS",
+    kind=whole(1, 8760),
+    default=12,
+    meaning="Hours without use after which people have to sign in again.",
+)
 PASSWORD_HASHES = Setting(
     name="PASSWORD_HASHES",
     kind=whole(1, 256),
@@ -254,6 +260,20 @@ HSTS_SECONDS = Setting(
     meaning="How long browsers remember to use HTTPS only.",
 )
 
+HSTS_SUBDOMAINS = Setting(
+    name="HSTS_SUBDOMAINS",
+    kind=SWITCH,
+    default=False,
+    meaning="Asks for HTTPS on all hosts below that of `BASE_URL`, too. Switch on if all of them have it.",
+)
+HSTS_PRELOAD = Setting(
+    name="HSTS_PRELOAD",
+    kind=SWITCH,
+    default=False,
+    meaning="Allows browsers' makers to build the host into their lists, which is hard to undo. They ask for "
+    "`HSTS_SUBDOMAINS` and a year of `HSTS_SECONDS` besides.",
+)
+
 # --- watching it
 
 METRICS_TOKEN = Setting(
@@ -278,7 +298,10 @@ GROUPS = (
     Group("The outside world", (OUTBOUND_ALLOW, EMAIL_URL, FROM_EMAIL, SUPPORT_EMAIL, EXTRA_CONNECTORS)),
     Group("Capacity", (WORKERS, ENGINE_SLOTS, REPLY_LIMIT_S, BODY_LIMIT)),
     Group("Fair shares", (CONNECTIONS, WAITING_CALLERS, OPEN_BODIES, BODY_MEMORY, BODY_TIME_S)),
-    Group("Signing in", (SIGN_IN_TRIES, PASSWORD_HASHES)),
-    Group("Behind a proxy", (TRUST_PROXY, TRUSTED_PROXIES, SSL_REDIRECT, HSTS_SECONDS)),
+    Group("Signing in", (SESSION_HOURS, SIGN_IN_TRIES, PASSWORD_HASHES)),
+    Group(
+        "Behind a proxy",
+        (TRUST_PROXY, TRUSTED_PROXIES, SSL_REDIRECT, HSTS_SECONDS, HSTS_SUBDOMAINS, HSTS_PRELOAD),
+    ),
     Group("Watching", (METRICS_TOKEN, LOG_LEVEL, DEBUG)),
 )

@@ -50,6 +50,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.middleware.csp.ContentSecurityPolicyMiddleware",
+    "agentos_site.middleware.private",
     "agentos_site.middleware.request_id",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -58,6 +59,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "agentos_site.middleware.idle_sessions_end",
     "agentos_site.middleware.sign_in_on_a_page_of_its_own",
     "agentos_site.middleware.Away",
 ]
@@ -183,12 +185,16 @@ DEFAULT_FROM_EMAIL = environment.FROM_EMAIL.read()
 
 IS_HTTPS = BASE_URL.startswith("https://")
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = IS_HTTPS
+SESSION_COOKIE_AGE = 3600 * environment.SESSION_HOURS.read()
 SESSION_COOKIE_NAME = f"agentos_session_{PORT}"  # two installations on one host do not sign each other out
 CSRF_COOKIE_NAME = f"agentos_csrf_{PORT}"
 SECURE_SSL_REDIRECT = IS_HTTPS and environment.SSL_REDIRECT.read()
 SECURE_REDIRECT_EXEMPT = [r"^(readyz|metrics)$"]  # a probe over plain HTTP would take a redirect for health
 SECURE_HSTS_SECONDS = environment.HSTS_SECONDS.read()
-SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = IS_HTTPS
+SECURE_HSTS_INCLUDE_SUBDOMAINS = environment.HSTS_SUBDOMAINS.read()
+SECURE_HSTS_PRELOAD = environment.HSTS_PRELOAD.read()
+# Both speak for hosts that are not ours to speak for; an operator who owns them switches them on.
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 if environment.TRUST_PROXY.read():

@@ -36,7 +36,7 @@ def remove_old() -> str:
 
 def notify_of_limits() -> str:
     """Send the due e-mails about limits; return a summary for django-q2."""
-    return f"{limit_notices.send_due_notices()} notices sent"
+    return limit_notices.looks.look()
 
 
 def make_schedules() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import smtplib
 import socket
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -24,6 +25,7 @@ class Backend(EmailBackend):
     def __init__(self, *, total_s: float, **options: Any) -> None:
         super().__init__(**options)
         self.total_s = total_s
+        self.ends_at = 0.0  # monotonic time
         self.talking: smtplib.SMTP | None = None
 
     @property
@@ -35,6 +37,11 @@ class Backend(EmailBackend):
                 backend.talking = self  # from the first byte of the greeting on
                 return super().connect(*arguments, **more)
 
+            def starttls(self, **options: Any) -> Any:
+                # During the handshake the socket cannot be cut, but its time-out is for the whole of it.
+                self.sock.settimeout(max(0.1, backend.ends_at - time.monotonic()))
+                return super().starttls(**options)
+
         return Noted
 
     def send_messages(self, email_messages: Sequence[EmailMessage]) -> int:
@@ -44,6 +51,7 @@ class Backend(EmailBackend):
     @contextmanager
     def _limited(self) -> Iterator[None]:
         done = threading.Event()
+        self.ends_at = time.monotonic() + self.total_s
         threading.Thread(target=self._cut_unless, args=(done,), name="smtp-limit", daemon=True).start()
         try:
             yield

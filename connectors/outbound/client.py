@@ -7,143 +7,44 @@ that may import a network client.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
-import socket
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urljoin
 
 import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from connectors.outbound.addresses import OPEN_PORTS, Address, Allow, checked_url, is_public
+from connectors.outbound.addresses import Allow, checked_url
+from connectors.outbound.guard import GuardedConnector, GuardedResolver, asker
+from connectors.outbound.names import Resolve, SystemNames
+from connectors.outbound.shares import Shares
 from connectors.sdk.call import HttpResponse, StepError
 
 SIZE_LIMIT = 10 * 1024 * 1024  # an answer is held in memory, hundreds of them at once
 REDIRECT_LIMIT = 3
-RESOLVE_S = 3.0
-CONNECTIONS = 2000  # above what an engine runs at once: a full pool would let one slow service delay all
-IDLE_S = 4.0  # shorter than servers keep an idle connection, or a POST could meet one just closed
-DNS_THREADS = 16
+CONNECTIONS = 2000  # twice what an engine runs at once, so that one organization's share is all of its slots
+UPGRADE = ("http", 80, "https", 443)
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 # By allow-list: any other header may be a secret that was meant for the first host only.
 SAFE_ACROSS_ORIGINS = frozenset({"accept", "accept-language", "content-type", "user-agent"})
 
 
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
-
-
-type Resolve = Callable[[str, int], Awaitable[list[str]]]
-
-
-# Of their own: a name server that hangs must not keep other work of the process waiting for a thread.
-_dns_threads = ThreadPoolExecutor(DNS_THREADS, thread_name_prefix="outbound-dns")
-
-
-async def system_resolve(host: str, port: int) -> list[str]:
-    """Return the addresses of a host as this machine's resolver says; raise OSError when it knows none."""
-    return await asyncio.get_running_loop().run_in_executor(_dns_threads, _look_up, host, port)
-
-
-def _look_up(host: str, port: int) -> list[str]:
-    infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(info[4][0]) for info in infos))
-
-
-class GuardedResolver(AbstractResolver):
-    """Resolves once, refuses when any address is not allowed, and hands over exactly what it checked."""
-
-    def __init__(self, allow: Allow, resolve: Resolve) -> None:
-        self.allow = allow
-        self.find = resolve
-        self._under_way: dict[tuple[str, int], asyncio.Future[list[str]]] = {}
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[ResolveResult]:
-        """Return the checked addresses of a host; raise StepError when it has none, or one that may not be dialled."""
-        try:
-            async with asyncio.timeout(RESOLVE_S):
-                found = await self._found(host, port)
-        except (OSError, UnicodeError, TimeoutError):
-            text = f"AgentOS could not resolve the name {host}."
-            raise StepError(text, code="cannot_resolve", external=True, retryable=True) from None
-        # All of them, not the one that is dialled: a name with a private address beside a public one is an attack.
-        for text in found:
-            self.check(ipaddress.ip_address(text.split("%")[0]), port)
-        return [self._result(host, text, port) for text in found]
-
-    async def _found(self, host: str, port: int) -> list[str]:
-        """Look a name up once for all who ask while that is under way; what comes out is checked for each."""
-        if _is_address(host):
-            return [host]
-        key = (host, port)
-        if key not in self._under_way:
-            self._under_way[key] = asyncio.ensure_future(self.find(host, port))
-            self._under_way[key].add_done_callback(partial(self._looked_up, key))
-        found = await asyncio.shield(self._under_way[key])
-        if not found:
-            raise OSError("no addresses")
-        return found
-
-    def _looked_up(self, key: tuple[str, int], done: asyncio.Future[list[str]]) -> None:
-        self._under_way.pop(key, None)
-        if not done.cancelled():
-            done.exception()  # whoever asked has it, or has given up
-
-    def check(self, address: Address, port: int) -> None:
-        """Raise StepError unless the operator opened this address and port, or both are public."""
-        mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-        target = mapped or address
-        if self.allow.covers(target, port):
-            return
-        if not is_public(target):
-            raise StepError(
-                "This address is private or reserved, so calls to it are refused. The operator can allow it in "
-                "OUTBOUND_ALLOW.",
-                code="address_not_allowed",
-            )
-        if port not in OPEN_PORTS:
-            raise StepError(f"Calls to port {port} are not allowed.", code="port_not_allowed")
-
-    def _result(self, host: str, text: str, port: int) -> ResolveResult:
-        family = socket.AF_INET6 if ":" in text else socket.AF_INET
-        return ResolveResult(hostname=host, host=text, port=port, family=family, proto=0, flags=socket.AI_NUMERICHOST)
-
-    async def close(self) -> None:
-        pass
-
-
-class GuardedConnector(aiohttp.TCPConnector):
-    """Sends address literals through the resolver too, which aiohttp would dial unasked."""
-
-    def __init__(self, resolver: GuardedResolver) -> None:
-        # No cache: between a check and a later dial, the name could have moved to a private address.
-        super().__init__(resolver=resolver, use_dns_cache=False, limit=CONNECTIONS, keepalive_timeout=IDLE_S)
-        self.guard = resolver
-
-    async def _resolve_host(self, host: str, port: int, traces: Any = None) -> list[ResolveResult]:
-        return await self.guard.resolve(host, port)
-
-
 class Outbound:
     """Makes outbound HTTP requests over one pool of connections; close it before its event loop ends."""
 
-    def __init__(self, allow: Allow, *, resolve: Resolve = system_resolve, size_limit: int = SIZE_LIMIT) -> None:
+    def __init__(self, allow: Allow, *, resolve: Resolve | None = None, size_limit: int = SIZE_LIMIT) -> None:
         self.allow = allow
-        self.find = resolve
+        self.find = resolve or SystemNames()
         self.size_limit = size_limit
+        self.connections = Shares(CONNECTIONS)
         self._session: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+
+    def of(self, organization_id: object) -> OrganizationOutbound:
+        """Return the HTTP port of one organization's steps, with its own share of look-ups and connections."""
+        return OrganizationOutbound(self, str(organization_id))
 
     async def __aenter__(self) -> Outbound:
         return self
@@ -167,12 +68,15 @@ class Outbound:
         timeout_s: float = 30.0,
         follow_redirects: bool = True,
     ) -> HttpResponse:
-        """Return the answer, whatever its status; `timeout_s` covers everything, redirects and drips too."""
+        """Return the answer, whatever its status; `timeout_s` covers everything, redirects and drips too.
+
+        It begins once the organization's share of the connections has a place.
+        """
         target = checked_url(url)
         if query:
             target = target.extend_query(query)
         try:
-            async with asyncio.timeout(timeout_s):
+            async with self.connections.of(asker.get()), asyncio.timeout(timeout_s):
                 return await self._follow(method, target, dict(headers or {}), body, follow_redirects)
         except TimeoutError:
             text = f"The service did not answer completely within {timeout_s:g} s."
@@ -192,6 +96,13 @@ class Outbound:
             # What browsers do, and the standard allows: the answer of a POST is fetched with a GET.
             if response.status == 303 or (response.status in (301, 302) and method == "POST"):
                 method, body = ("HEAD" if method == "HEAD" else "GET"), None
+            if body and not _is_same_place(url, following):
+                raise StepError(
+                    f"The service redirected the request to {following.host}. AgentOS does not send its body there: "
+                    "call that address itself if you trust it.",
+                    code="redirect_elsewhere",
+                    external=True,
+                )
             url = following
         raise StepError(
             f"The service redirected the request more than {REDIRECT_LIMIT} times.",
@@ -257,6 +168,28 @@ class Outbound:
                 timeout=aiohttp.ClientTimeout(total=None),  # `request` bounds the whole
             )
         return self._session
+
+
+@dataclass(frozen=True, slots=True)
+class OrganizationOutbound:
+    """The HTTP port of one organization's steps (`connectors.sdk.call.Http`)."""
+
+    outbound: Outbound
+    organization: str
+
+    async def request(self, method: str, url: str, **options: Any) -> HttpResponse:
+        before = asker.set(self.organization)
+        try:
+            return await self.outbound.request(method, url, **options)
+        finally:
+            asker.reset(before)
+
+
+def _is_same_place(url: URL, following: URL) -> bool:
+    """Return whether a redirect stays at its origin, or goes on there by TLS, as many hosts ask for."""
+    if following.origin() == url.origin():
+        return True
+    return following.host == url.host and (url.scheme, url.port, following.scheme, following.port) == UPGRADE
 
 
 def _joined(headers: Mapping[str, str]) -> dict[str, str]:

@@ -16,6 +16,7 @@ HTTP_FAILURES = (
     Failure("bad_response", "The answer was cut off, cannot be read, or is compressed."),
     Failure("too_large", "The answer is larger than 10 MB."),
     Failure("too_many_redirects", "More than 3 redirects."),
+    Failure("redirect_elsewhere", "The service redirected a request with a body to another host."),
 )
 MAIL_FAILURES = (
     Failure("invalid_email", "A header of the e-mail cannot be written."),

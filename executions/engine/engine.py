@@ -43,7 +43,6 @@ from projects.ids import new_id
 logger = logging.getLogger(__name__)
 
 BEAT_S = 2.0  # seconds between two renewals of the lease, which is stale after 10 s (store.leases.STALE_AFTER_S)
-ABANDONED_LIMIT = 8  # mail threads that no execution waits for any more, at which the worker starts anew
 LOOK_S = 1.0  # seconds between two looks for due schedules, at most: a new or changed schedule is seen within it
 SHARDS = 16  # rows of each usage counter, so that engines seldom wait for each other's lock
 
@@ -55,7 +54,6 @@ class Engine:
         self.id = new_id()
         self.slot_count: int = settings.ENGINE_SLOTS
         self.is_stopping = False
-        self.must_restart = False  # end this process as failed, so that the sentinel starts a new worker
         self.black_box = BlackBox(self.id)
         self.stopped = threading.Event()
         self.database = DatabaseThread(self.id, self.id.int % SHARDS, self._on_claimed, self._on_lost)
@@ -90,8 +88,6 @@ class Engine:
         finally:
             self.black_box.disarm_watchdog()
             self.stopped.set()
-        if self.must_restart:
-            os._exit(1)
 
     async def _run(self) -> None:
         self.loop = asyncio.get_running_loop()
@@ -189,7 +185,7 @@ class Engine:
             work.definition,
             variables=work.variables,
             journal=self,
-            http=self.outbound,
+            http=self.outbound.of(work.execution.organization_id),
             mail=self.mail.of(work.execution.organization_id),
             enter=turn.enter,
         )
@@ -253,19 +249,13 @@ class Engine:
                 self.database.call(call)
 
     async def _beat(self) -> None:
-        """Renew the lease and do the regular work every BEAT_S seconds; restart when too many mail threads hang."""
+        """Renew the lease and do the regular work every BEAT_S seconds."""
         while True:
             self.database.call(self.lease.renew)
             self.database.call(histograms.save_when_due)
             self.database.call(self.lease.join_direct)
             await asyncio.sleep(BEAT_S)
             self.claimer.ask()
-            if self.mail.abandoned >= ABANDONED_LIMIT:
-                logger.error(
-                    "%s threads wait for a mail server that does not answer: this worker restarts", self.mail.abandoned
-                )
-                self.must_restart = True
-                self._stop_claiming()
 
     async def _keep_watchdog_armed(self) -> None:
         """Put off the watchdog as long as the loop is alive; when the loop stands still, it ends this process."""

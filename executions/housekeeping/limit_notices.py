@@ -7,14 +7,16 @@ clusters run.
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.models import User
+from django.db import connections
 from django.db.models import F, Q
 from django.urls import reverse
 from django.utils import timezone
@@ -28,7 +30,10 @@ logger = logging.getLogger(__name__)
 
 LEVELS = (100, NEAR_PERCENT)  # percent of a limit
 BUDGET_S = 20.0  # seconds after which a look begins no further e-mail; the next look goes on
+WAIT_S = 35.0  # seconds that the task waits for its look: an e-mail may take 10 s, and finding its server as long
 LOOK_ENDS_IN = timedelta(minutes=2)  # no look lasts longer: django-q2 ends a task after one minute (Q_CLUSTER.timeout)
+NEVER = datetime.min.replace(tzinfo=UTC)
+NOTICE_KEY = ("organization", "limit", "percent")
 Limit = LimitNotice.Limit
 COLUMNS = {Limit.SOFT: "soft_limit", Limit.HARD: "hard_limit", Limit.EMAIL: "email_limit"}
 EFFECTS = {
@@ -110,7 +115,8 @@ class Notice:
             if time.monotonic() > deadline:
                 return False
             try:
-                deliver(Message(to=[address], cc=[], bcc=[], subject=self.subject, text=self.text))
+                message = Message(to=[address], cc=[], bcc=[], subject=self.subject, text=self.text)
+                deliver(message, using="notices")
             except StepError as error:
                 logger.error(
                     "an owner of organization %s could not be told about a limit: %s", self.organization.pk, error.code
@@ -157,6 +163,41 @@ class Notice:
         return f"{settings.BASE_URL}{path}"
 
 
+class Looks:
+    """Has each look in a thread of its own, one at a time.
+
+    A task that hangs is killed with its worker, and the engine in there; a thread is left alone instead.
+    """
+
+    def __init__(self) -> None:
+        self.thread: threading.Thread | None = None
+        self.sent = 0
+
+    def look(self) -> str:
+        """Send the due notices; return a summary, after WAIT_S at the latest."""
+        if self.thread is not None and self.thread.is_alive():
+            return "the look before this one has not ended"
+        self.thread = threading.Thread(target=self._look, name="limit-notices", daemon=True)
+        self.thread.start()
+        self.thread.join(WAIT_S)
+        if self.thread.is_alive():
+            logger.error("the mail server keeps e-mails about limits waiting")
+            return "the look goes on"
+        return f"{self.sent} notices sent"
+
+    def _look(self) -> None:
+        self.sent = 0
+        try:
+            self.sent = send_due_notices()
+        except Exception:
+            logger.exception("a look for limits failed")
+        finally:
+            connections.close_all()
+
+
+looks = Looks()
+
+
 def send_due_notices() -> int:
     """Send the due notices, for BUDGET_S at most; return the number of notices that an owner got."""
     deadline, sent = time.monotonic() + BUDGET_S, 0
@@ -170,6 +211,9 @@ def send_due_notices() -> int:
 def due_notices() -> list[Notice]:
     """Return the limits of this month that are near or reached and of which not all owners are told.
 
+    Those that no look has tried come first, then those whose last try is longest ago: one owner's mail server cannot
+    keep the others from being told.
+
     It takes two queries, however many organizations there are. The e-mails about limits are not sent by steps, so they
     do not count against the month's maximum of e-mails.
     """
@@ -182,14 +226,16 @@ def due_notices() -> list[Notice]:
         near |= Q((f"organization__{column}__gt", 0), (f"{_counter(limit)}__gte", nearly))
     rows = list(UsageMonth.objects.filter(near, month=month).select_related("organization"))
     notices = LimitNotice.objects.filter(month=month, organization__in=[row.organization_id for row in rows])
-    closed = notices.exclude(again_at__lte=timezone.now())  # told to all, or another look has taken it
-    told = set(closed.values_list("organization", "limit", "percent"))
-    return [
-        notice
-        for row in rows
-        for notice in _notices_of(row)
-        if (notice.organization.pk, notice.limit.value, notice.percent) not in told
-    ]
+    tried = {tuple(key): again_at for *key, again_at in notices.values_list(*NOTICE_KEY, "again_at")}
+    now = timezone.now()
+
+    def last_try(notice: Notice) -> datetime | None:
+        """Return None when all are told, or another look has the notice."""
+        again_at = tried.get((notice.organization.pk, notice.limit.value, notice.percent), NEVER)
+        return again_at if again_at is not None and again_at <= now else None
+
+    due = [(tried_at, notice) for row in rows for notice in _notices_of(row) if (tried_at := last_try(notice))]
+    return [notice for _, notice in sorted(due, key=lambda one: one[0])]
 
 
 def _notices_of(row: UsageMonth) -> Iterator[Notice]:

@@ -32,7 +32,7 @@ from projects.models import this_month
 
 logger = logging.getLogger(__name__)
 
-THREADS = 16  # a mail server that hangs holds a thread until the time-out in settings.MAILERS
+THREADS = 16  # a mail server that hangs or drips holds a thread until the time limit in settings.MAILERS
 # Errors after which the mail server certainly has not taken the e-mail. After any other error it may have taken it.
 NOT_TAKEN = (SMTPResponseException, ConnectionRefusedError, gaierror)
 PAUSE_S = 0.5  # seconds between two tries while the database is away
@@ -44,7 +44,6 @@ class DjangoMail:
 
     def __init__(self) -> None:
         self.threads = ThreadPoolExecutor(THREADS, thread_name_prefix="engine-mail")
-        self.abandoned = 0  # busy threads whose execution does not wait for them any more
 
     def of(self, organization_id: uuid.UUID) -> OrganizationMail:
         return OrganizationMail(organization_id, self)
@@ -52,19 +51,9 @@ class DjangoMail:
     async def in_thread[T](self, function: Callable[..., T], *arguments: Any) -> T:
         """Return the result of a function that blocks, called in a thread.
 
-        A thread cannot be stopped: when the caller is cancelled, its thread goes on alone and counts as abandoned.
+        A thread cannot be stopped: when the caller is cancelled, it goes on alone until its e-mail's time is up.
         """
-        future = self.threads.submit(function, *arguments)
-        try:
-            return await asyncio.wrap_future(future)
-        except asyncio.CancelledError:
-            if not future.done():
-                self.abandoned += 1
-                future.add_done_callback(self._note_end)
-            raise
-
-    def _note_end(self, _: object) -> None:
-        self.abandoned -= 1
+        return await asyncio.wrap_future(self.threads.submit(function, *arguments))
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +108,11 @@ class OrganizationMail:
             connection.close()
 
 
-def deliver(message: Message) -> str:
+def deliver(message: Message, *, using: str = "default") -> str:
     """Send an e-mail and return its Message-ID; raise StepError with the reason when it could not be sent.
 
-    The error is `retryable` when the mail server is at fault, and `unknown` when it may have taken the e-mail.
+    `using` is one of settings.MAILERS, which says how long it may take. The error is `retryable` when the mail server
+    is at fault, and `unknown` when it may have taken the e-mail.
     """
     message_id = make_msgid(domain="agentos")
     headers = {"Message-ID": message_id}
@@ -132,7 +122,7 @@ def deliver(message: Message) -> str:
     if message.html:
         mail.attach_alternative(message.html, "text/html")
     try:
-        mail.send()
+        mail.send(using=using)
     except (HeaderParseError, ValueError):
         text = "The e-mail cannot be sent: an address or the subject has characters that e-mails cannot hold."
         raise StepError(text, code="invalid_email") from None

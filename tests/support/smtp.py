@@ -35,6 +35,8 @@ class Smtp:
         self.refusals: dict[str, tuple[int, str]] = {}
         self.delay = 0.0  # before each e-mail is taken
         self.held = 0  # sessions that wait to be greeted
+        self.dripping: set[str] = set()  # recipients about whom the server talks without end
+        self.left = 0  # sessions whose client did not wait for the end
         self.is_open = threading.Event()
         self.is_open.set()
         self.server = _Server(("127.0.0.1", 0), _Session)
@@ -52,6 +54,8 @@ class Smtp:
     def clear(self) -> None:
         self.mails.clear()
         self.refusals.clear()
+        self.dripping.clear()
+        self.left = 0
         self.delay = 0.0
 
     def refuse(self, command: str, reply: str, *, after: int = 0) -> None:
@@ -116,6 +120,9 @@ class _Session(socketserver.StreamRequestHandler):
         elif command == "MAIL":
             self.sender, self.recipients = address(rest), []
             self.say("250 ok")
+        elif command == "RCPT" and address(rest) in smtp.dripping:
+            self.drip(smtp)
+            return False
         elif command == "RCPT":
             self.recipients.append(address(rest))
             self.say("250 ok")
@@ -130,6 +137,15 @@ class _Session(socketserver.StreamRequestHandler):
         else:
             self.say("250 ok")
         return True
+
+    def drip(self, smtp: Smtp) -> None:
+        """Say a line now and then, as long as anybody listens, for two minutes at most."""
+        try:
+            for _ in range(400):
+                self.say("250-wait")
+                time.sleep(0.3)
+        except OSError:
+            smtp.left += 1
 
     def read_message(self) -> bytes:
         lines = []

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from yarl import URL
 
 from connectors.outbound.addresses import parse_allow
-from connectors.outbound.client import Outbound
+from connectors.outbound.client import Outbound, _is_same_place
 from connectors.sdk.call import HttpResponse, StepError
 from tests.support.acting import LOOPBACK, Remote, failure, ok
 
@@ -45,18 +46,18 @@ def test_redirect_is_refused_when_its_target_is(target: str, code: str) -> None:
     assert asyncio.run(scenario()).code == code
 
 
-async def redirected(status: int, *, elsewhere: bool) -> tuple[HttpResponse, Remote]:
+async def redirected(status: int, *, elsewhere: bool, body: bytes | None = b"x") -> tuple[HttpResponse, Remote]:
     async with Remote(ok) as remote, Remote(ok) as other, Outbound(LOOPBACK) as http:
         target = other if elsewhere else remote
         remote.answer = redirecting(f"{target.url}end", status)
         headers = {"Authorization": "Bearer s3cret", "Cookie": "a=1", "X-Api-Key": "s3cret", "Accept": "a/b"}
-        answer = await http.request("POST", remote.url, headers=headers, body=b"x")
+        answer = await http.request("POST", remote.url, headers=headers, body=body)
         return answer, target
 
 
 @pytest.mark.parametrize(("elsewhere", "kept"), [(True, False), (False, True)])
 def test_credentials_are_dropped_when_a_redirect_changes_the_origin(elsewhere: bool, kept: bool) -> None:
-    _, target = asyncio.run(redirected(307, elsewhere=elsewhere))
+    _, target = asyncio.run(redirected(307, elsewhere=elsewhere, body=None))
 
     headers = target.asked[-1][0].headers
     assert [name in headers for name in ("Authorization", "Cookie", "X-Api-Key")] == [kept] * 3
@@ -68,6 +69,34 @@ def test_redirect_keeps_or_drops_the_body_as_its_status_says(status: int, method
     _, target = asyncio.run(redirected(status, elsewhere=False))
 
     assert (target.asked[-1][0].method, target.asked[-1][1]) == (method, body)
+
+
+@pytest.mark.parametrize("status", [307, 308])
+def test_a_body_goes_to_no_other_origin(status: int) -> None:
+    async def scenario() -> tuple[StepError, Remote]:
+        async with Remote(ok) as remote, Remote(ok) as other, Outbound(LOOPBACK) as http:
+            remote.answer = redirecting(other.url, status)
+            with pytest.raises(StepError) as raised:
+                await http.request("PUT", remote.url, body=b'{"card": "4711"}')
+            return raised.value, other
+
+    error, other = asyncio.run(scenario())
+
+    assert error.code == "redirect_elsewhere" and "redirected the request to 127.0.0.1" in str(error)
+    assert other.asked == []
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "same"),
+    [
+        ("http://a.example/x", "https://a.example/y", True), ("http://a.example:80/", "https://a.example:443/", True),
+        ("https://a.example/", "http://a.example/", False), ("http://a.example/", "https://a.example:8443/", False),
+        ("http://a.example:8080/", "https://a.example/", False), ("http://a.example/", "https://b.example/", False),
+        ("https://a.example/", "https://A.EXAMPLE/y", True), ("https://a.example/", "https://a.example.evil/", False),
+    ],
+)  # fmt: skip
+def test_only_the_way_to_tls_is_the_same_place(start: str, end: str, same: bool) -> None:
+    assert _is_same_place(URL(start), URL(end)) is same
 
 
 def test_redirect_is_returned_when_not_followed() -> None:

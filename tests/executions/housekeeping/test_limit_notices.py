@@ -11,7 +11,7 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries, Settings
 
-from executions.housekeeping.limit_notices import send_due_notices
+from executions.housekeeping.limit_notices import due_notices, send_due_notices
 from harness.automations import TRANSFORM, make
 from harness.installation import Installation
 from harness.processes import until
@@ -38,7 +38,7 @@ for _ in range(8):
 @pytest.fixture
 def mails(smtp: Smtp, settings: Settings) -> Smtp:
     backend = "django.core.mail.backends.smtp.EmailBackend"
-    settings.MAILERS = {"default": {"BACKEND": backend, "OPTIONS": {"host": "127.0.0.1", "port": smtp.port}}}
+    settings.MAILERS = {"notices": {"BACKEND": backend, "OPTIONS": {"host": "127.0.0.1", "port": smtp.port}}}
     return smtp
 
 
@@ -258,3 +258,43 @@ def _look(installation: Installation) -> None:
     """Have all workers look at the same time, and wait until they have."""
     installation.python(LOOK)
     until(lambda: not installation.query("SELECT 1 FROM django_q_ormq"), what="all looks are done")
+
+
+SLOW = """
+from django.contrib.auth.models import User
+from projects.models import Membership, Organization, UsageMonth, this_month
+for name in ("slow", "ada", "bob"):
+    organization = Organization.objects.create(name=f"Org of {name}", hard_limit=10)
+    user = User.objects.create_user(name, f"{name}@example.com")
+    Membership.objects.create(organization=organization, user=user, role="owner")
+    UsageMonth.objects.create(organization=organization, month=this_month(), reserved=9)
+"""
+
+
+def test_a_dripping_mail_server_costs_no_engine_and_no_other_organization_its_notice(
+    installation: Installation, smtp: Smtp
+) -> None:
+    smtp.dripping.add("slow@example.com")
+    installation.python(SLOW)
+    installation.start_cluster()
+    engines = installation.query("SELECT id, pid FROM executions_engine")
+
+    installation.python("from django_q.tasks import async_task; async_task('executions.tasks.notify_of_limits')")
+
+    assert {mail.recipients[0] for mail in smtp.wait_for(2, within=40)} == {"ada@example.com", "bob@example.com"}
+    until(lambda: not installation.query("SELECT 1 FROM django_q_ormq"), within=70, what="all looks are done")
+    until(lambda: smtp.left, within=30, what="the dripping server is left")
+    assert installation.query("SELECT id, pid FROM executions_engine") == engines
+    assert not installation.query("SELECT 1 FROM django_q_task WHERE NOT success")
+
+
+def test_who_could_not_be_told_comes_after_all_others(
+    use: Callable[..., list[str]], stranger: User, mails: Smtp
+) -> None:
+    mails.refuse("MAIL", "451 come again")
+    assert use(reserved=8, hard_limit=10) == []
+    other = Organization.objects.exclude(name="Acme").get()
+    Organization.objects.filter(pk=other.pk).update(hard_limit=10)
+    UsageMonth.objects.create(organization=other, month=this_month(), reserved=9)
+
+    assert [notice.organization.name for notice in due_notices()] == ["Other", "Acme"]
