@@ -13,6 +13,7 @@ from chaos.hostile.attack import JSON, Attack, Design, Field, reply, together, w
 CALLERS = 300
 SILENT = 150  # of each kind
 DRIP_S = 1.0
+LASTING_S = 15.0
 LOGINS = 20
 FLOOD = 200  # requests of a round
 AT_ONCE = 20
@@ -106,9 +107,9 @@ def too_large(field: Field, turn: int) -> bytes:
 LARGE = b'"' + b"x" * 3_400_000 + b'"'
 
 ATTACKS = (
-    Attack("waiting callers", call, WAITING),
-    Attack("silent senders", keep_silent, OPEN),
-    Attack("silent sign-ins", sign_in_silently),
+    Attack("waiting callers", call, WAITING, least_s=LASTING_S),
+    Attack("silent senders", keep_silent, OPEN, least_s=LASTING_S),
+    Attack("silent sign-ins", sign_in_silently, least_s=LASTING_S),
     Attack("wrong passwords", guess),
     Attack("unknown trigger URLs", flood(unknown)),
     Attack("bad bodies", flood(bad), OPEN),
