@@ -98,6 +98,7 @@ async def main(job: dict[str, Any], file: Path) -> None:
         await attackers.run()
     with file.open("a") as out:
         out.writelines(json.dumps({"loot": where}) + "\n" for where in remote.loot)
+        out.write(json.dumps({"cpu_s": time.process_time()}) + "\n")
 
 
 if __name__ == "__main__":
