@@ -8,7 +8,6 @@ from typing import Any
 from automations.models import Automation
 from harness.factory import make_automation
 from projects.models import Organization, Project
-from projects.sealing import decrypt
 
 FIELDS = {
     "customer": "{{ trigger.body.customer.name | upcase }}",
@@ -55,4 +54,4 @@ def make_targets(organization_name: str, automations: dict[str, list[dict[str, A
 def _target(automation: Automation) -> Target:
     trigger = automation.trigger
     assert trigger is not None
-    return Target(trigger.url, decrypt(trigger.encrypted_secret))
+    return Target(trigger.url, automation.rotate_secret())
