@@ -39,6 +39,10 @@ class Door:
     source: str = HOME  # the address that the server sees
     statuses: Counter[int] | None = None  # of the answers, counted
 
+    @property
+    def csrf_cookie(self) -> str:
+        return f"agentos_csrf_{self.port}={CSRF}"
+
     def request(self, method: str, path: str, headers: Mapping[str, str] | None = None, body: bytes = b"") -> bytes:
         """Return a request as it goes over the wire, for a connection that ends with the answer."""
         given = {"Host": f"{HOME}:{self.port}", "Connection": "close"} | dict(headers or {})
@@ -85,7 +89,7 @@ class Door:
         text = "&".join(f"{name}={quote(value)}" for name, value in ({"csrfmiddlewaretoken": CSRF} | fields).items())
         return await self.post(
             path, text.encode(), within=within, Content_Type="application/x-www-form-urlencoded",
-            Cookie="; ".join(filter(None, [cookies, f"agentos_csrf_{self.port}={CSRF}"])),
+            Cookie="; ".join(filter(None, [cookies, self.csrf_cookie])),
         )  # fmt: skip
 
     async def sign_in(self, username: str, password: str, *, within: float = 60.0) -> Answer:

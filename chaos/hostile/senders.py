@@ -42,9 +42,11 @@ async def keep_silent(field: Field) -> None:
 
 
 async def sign_in_silently(field: Field) -> None:
-    head = field.door.request(
-        "POST", "/login/", {"Content-Type": "application/x-www-form-urlencoded", "Content-Length": "1000"}
-    )
+    """Hold sign-ins whose forms never end; with the cookie against forgery, or the form would not be read."""
+    headers = {
+        "Content-Type": "application/x-www-form-urlencoded", "Content-Length": "1000", "Cookie": field.door.csrf_cookie,
+    }  # fmt: skip
+    head = field.door.request("POST", "/login/", headers)
     await together(*(_drip(field, head + b"u", b"") for _ in range(SILENT)))
 
 
