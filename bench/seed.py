@@ -58,7 +58,7 @@ def make_targets(organization_name: str, automations: dict[str, list[dict[str, A
 def _target(automation: Automation) -> Target:
     trigger = automation.trigger
     assert trigger is not None
-    return Target(trigger.url, trigger.secret)
+    return Target(trigger.url, automation.rotate_secret())
 
 
 def visitors(count: int) -> list[str]:

@@ -19,6 +19,7 @@ from chaos.scene import Scene
 THREADS = 12
 PATIENCE_S = 120.0  # seconds for which one keyed request is repeated
 AGAIN_S = 0.25
+TIMEOUT_S = 60.0  # for which one request waits
 
 
 class _AnyStatus(urllib.request.HTTPErrorProcessor):
@@ -89,6 +90,12 @@ class Driver:
             if not self._change.wait_for(lambda: self.accepted >= self._allowed, within):
                 raise RuntimeError(f"only {self.accepted} of {self._allowed} accepted within {within:g} s")
 
+    def rest(self) -> None:
+        """Post no more, and wait until everything under way has been answered or given up."""
+        with self._change:
+            self._allowed = 0
+            self._change.wait_for(lambda: not self._under_way, PATIENCE_S + TIMEOUT_S)
+
     def allow(self, accepted: int) -> None:
         with self._change:
             self._allowed = min(accepted, self.wanted)
@@ -149,7 +156,7 @@ class Driver:
         with self._change:
             self.in_flight += 1
         try:
-            with OPENER.open(request, timeout=60) as answer:
+            with OPENER.open(request, timeout=TIMEOUT_S) as answer:
                 found = answer.headers.get("X-Execution-Id") or _execution_id(answer.read())
                 return Reply(answer.status, found, time.time(), answer.headers.get("Retry-After", ""))
         except (OSError, http.client.HTTPException):

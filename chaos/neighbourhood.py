@@ -30,6 +30,7 @@ def check(siege: Siege, ended: Sequence[Ended], deaths: Sequence[Death], nemesis
     letters(siege, ended, found)
     pages(siege, nemesis, found)
     waits(timed(siege.samples, ended), nemesis, found)
+    found.figures["attackers' CPU, % of a core"] = round(100 * siege.cpu_share)
     found.add("I15 a stolen secret came back in the clear", siege.loot)
     found.add("the attackers' own fault", (f"{turn['attack']}: {turn['error']}" for turn in siege.turns
                                            if turn["error"]))  # fmt: skip

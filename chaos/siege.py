@@ -44,6 +44,7 @@ class Siege:
         self.loot: list[str] = []
         self.refused: dict[str, str] = {}  # automations that the product refused to make
         self.began = 0.0
+        self.cpu_share = 0.0  # of a core, for the attackers
 
     def begin(self) -> None:
         """Make the hostile organization, let the neighbour run alone for a moment, then attack."""
@@ -66,6 +67,7 @@ class Siege:
 
     def end(self) -> None:
         """End the attack, then the neighbour, and read what both have written."""
+        ended = time.time()
         for name, process, within in (("attackers", self.attackers, 30.0), ("neighbour", self.neighbour, PATIENCE_S)):
             process.send_signal(signal.SIGTERM)
             code = process.wait(within)
@@ -74,6 +76,8 @@ class Siege:
         for line in _lines(self._turns_file):
             if "loot" in line:
                 self.loot.append(line["loot"])
+            elif "cpu_s" in line:
+                self.cpu_share = line["cpu_s"] / (ended - self.began)
             else:
                 self.turns.append(line)
 

@@ -98,6 +98,7 @@ def reach(driver: Driver, accepted: int) -> list[str]:
     try:
         driver.reach(accepted, within=RECOVERY_S)
     except RuntimeError as error:
+        driver.rest()
         return [str(error)]
     return []
 

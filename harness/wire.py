@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import resource
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import quote
@@ -36,6 +37,11 @@ class Door:
 
     port: int
     source: str = HOME  # the address that the server sees
+    statuses: Counter[int] | None = None  # of the answers, counted
+
+    @property
+    def csrf_cookie(self) -> str:
+        return f"agentos_csrf_{self.port}={CSRF}"
 
     def request(self, method: str, path: str, headers: Mapping[str, str] | None = None, body: bytes = b"") -> bytes:
         """Return a request as it goes over the wire, for a connection that ends with the answer."""
@@ -50,6 +56,12 @@ class Door:
 
     async def send(self, request: bytes, *, within: float = 60.0) -> Answer:
         """Send a request and return the answer, or one with status 0 when none comes in time."""
+        answer = await self._exchange(request, within)
+        if self.statuses is not None:
+            self.statuses[answer.status] += 1
+        return answer
+
+    async def _exchange(self, request: bytes, within: float) -> Answer:
         writer = None
         try:
             async with asyncio.timeout(within):
@@ -77,7 +89,7 @@ class Door:
         text = "&".join(f"{name}={quote(value)}" for name, value in ({"csrfmiddlewaretoken": CSRF} | fields).items())
         return await self.post(
             path, text.encode(), within=within, Content_Type="application/x-www-form-urlencoded",
-            Cookie="; ".join(filter(None, [cookies, f"agentos_csrf_{self.port}={CSRF}"])),
+            Cookie="; ".join(filter(None, [cookies, self.csrf_cookie])),
         )  # fmt: skip
 
     async def sign_in(self, username: str, password: str, *, within: float = 60.0) -> Answer:

@@ -11,8 +11,9 @@ import random
 import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ class Turn:
     start: float
     end: float
     rounds: int
+    answers: dict[int, int]  # by status, 0 for none
     error: str = ""
 
 
@@ -64,10 +66,11 @@ class Attackers:
     async def attack(self, attack: Attack) -> Turn:
         """Strike until the turn is over; what is under way then is left, with its connections."""
         start, rounds, error = time.time(), 0, ""
+        field, turn_s = replace(self.field, statuses=Counter()), max(self.turn_s, attack.least_s)
         over = asyncio.create_task(self.is_over.wait())
-        while not self.is_over.is_set() and time.time() < start + self.turn_s and rounds < ROUNDS:
-            left = max(0.1, start + self.turn_s - time.time())
-            striking = asyncio.ensure_future(attack.strike(self.field))
+        while not self.is_over.is_set() and time.time() < start + turn_s and rounds < ROUNDS:
+            left = max(0.1, start + turn_s - time.time())
+            striking = asyncio.ensure_future(attack.strike(field))
             await asyncio.wait([striking, over], timeout=left, return_when=asyncio.FIRST_COMPLETED)
             rounds += 1
             if not striking.done():
@@ -77,7 +80,9 @@ class Attackers:
                 error = error or f"{type(result).__name__}: {result}"
             await asyncio.wait([over], timeout=attack.pause_s)
         over.cancel()
-        return Turn(attack=attack.name, start=start, end=time.time(), rounds=rounds, error=error)
+        return Turn(
+            attack=attack.name, start=start, end=time.time(), rounds=rounds, answers=dict(field.statuses), error=error
+        )  # fmt: skip
 
 
 async def main(job: dict[str, Any], file: Path) -> None:
@@ -93,6 +98,7 @@ async def main(job: dict[str, Any], file: Path) -> None:
         await attackers.run()
     with file.open("a") as out:
         out.writelines(json.dumps({"loot": where}) + "\n" for where in remote.loot)
+        out.write(json.dumps({"cpu_s": time.process_time()}) + "\n")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,6 +32,7 @@ class Attack:
     strike: Callable[[Field], Awaitable[None]]
     designs: Mapping[str, Design] = field(default_factory=dict)
     pause_s: float = 0.5
+    least_s: float = 0.0  # of a turn, for what hurts only by lasting
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +58,11 @@ class Field:
     hole: str  # an address that accepts no more connections
     loot: list[str] = field(default_factory=list)  # what came back with the secret in the clear
     cookies: dict[str, str] = field(default_factory=dict)
+    statuses: Counter[int] = field(default_factory=Counter)  # of the answers in one turn
 
     @property
     def door(self) -> Door:
-        return Door(self.port, STRANGER)
+        return Door(self.port, STRANGER, self.statuses)
 
     def path(self, name: str) -> str:
         """Return the path of an automation's trigger URL; LookupError when the product refused to make it."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from chaos.hostile.attack import Attack, Design, Field, http, template, together
-from chaos.hostile.templates import QUERIES, SIZE, query
+from chaos.hostile.senders import LASTING_S
+from chaos.hostile.templates import QUERIES, query
 
+SPACES = "{% assign s = '               ' %}" + "{% assign s = s | append: s %}" * 16  # nearly a million
 STEPS = {
-    "test of a query": query(QUERIES["24 levels"]) | {"key": "tested"},
+    "test of a query": query("|".join(["[@,@]"] * 26)) | {"key": "tested"},
     "test of a text that grows": query(QUERIES["texts that grow"]) | {"key": "tested"},
-    "test of a date": template("{{ '" + " " * (SIZE // 2) + "' | date: '%Y' }}", "tested"),
-    "test of a date with a short literal": template("{{ '" + " " * 60_000 + "' | date: '%Y' }}", "tested"),
+    "test of a date": template(SPACES + "{{ s | date: '%Y' }}", "tested"),
+    "test of a replacement": template(SPACES + "{{ s | replace: ' ', s }}", "tested"),
 }  # fmt: skip
 WAITING = 70  # more than the web server has threads
 CALLS = {"test of punycode": "charset?name=punycode", "test of silence": "silence", "test of objects": "objects"}
@@ -48,5 +50,11 @@ async def _press(field: Field, name: str) -> None:
 
 ATTACKS = (
     Attack("tests of hostile steps", test, DESIGNS, pause_s=1.0),
-    Attack("tests that wait", test_and_wait, {"test of silence": DESIGNS["test of silence"]}, pause_s=1.0),
+    Attack(
+        "tests that wait",
+        test_and_wait,
+        {"test of silence": DESIGNS["test of silence"]},
+        pause_s=1.0,
+        least_s=LASTING_S,
+    ),
 )

@@ -13,6 +13,7 @@ from chaos.hostile.attack import JSON, Attack, Design, Field, reply, together, w
 CALLERS = 300
 SILENT = 150  # of each kind
 DRIP_S = 1.0
+LASTING_S = 15.0
 LOGINS = 20
 FLOOD = 200  # requests of a round
 AT_ONCE = 20
@@ -41,9 +42,11 @@ async def keep_silent(field: Field) -> None:
 
 
 async def sign_in_silently(field: Field) -> None:
-    head = field.door.request(
-        "POST", "/login/", {"Content-Type": "application/x-www-form-urlencoded", "Content-Length": "1000"}
-    )
+    """Hold sign-ins whose forms never end; with the cookie against forgery, or the form would not be read."""
+    headers = {
+        "Content-Type": "application/x-www-form-urlencoded", "Content-Length": "1000", "Cookie": field.door.csrf_cookie,
+    }  # fmt: skip
+    head = field.door.request("POST", "/login/", headers)
     await together(*(_drip(field, head + b"u", b"") for _ in range(SILENT)))
 
 
@@ -106,9 +109,9 @@ def too_large(field: Field, turn: int) -> bytes:
 LARGE = b'"' + b"x" * 3_400_000 + b'"'
 
 ATTACKS = (
-    Attack("waiting callers", call, WAITING),
-    Attack("silent senders", keep_silent, OPEN),
-    Attack("silent sign-ins", sign_in_silently),
+    Attack("waiting callers", call, WAITING, least_s=LASTING_S),
+    Attack("silent senders", keep_silent, OPEN, least_s=LASTING_S),
+    Attack("silent sign-ins", sign_in_silently, least_s=LASTING_S),
     Attack("wrong passwords", guess),
     Attack("unknown trigger URLs", flood(unknown)),
     Attack("bad bodies", flood(bad), OPEN),

@@ -20,7 +20,7 @@ from chaos.watch import Watch
 from harness.installation import Installation
 from harness.postgresql import Missing, binaries
 
-ACCEPTED, SECONDS, TURN_S = 150, 45.0, 4.0
+ACCEPTED, SECONDS, TURN_S = 150, 60.0, 4.0
 FAULTS = ("kill -9 a worker",)
 
 pytestmark = pytest.mark.cluster
