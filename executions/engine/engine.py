@@ -18,8 +18,6 @@ import uvloop
 from django.conf import settings
 
 from automations.definition import Unreadable
-from connectors.outbound.addresses import parse_allow
-from connectors.outbound.client import Outbound
 from executions.engine import black_box
 from executions.engine.black_box import ARM_EVERY_S, BlackBox
 from executions.engine.claiming import Claimer, rank_of
@@ -27,13 +25,13 @@ from executions.engine.database_thread import DatabaseThread
 from executions.engine.endings import failed, move_of_unreadable
 from executions.engine.host import boot_id, host_name
 from executions.engine.loop_share import LoopTurn
+from executions.engine.outside import Outside
 from executions.engine.recovery import Presence, recover
 from executions.engine.slots import Slots
 from executions.engine.work import Work
 from executions.intake.due_schedules import DueSchedules
 from executions.monitoring import histograms
-from executions.ports.mail import DjangoMail
-from executions.runner.context import Fenced
+from executions.runner.context import Fenced, Stalled
 from executions.runner.runner import Runner
 from executions.states import StepStatus
 from executions.store import store
@@ -98,8 +96,7 @@ class Engine:
     async def _run(self) -> None:
         self.loop = asyncio.get_running_loop()
         self.stop_requested = asyncio.Event()
-        self.outbound = Outbound(parse_allow(settings.OUTBOUND_ALLOW))
-        self.mail = DjangoMail()
+        self.outside = Outside()
         self.claimer = Claimer(self.slot_count, lambda: len(self.slots), lambda: self.slots.has_waiting, self.database)
         self.slots = Slots(
             self.black_box, self._run_execution, self.database.move, self.claimer.note_begun, self.claimer.note_freed
@@ -117,7 +114,7 @@ class Engine:
         self.database.call(histograms.save)
         await self._in_database(lambda: store().unregister(self.id))
         black_box.remove(self.id)
-        await self.outbound.close()
+        await self.outside.close()
         self.database.stop()
         self.wake.stop()
         await asyncio.to_thread(self.database.join, 5)
@@ -175,10 +172,10 @@ class Engine:
             work.definition,
             variables=work.variables,
             journal=self,
-            http=self.outbound,
-            mail=self.mail.of(work.execution.organization_id),
             enter=turn.enter,
+            **self.outside.ports_of(work.execution.organization_id),
         )
+        turn.if_stalled = runner.stalled
         code, step = work.verdict
         if code:
             return runner.condemn(code, step)
@@ -190,6 +187,8 @@ class Engine:
                 return await runner.run()
         except TimeoutError:
             return runner.reject() if limit.expired() else self._crashed(work.execution)
+        except Stalled:
+            return runner.stalled()
         except Fenced:
             logger.info("execution %s no longer belongs to this engine", work.execution.id)
             return None
@@ -250,9 +249,10 @@ class Engine:
             self.database.call(self._join_direct)
             await asyncio.sleep(BEAT_S)
             self.claimer.ask()
-            if self.mail.abandoned >= ABANDONED_LIMIT:
+            if self.outside.mail.abandoned >= ABANDONED_LIMIT:
                 logger.error(
-                    "%s threads wait for a mail server that does not answer: this worker restarts", self.mail.abandoned
+                    "%s threads wait for a mail server that does not answer: this worker restarts",
+                    self.outside.mail.abandoned,
                 )
                 self.must_restart = True
                 self._stop_claiming()

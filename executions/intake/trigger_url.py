@@ -18,10 +18,10 @@ import uuid_utils
 from django.conf import settings
 
 from connectors.response import FORBIDDEN_HEADERS
-from connectors.sdk import conditions
-from connectors.sdk.call import JSON
+from connectors.sdk.call import JSON, StepError
 from connectors.sdk.fields import HEADER_NAME, HEADER_VALUE
 from executions import sealed_json
+from executions.computing import compute_for
 from executions.intake import acceptance
 from executions.intake.body import Refused
 from executions.intake.group_commit import Unavailable
@@ -158,10 +158,17 @@ def start(live: LiveTrigger, payload: dict[str, JSON], delivery: DeliveryId | No
     """Check the conditions and store the execution; with a Response step wait for the reply."""
     assert live.definition is not None
     group = live.definition.trigger.conditions
-    if not conditions.holds(group, {"trigger": payload}):
+    try:
+        reason = compute_for(live.organization_id).judge_now(group, {"trigger": payload}) if group.members else ""
+    except StepError as error:
+        if error.retryable:
+            raise Refused(503, "compute_busy", error.message, headers=[("Retry-After", "5")]) from None
+        refused = Refused(422, "conditions_not_computed", error.message)
+        leave_refusal(live, refused)
+        raise refused from None
+    if reason:
         if not is_fresh:  # the cached conditions may be old ones
             raise acceptance.Stale
-        reason = conditions.explain(group, {"trigger": payload})
         acceptance.leave_receipt(live, Outcome.CONDITIONS_NOT_MET, 200, "conditions_not_met", reason)
         return json_answer(200, {"result": "conditions not met", "reason": reason})
     ticket = acceptance.accept(new_execution(live, payload, delivery))

@@ -13,14 +13,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from automations.definition import ActionStep, Definition
+from connectors.compute.shared import Compute
 from connectors.sdk.call import JSON, EndExecution, Http, Mail, Pause, StepError, StopPartially
 from executions import sealed_json
-from executions.runner.context import Journal, StepContext, StepLog, Variables
+from executions.runner.context import STALL_CPU_S, Journal, Stalled, StepContext, StepLog, Variables
 from executions.runner.step import StepCall
 from executions.states import Lane, Status, StepStatus
 from executions.store.rows import Claimed, DoneStep, Move
 
 MESSAGE_LIMIT = 2000  # characters of a step's error message that are stored
+STALLED = f"The step's code held up its worker for more than {STALL_CPU_S} s."
 CONDEMNED = {
     "worker_died": "The worker died 3 times{step}.",
     "stalled": "Blocked its worker for more than 5 s{step}, twice.",
@@ -50,6 +52,7 @@ class Runner:
         journal: Journal,
         http: Http,
         mail: Mail,
+        compute: Compute,
         enter: Callable[[str], Awaitable[None]],
     ) -> None:
         self.execution = execution
@@ -63,6 +66,7 @@ class Runner:
             variables=variables,
             http=http,
             mail=mail,
+            compute=compute,
             enter=enter,
             make_durable=self.log.make_durable,
         )
@@ -92,6 +96,10 @@ class Runner:
         reason = f"The execution exceeded its allotted time of {limit} s in step “{step.title}”."
         self.log.keep(step.note(StepStatus.REJECTED, error_code="time_limit", error=reason))
         return self._move(Status.REJECTED, "time_limit", reason)
+
+    def stalled(self) -> Move:
+        """Return the move of an execution that held up its worker outside of its steps' code."""
+        return self._move(Status.FAILED, "held_up", STALLED)
 
     def condemn(self, code: str, key: str) -> Move:
         """Return the move of an execution that has killed or stalled its workers too often.
@@ -149,6 +157,8 @@ class Runner:
             raise _Ended(self._move(Status.PARTIALLY_EXECUTED, stop.code, stop.reason)) from None
         except StepError as error:
             return self._failed(call, error)
+        except Stalled:
+            return self._failed(call, StepError(STALLED, code="held_up", unknown=True))
         self.log.keep(note)
         return note.output
 

@@ -83,7 +83,7 @@ class StepCall:
     async def _try(self, action: Action[Any], paused_until: datetime | None) -> StepNote:
         context = self.context
         await context.enter(self.step.key)
-        model = self._checked_input(action)
+        model = await self._checked_input(action)
         if action.acts:
             await context.make_durable(self.note(StepStatus.RUNNING, is_finished=False) if self.never_repeats else None)
         call = Call(
@@ -91,6 +91,7 @@ class StepCall:
             idempotency_key=self.idempotency_key if action.acts else "",
             http=context.http,
             mail=context.mail,
+            compute=context.compute,
             scope=context.scope,
             paused_until=paused_until,
         )
@@ -118,23 +119,26 @@ class StepCall:
         execution = self.context.execution
         return f"{execution.id}-{execution.attempt}-{self.step.key}-0"
 
-    def _checked_input(self, action: Action[Any]) -> Any:
+    async def _checked_input(self, action: Action[Any]) -> Any:
         """Return the rendered input as the action's model; raise StepError when it cannot be rendered or is wrong."""
         try:
-            rendered = mapping.render(self.step.input, self.context.scope)
-            self.input = self._recorded(rendered)
+            rendered = await self.context.compute.render(self.step.input, self.context.scope)
+            self.input = await self._recorded(rendered)
             return action.input.model_validate(rendered)
-        except mapping.MappingError as error:
+        except (mapping.MappingError, StepError) as error:
             self.input = self.step.input if self.input is None else self.input
+            if isinstance(error, StepError):
+                raise
             raise StepError(str(error), code="mapping_error") from None
         except ValidationError as error:
             raise StepError(first_problem(error, action.input), code="invalid_input") from None
 
-    def _recorded(self, rendered: JSON) -> JSON:
+    async def _recorded(self, rendered: JSON) -> JSON:
         """Return the input to record: rendered once more with expressions for secrets, if it may hold any."""
         variables = self.context.variables
         if variables.secret_keys and mapping.mentions(self.step.input, "vars"):
-            return mapping.render(self.step.input, {**self.context.scope, "vars": variables.unresolved})
+            unresolved = {**self.context.scope, "vars": variables.unresolved}
+            return await self.context.compute.render(self.step.input, unresolved)
         return rendered
 
     def note(

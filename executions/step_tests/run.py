@@ -26,9 +26,9 @@ from connectors.outbound.addresses import parse_allow
 from connectors.registry import find_action
 from connectors.sdk import mapping
 from connectors.sdk.call import JSON, Action, Call, EndExecution, Pause, StepError, StopPartially
-from connectors.sdk.conditions import explain, holds
 from connectors.sdk.problems import first_problem
 from executions import sealed_json
+from executions.computing import compute_for
 from executions.intake.request import METHODS, Request
 from executions.models import Execution, StepRun
 from executions.ports.mail import DjangoMail
@@ -97,13 +97,11 @@ def test_trigger(automation: Automation, sample: SampleRequest) -> StepTest:
 def keep_trigger(automation: Automation, payload: JSON, sample: str = "") -> StepTest:
     """Keep a trigger's output as the sample for the steps, with the words whether it would start an execution."""
     conditions = automation.definition.trigger.conditions
-    scope = {TRIGGER: payload}
-    starts = holds(conditions, scope)
-    words = (
-        "This would start an execution."
-        if starts
-        else f"This would not start an execution. {explain(conditions, scope)}"
-    )
+    try:
+        reason = compute_for(automation.organization_id).judge_now(conditions, {TRIGGER: payload})
+        words = f"This would not start an execution. {reason}" if reason else "This would start an execution."
+    except StepError as error:
+        words = f"This would not start an execution. {error.message}"
     variables = _variables_of(automation)
     return _keep(automation, TRIGGER, Result(output=payload, words=words), variables, input_text=sample, started=None)
 
@@ -126,7 +124,8 @@ def test_step(automation: Automation, key: str) -> StepTest:
     started = time.monotonic()
     scope = {**samples.scope_of(key), "vars": dict(variables.values)}
     result = _result(automation, samples, step, scope)
-    return _keep(automation, key, result, variables, input_text=_recorded(step, scope, variables), started=started)
+    recorded = _recorded(automation, step, scope, variables)
+    return _keep(automation, key, result, variables, input_text=recorded, started=started)
 
 
 def _result(automation: Automation, samples: Samples, step: ActionStep, scope: dict[str, JSON]) -> Result:
@@ -136,7 +135,10 @@ def _result(automation: Automation, samples: Samples, step: ActionStep, scope: d
         return Result(is_success=False, words="This step has no action yet.")
     untested = [source for source in samples.keys_before(step.key) if scope.get(source) is None]
     try:
-        model = action.input.model_validate(mapping.render(step.input, scope))
+        rendered = compute_for(automation.organization_id).render_now(step.input, scope)
+        model = action.input.model_validate(rendered)
+    except StepError as error:
+        return Result(is_success=False, words=error.message)
     except mapping.MappingError as error:
         first = next((source for source in untested if source in roots(step.input)), None)
         hint = f" Test “{_name(samples, first)}” first." if first else ""
@@ -159,6 +161,7 @@ async def _call_action(
         idempotency_key=f"test-{new_id()}",  # new each time: a test that is repeated on purpose acts again
         http=outbound,
         mail=DjangoMail().of(automation.organization_id),
+        compute=compute_for(automation.organization_id),
         scope=scope,
         is_test=True,
     )
@@ -190,11 +193,12 @@ def _reply_note(action: Action[Any]) -> str:
     return "The caller of an execution would get this answer. A test answers nobody." if action.replies else ""
 
 
-def _recorded(step: ActionStep, scope: dict[str, JSON], variables: Variables) -> str:
+def _recorded(automation: Automation, step: ActionStep, scope: dict[str, JSON], variables: Variables) -> str:
     """Return the step's input with secrets unresolved, or the unrendered one when it cannot be rendered."""
     try:
-        rendered = mapping.render(step.input, {**scope, "vars": variables.unresolved})
-    except mapping.MappingError:
+        unresolved = {**scope, "vars": variables.unresolved}
+        rendered = compute_for(automation.organization_id).render_now(step.input, unresolved)
+    except (mapping.MappingError, StepError):
         rendered = step.input
     return _masked(rendered, variables)
 
