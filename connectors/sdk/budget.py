@@ -7,8 +7,6 @@ time and memory instead of a budget. So every operation says what it costs befor
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
@@ -43,14 +41,19 @@ class _Budget:
 _budget: ContextVar[_Budget | None] = ContextVar("budget", default=None)
 
 
-@contextmanager
-def budget(units: int = INLINE) -> Iterator[None]:
-    """Bound what is computed inside; raise OverBudget once it has cost so many units."""
-    token = _budget.set(_Budget(units))
-    try:
-        yield
-    finally:
-        _budget.reset(token)
+class budget:
+    """Bounds what is computed inside: OverBudget is raised once it has cost so many units."""
+
+    __slots__ = ("token", "units")
+
+    def __init__(self, units: int = INLINE) -> None:
+        self.units = units
+
+    def __enter__(self) -> None:
+        self.token = _budget.set(_Budget(self.units))
+
+    def __exit__(self, *_: object) -> None:
+        _budget.reset(self.token)
 
 
 def spend(units: float) -> None:

@@ -92,7 +92,8 @@ class Claimer:
         self._suspects_wait = False
         self._drain_ends_at = 0.0  # loop time from which a waiting suspect runs although other executions still do
         self._lone_suspect: uuid.UUID | None = None  # the suspect that has the engine to itself
-        self._ask_timer: asyncio.TimerHandle | None = None
+        self._ask_timer: asyncio.Handle | None = None
+        self._ask_moment = 0.0  # loop time at which it rings
         self._look_ahead_timer: asyncio.TimerHandle | None = None
         self._due_timer: asyncio.TimerHandle | None = None
 
@@ -174,10 +175,12 @@ class Claimer:
 
     def _ask_at(self, moment: float) -> None:
         """Ask at this loop time, unless an earlier one is set already."""
-        if self._ask_timer is not None and self._ask_timer.when() <= moment:
+        # The moment is kept here: for one that is due, uvloop returns a handle that does not know it.
+        if self._ask_timer is not None and self._ask_moment <= moment:
             return
         if self._ask_timer is not None:
             self._ask_timer.cancel()
+        self._ask_moment = moment
         self._ask_timer = self.loop.call_at(moment, self._ask_on_time)
 
     def _ask_on_time(self) -> None:

@@ -24,6 +24,7 @@ from executions.engine.claiming import Claimer, rank_of
 from executions.engine.database_thread import DatabaseThread
 from executions.engine.endings import failed, move_of_unreadable
 from executions.engine.host import boot_id, host_name
+from executions.engine.lifeline import keep
 from executions.engine.loop_share import LoopTurn
 from executions.engine.outside import Outside
 from executions.engine.recovery import Presence, recover
@@ -104,8 +105,8 @@ class Engine:
         self.database.start()
         await self._in_database(self._register)
         self.wake.start()
-        watch = asyncio.create_task(self._keep_watchdog_armed())
-        beats = [asyncio.create_task(beat()) for beat in (self._beat, self._keep_schedules)]
+        watch = keep(self._keep_watchdog_armed())
+        beats = [keep(beat()) for beat in (self._beat, self._keep_schedules)]
         logger.info("engine %s runs, %s slots", self.id, self.slot_count)
         await self.stop_requested.wait()
         await self.slots.drain(settings.ENGINE_DRAIN_S - 2)

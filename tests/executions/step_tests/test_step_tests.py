@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 from collections.abc import Callable
 from typing import Any
 
@@ -271,3 +272,27 @@ def test_test_button_saves_the_form_first(bench: Callable[..., Bench]) -> None:
 
     assert answer.headers["Location"].endswith("/steps/renamed/#test-result")
     assert json.loads(StepTest.objects.get(step_key="renamed").output)["value"] == "new"
+
+
+@pytest.mark.parametrize(
+    ("action", "given", "words"),
+    [
+        ("query", {"source": "x", "query": "|".join(["[@,@]"] * 27)}, "The value is larger than 20 MB."),
+        (
+            "template",
+            {"template": "{% for i in (1..9999) %}" + "{% if i == 0 %}{% endif %}" * 300 + "{% endfor %}"},
+            "The template took longer than 2 s.",
+        ),
+    ],
+)
+def test_step_that_takes_too_much_is_told_in_words_and_takes_nothing_here(
+    bench: Callable[..., Bench], action: str, given: dict[str, Any], words: str
+) -> None:
+    tested = bench(step("transform", action, given))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+    found = tested.test("tested")
+
+    assert (found.is_success, found.error) == (False, words)
+    assert words in tested.page("steps/tested/")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50 * 1024  # kilobytes
