@@ -52,6 +52,7 @@ class Pool:
         self._free = set(range(children))  # lines of the crew that no thread serves
         self._waiting = 0  # threads that wait for a job
         self._crew: Crew | None = None
+        self._is_closed = False
 
     def submit(self, owner: Hashable, job: str, *arguments: JSON) -> Future[JSON]:
         """Return the result to come of a job, or MappingError or StepError; raise StepError when too many wait."""
@@ -69,6 +70,7 @@ class Pool:
     def close(self) -> None:
         """End the children; a job under way fails."""
         with self._changed:
+            self._is_closed = True
             crew, self._crew = self._crew, None
         if crew is not None:
             crew.close()
@@ -123,7 +125,10 @@ class Pool:
     def _result(self, task: _Task, line: int) -> JSON:
         text = request(task.job, task.arguments)
         for _ in range(2):  # a crew that has died takes the jobs of all its lines along
-            crew = self._working_crew()
+            try:
+                crew = self._working_crew()
+            except Broken:
+                break
             try:
                 outcome = crew.ask(line, text)
             except (Broken, OSError):
@@ -136,6 +141,8 @@ class Pool:
 
     def _working_crew(self) -> Crew:
         with self._changed:
+            if self._is_closed:
+                raise Broken
             if self._crew is None:
                 self._crew = Crew(self.children, self.limits)
             return self._crew

@@ -8,7 +8,7 @@ from encodings.aliases import aliases
 from typing import Any, cast
 
 from connectors.sdk import exact_json
-from connectors.sdk.budget import is_too_deep
+from connectors.sdk.budget import TooLarge, written_size
 from connectors.sdk.call import JSON, HttpResponse
 from connectors.sdk.exact_json import REPLACEMENT
 
@@ -77,9 +77,8 @@ def _value(text: str) -> JSON:
         value = exact_json.loads(raw)
         if exact_json.has_long_number(raw):  # read by Python, which takes infinity and lone surrogates, too
             json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
-        if is_too_deep(value):
-            return text
-    except (ValueError, RecursionError):
+        written_size(value)
+    except (ValueError, RecursionError, TooLarge):
         return text
     return _without_nul(value) if "\\u0000" in text else value
 

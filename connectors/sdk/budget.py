@@ -17,6 +17,7 @@ NODE = 10  # units of a value by itself: a number, or a list or object without i
 INLINE = 200_000  # units of one computation beside others: 2 to 10 ms on a slow core
 RESULT_LIMIT = 20_000_000  # units of one value that a step takes or gives, wherever it was computed
 DEPTH_LIMIT = 200  # levels of lists and objects in one value, which others may stand around
+TOO_DEEP = f"The value has more than {DEPTH_LIMIT} levels of lists and objects inside each other."
 ORJSON_LEVELS = 254  # that orjson writes
 
 
@@ -117,23 +118,28 @@ def take_in_hand(units: int) -> None:
         current.at_hand += units
 
 
-def spend_operation(units: int) -> None:
-    """Spend what an operation costs by itself, and an eighth of what it may go over: texts are gone over that fast."""
+def spend_going_over() -> None:
+    """Spend what it costs to copy or skip through a value at hand, without looking into its items."""
     current = _budget.get()
     if current is not None:
-        spend(units + current.at_hand // 8)
+        spend(current.at_hand // 8)
 
 
-def is_too_deep(value: Any) -> bool:
-    """Return whether a value has more levels than DEPTH_LIMIT, in a fifth of the time that `measured` takes."""
+def written_size(value: Any) -> int:
+    """Return the bytes of a value that is no larger than RESULT_LIMIT, in a fifth of the time that `measured` takes.
+
+    Raise TooLarge for one that has more levels than DEPTH_LIMIT.
+    """
     nested = value
     for _ in range(ORJSON_LEVELS - DEPTH_LIMIT):
         nested = [nested]
     try:
-        orjson.dumps(nested)
+        return len(orjson.dumps(nested))
     except TypeError:  # too deep, or an integer past 64 bits
-        return measured(value)[1] > DEPTH_LIMIT
-    return False
+        units, depth = measured(value)
+        if depth > DEPTH_LIMIT:
+            raise TooLarge(TOO_DEEP) from None
+        return units
 
 
 def checked_result(value: Any) -> None:
@@ -142,4 +148,4 @@ def checked_result(value: Any) -> None:
     if units > RESULT_LIMIT:
         raise TooLarge(TOO_LARGE)
     if depth > DEPTH_LIMIT:
-        raise TooLarge(f"The value has more than {DEPTH_LIMIT} levels of lists and objects inside each other.")
+        raise TooLarge(TOO_DEEP)

@@ -12,11 +12,14 @@ from functools import lru_cache
 from typing import Any, TextIO, cast
 
 from liquid import BoundTemplate, Environment, RenderContext, StrictDefaultUndefined
+from liquid.builtin.expressions import logical
 from liquid.builtin.output import Output, OutputNode
+from liquid.builtin.tags import case_tag
+from liquid.builtin.tags.for_tag import ForNode
 from liquid.exceptions import LiquidError, UndefinedError
 from liquid.undefined import Undefined, is_undefined
 
-from connectors.sdk.budget import TooLarge, spend, spend_operation, take_in_hand, weight
+from connectors.sdk.budget import TooLarge, spend, spend_going_over, take_in_hand, weight
 from connectors.sdk.call import JSON
 from connectors.sdk.filters import DATE_LIMIT, FILTERS, VALUE_LIMIT, admit
 from connectors.sdk.sentences import filter_sentence, template_sentence
@@ -31,6 +34,7 @@ NUMBERS = (int, float)
 PLAIN = (str, int, bool, type(None))
 SOURCE_LIMIT = 10_000  # characters of one template: reading it is paid by whoever runs beside it
 TAG = 500  # units of running a tag or an output
+COMPARISON = 100  # units of one comparison
 ROUND = 20  # units of one round of a loop
 # What a filter raises over a value or arguments that it cannot use.
 UNUSABLE = (LiquidError, TypeError, ValueError, ArithmeticError, AttributeError, LookupError)
@@ -53,6 +57,21 @@ class _JSONOutputNode(OutputNode):
 
 class _JSONOutput(Output):
     node_class = _JSONOutputNode
+
+
+def _charge_comparisons() -> None:
+    """Have each comparison paid for before it is made: one tag may hold hundreds of them."""
+    for module, name in ((logical, "_eq"), (logical, "_lt"), (logical, "_contains"), (case_tag, "_eq")):
+        setattr(module, name, _charged_comparison(getattr(module, name)))
+
+
+def _charged_comparison(compare: Callable[..., bool]) -> Callable[..., bool]:
+    def charged(*values: Any) -> bool:
+        left, right = values[-2:]
+        spend(COMPARISON + weight(left) + weight(right))
+        return compare(*values)
+
+    return charged
 
 
 class _Context(RenderContext):
@@ -120,7 +139,9 @@ def _charged(node_class: Any) -> Any:
 
     class Charged(node_class):  # type: ignore[misc]
         def render_to_output(self, context: RenderContext, buffer: TextIO) -> int:
-            spend_operation(TAG)
+            spend(TAG)
+            if isinstance(self, ForNode):
+                spend_going_over()
             return cast(int, super().render_to_output(context, buffer))
 
     return Charged
@@ -140,6 +161,7 @@ def _to_json(value: object) -> str:
 
 
 def _environment() -> Environment:
+    _charge_comparisons()
     environment = _Environment(undefined=StrictDefaultUndefined, strict_filters=True)
     environment.add_tag(_JSONOutput)
     environment.tags = {name: tag for name, tag in environment.tags.items() if name not in FORBIDDEN_TAGS}

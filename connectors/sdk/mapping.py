@@ -18,16 +18,7 @@ from liquid.builtin.output import OutputNode
 from liquid.exceptions import LiquidError, UndefinedError
 from liquid.undefined import is_undefined
 
-from connectors.sdk.budget import (
-    DEPTH_LIMIT,
-    RESULT_LIMIT,
-    TOO_LARGE,
-    TooLarge,
-    measured,
-    spend,
-    take_in_hand,
-    weight,
-)
+from connectors.sdk.budget import RESULT_LIMIT, TOO_LARGE, TooLarge, spend, take_in_hand, weight, written_size
 from connectors.sdk.call import JSON
 from connectors.sdk.language import ENVIRONMENT, MappingError, as_text, bounded, compiled, plain
 from connectors.sdk.problems import quoted
@@ -111,12 +102,15 @@ class _Rendering:
         return value
 
     def _counted(self, value: JSON) -> JSON:
-        units, levels = (len(value), 0) if isinstance(value, str) else measured(value, self.left)
-        self.left -= units
+        if isinstance(value, str):
+            self.left -= len(value)
+        elif isinstance(value, list | dict):
+            try:
+                self.left -= written_size(value)
+            except TooLarge as error:
+                raise MappingError(str(error)) from None
         if self.left < 0:
             raise MappingError(TOO_LARGE)
-        if levels > DEPTH_LIMIT:
-            raise MappingError(f"The value has more than {DEPTH_LIMIT} levels of lists and objects.")
         return value
 
 

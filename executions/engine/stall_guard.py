@@ -41,7 +41,9 @@ class StallGuard:
         self._is_aimed = False  # an exception may be on its way
 
     def start(self) -> None:
-        """Watch the thread that calls this, until it ends."""
+        """Watch the thread that calls this, until it ends; on systems without a clock for each thread do nothing."""
+        if not hasattr(time, "pthread_getcpuclockid"):
+            return
         self._thread = ctypes.c_ulong(threading.get_ident())
         self._clock = time.pthread_getcpuclockid(threading.get_ident())
         threading.Thread(target=self._watch, name="stall-guard", daemon=True).start()

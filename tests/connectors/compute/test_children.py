@@ -23,7 +23,6 @@ from connectors.sdk.mapping import MappingError, render
 from tests.connectors.compute.test_ways import scope, text_for
 
 SLOW = "{% for i in (1..9999) %}" + "{% if i == 0 %}{% endif %}" * 300 + "{% endfor %}"
-HUNGRY = "{% assign a = (1..9999) %}{% for i in (1..9999) %}{% capture c %}{{ c }}{{ a }}{% endcapture %}{% endfor %}"
 
 
 @pytest.fixture(scope="module")

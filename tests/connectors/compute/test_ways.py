@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from jmespath.functions import Functions
 
 from connectors.sdk import filters, query
 from connectors.sdk.answer import parsed_body
-from connectors.sdk.budget import DEPTH_LIMIT, INLINE, OverBudget, budget, is_too_deep, measured
+from connectors.sdk.budget import DEPTH_LIMIT, INLINE, OverBudget, TooLarge, budget, measured, written_size
 from connectors.sdk.call import JSON, HttpResponse, StepError
 from connectors.sdk.conditions import Group, judge
 from connectors.sdk.language import ENVIRONMENT
@@ -71,6 +72,8 @@ def test_every_filter_that_a_template_may_use_says_what_it_costs() -> None:
         "{% for i in (1..9999) %}" + '{{ "x" | upcase | size }}' * 300 + "{% endfor %}",
         "{% for i in (1..9999) %}{% endfor %}" * 250,
         "{% for a in (1..99) %}{% for b in (1..99) %}{{ x }}{% endfor %}{% endfor %}",
+        "{% if false " + "or x contains 'yz' " * 400 + "%}{% endif %}",
+        "{% case rows %}" + "{% when rows, rows, rows, rows %}" * 20 + "{% endcase %}",
         "{% assign a = x %}{% for i in (1..60) %}{% assign a = a | append: a %}{% endfor %}",
         "{% for i in (1..299) %}{% if x contains 'yyyyz' %}{% endif %}{% endfor %}{{ x }}",
         "{% for i in (1..300) %}{% capture c %}{{ rows }}{% endcapture %}{% endfor %}",
@@ -103,14 +106,16 @@ FUNCTIONS = {
 }  # fmt: skip
 
 
+@cache
+def source(count: int) -> JSON:
+    return {
+        "x": "y" * 10 * count, "rows": [{"a": number} for number in range(count)], "numbers": list(range(count)),
+        "names": [str(number) for number in range(count)], "keys": {str(number): number for number in range(count)},
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize("name", Functions.FUNCTION_TABLE)
 def test_function_goes_over_much_in_a_child_only(name: str) -> None:
-    def source(count: int) -> JSON:
-        return {
-            "x": "y" * 10 * count, "rows": [{"a": number} for number in range(count)], "numbers": list(range(count)),
-            "names": [str(number) for number in range(count)], "keys": {str(number): number for number in range(count)},
-        }  # fmt: skip
-
     flat = name in ("abs", "ceil", "floor", "length", "not_null", "to_array", "type")
 
     assert name in query.COSTS
@@ -163,8 +168,16 @@ def test_depth_is_counted(levels: int) -> None:
     for _ in range(levels - 1):
         value = [value]
 
-    assert is_too_deep(value) == (levels > DEPTH_LIMIT)
-    assert is_too_deep([value, 2**70]) == (levels + 1 > DEPTH_LIMIT)
+    assert is_refused(value) == (levels > DEPTH_LIMIT)
+    assert is_refused([value, 2**70]) == (levels + 1 > DEPTH_LIMIT)
+
+
+def is_refused(value: JSON) -> bool:
+    try:
+        written_size(value)
+    except TooLarge:
+        return True
+    return False
 
 
 def test_child_gets_only_what_a_template_reads() -> None:
