@@ -231,6 +231,28 @@ PASSWORD_HASHES = Setting(
     meaning="Passwords that the web server checks at a time; each takes a third of a second of a core.",
 )
 
+# --- what strangers' data may cost
+
+COMPUTE_CHILDREN = Setting(
+    name="COMPUTE_CHILDREN",
+    kind=whole(1),
+    default=2,
+    meaning="Large templates, queries and conditions that an engine, or the web server, computes at once, each in a "
+    "process of its own. An organization holds one less than that at most.",
+)
+COMPUTE_TIME_S = Setting(
+    name="COMPUTE_TIME_S",
+    kind=whole(1, 60),
+    default=2,
+    meaning="Seconds of computing that one template, query or group of conditions may take.",
+)
+COMPUTE_MEMORY_MB = Setting(
+    name="COMPUTE_MEMORY_MB",
+    kind=whole(64),
+    default=256,
+    meaning="Megabytes of memory that one template, query or group of conditions may take.",
+)
+
 # --- behind a proxy
 
 TRUST_PROXY = Setting(
@@ -296,7 +318,10 @@ GROUPS = (
     Group("Addresses", (PORT, HOST, BASE_URL, ALLOWED_HOSTS)),
     Group("Data and keys", (DATA_DIR, DATABASE_URL, SECRET_KEY, FIELD_KEYS)),
     Group("The outside world", (OUTBOUND_ALLOW, EMAIL_URL, FROM_EMAIL, SUPPORT_EMAIL, EXTRA_CONNECTORS)),
-    Group("Capacity", (WORKERS, ENGINE_SLOTS, REPLY_LIMIT_S, BODY_LIMIT)),
+    Group(
+        "Capacity",
+        (WORKERS, ENGINE_SLOTS, REPLY_LIMIT_S, BODY_LIMIT, COMPUTE_CHILDREN, COMPUTE_TIME_S, COMPUTE_MEMORY_MB),
+    ),
     Group("Fair shares", (CONNECTIONS, WAITING_CALLERS, OPEN_BODIES, BODY_MEMORY, BODY_TIME_S)),
     Group("Signing in", (SESSION_HOURS, SIGN_IN_TRIES, PASSWORD_HASHES)),
     Group(

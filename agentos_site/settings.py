@@ -124,6 +124,9 @@ Q_CLUSTER = {
     "label": "Housekeeping",
 }
 ENGINE_SLOTS = environment.ENGINE_SLOTS.read()  # executions that one engine runs at once
+COMPUTE_CHILDREN = environment.COMPUTE_CHILDREN.read()
+COMPUTE_TIME_S = environment.COMPUTE_TIME_S.read()
+COMPUTE_MEMORY_MB = environment.COMPUTE_MEMORY_MB.read()
 # Seconds of an engine's drain after SIGTERM. Steps get 2 s less (executions/engine/engine.py): the engine needs them to
 # cancel the steps that still run. The whole service ends within 20 s (service.py).
 ENGINE_DRAIN_S = 15

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from connectors.sdk.call import JSON, Action, Call, Connector
-from connectors.sdk.conditions import Group, explain, holds
+from connectors.sdk.conditions import Group, checked_size
 from connectors.sdk.fields import Input
 
 
@@ -14,13 +14,18 @@ class ContinueIfInput(Input):
         title="Continue only if", default_factory=Group, json_schema_extra={"widget": "conditions"}
     )
 
+    @field_validator("conditions")
+    @classmethod
+    def conditions_are_bounded(cls, group: Group) -> Group:
+        return checked_size(group)
+
 
 async def continue_if(call: Call[ContinueIfInput]) -> JSON:
     """Return that the conditions hold, or end the execution saying which one does not."""
     group = call.input.conditions
-    if not holds(group, call.scope):
+    if reason := await call.compute.judge(group, call.scope):
         # An unmet condition is what the builder asked for, not a failure.
-        call.end(f"The condition was not met: {explain(group, call.scope)}", output={"continued": False})
+        call.end(f"The condition was not met: {reason}", output={"continued": False})
     return {"continued": True}
 
 

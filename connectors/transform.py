@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
-import jmespath
 from jmespath.exceptions import JMESPathError
-from jmespath.parser import ParsedResult
 from pydantic import AfterValidator, Field
 
-from connectors.sdk.call import JSON, Action, Call, Connector, Failure, StepError
+from connectors.sdk.call import JSON, Action, Call, Connector, Failure
 from connectors.sdk.fields import Input
+from connectors.sdk.query import compiled
 from connectors.sdk.sentences import query_sentence
 
 QUERY_LIMIT = 2000  # characters: it is read between the steps of other executions
 INVALID_QUERY = Failure("invalid_query", "The query cannot be applied to this source.")
-
-
-@lru_cache(maxsize=1024)  # a live version uses the same queries at every execution
-def compiled(query: str) -> ParsedResult:
-    return jmespath.compile(query)
 
 
 def _checked(query: str) -> str:
@@ -81,18 +74,11 @@ async def template(call: Call[TemplateInput]) -> JSON:
 
 
 async def query(call: Call[QueryInput]) -> JSON:
-    return {"value": _search(call.input.query, call.input.source)}
+    return {"value": await call.compute.search(call.input.query, call.input.source)}
 
 
 async def pick(call: Call[PickInput]) -> JSON:
-    return {name: _search(path, call.input.source) for name, path in call.input.fields.items()}
-
-
-def _search(expression: str, source: JSON) -> JSON:
-    try:
-        return cast(JSON, compiled(expression).search(source))
-    except (JMESPathError, RecursionError, TypeError, ValueError, ArithmeticError, AttributeError, KeyError) as error:
-        raise StepError(query_sentence(error), code="invalid_query") from None
+    return {name: await call.compute.search(path, call.input.source) for name, path in call.input.fields.items()}
 
 
 CONNECTOR = Connector(

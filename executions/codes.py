@@ -56,6 +56,11 @@ TRIGGER_URL = (
     Answer(415, "unsupported_media_type", "See the table of content types"),
     Answer(415, "unsupported_charset", "A charset other than UTF-8 or US-ASCII"),
     Answer(415, "unsupported_content_encoding", "A compressed body, by `Content-Encoding` or `Transfer-Encoding`"),
+    Answer(
+        422,
+        "conditions_not_computed",
+        "The trigger's conditions are more than 100, or need more than `COMPUTE_TIME_S` or `COMPUTE_MEMORY_MB`",
+    ),
     Answer(422, "idempotency_key_reused", "The `Idempotency-Key` came with another method, query or body before"),
     Answer(429, "hard_limit", "The organization's executions of this month are used up"),
     Answer(431, "headers_too_large", "More than 16 KB of headers"),
@@ -72,6 +77,7 @@ TRIGGER_URL = (
     Answer(503, "server_full", f"{BUSY} open requests: `CONNECTIONS`"),
     Answer(503, "server_stopping", "The web server stops before the body has come; nothing is stored"),
     Answer(504, "reply_interrupted", "The web server stops before the reply; the execution goes on; with its id"),
+    Answer(503, "compute_busy", "Many large requests for this organization are being checked; nothing is stored"),
     Answer(504, "reply_timeout", "No reply within `REPLY_LIMIT_S`; the execution goes on; with `execution_id`"),
 )
 
@@ -117,6 +123,10 @@ STEP = (
     ),
     Reason("Failed", "invalid_input", "A field of the step is empty or breaks its rule, once templates are rendered"),
     Reason("Failed", "step_time_limit", "The step took longer than its time limit"),
+    Reason("Failed", "compute_time", "A template, query or condition took longer than `COMPUTE_TIME_S`"),
+    Reason("Failed", "compute_memory", "A template, query or condition needed more than `COMPUTE_MEMORY_MB`"),
+    Reason("Failed", "too_large_to_compute", "A query or condition would go over, or make, more than 20 MB"),
+    Reason("Failed", "compute_failed", "The process that computed a template, query or condition ended twice"),
     Reason("Failed", "interrupted", "The worker died during a step that must never be repeated: it may have acted"),
     Reason("Failed", "step_failed", "The step failed with a code of its own that it does not name"),
 )
@@ -126,6 +136,7 @@ REASONS = (
     Reason("Success", "skipped_failures", "Steps failed whose rule is to skip and continue"),
     Reason("Success", "condition_ended", "A *Continue only if* step ended the execution"),
     *STEP,
+    Reason("Failed", "held_up", "A step's code held up its worker for more than 2 s of computing"),
     Reason("Failed", "internal_error", "AgentOS failed with an unexpected error; the server's log has the details"),
     Reason("Failed", "unsupported_step", "A step is of a kind that this release does not know"),
     Reason("Failed", "unreadable_version", "Its version cannot be read by this release"),

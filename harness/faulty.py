@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 import threading
@@ -16,7 +17,7 @@ from connectors.sdk.fields import Input
 class FaultInput(Input):
     """`wait_s` seconds pass before the fault without blocking the loop, so that neighbours run."""
 
-    fault: Literal["die", "die in a thread", "regex", "loop", "busy", "none"] | str = "none"
+    fault: Literal["die", "die in a thread", "regex", "loop", "deaf loop", "busy", "none"] | str = "none"
     wait_s: float = 0.0
 
 
@@ -31,9 +32,11 @@ async def hurt(call: Call[FaultInput]) -> JSON:
             await asyncio.sleep(30)
         case "regex":
             re.match(r"(a+)+$", "a" * 64 + "b")  # holds the GIL for longer than anybody waits
-        case "loop":
+        case "loop" | "deaf loop" as fault:
+            deaf_to = (Exception,) if fault == "deaf loop" else ()
             while True:
-                time.monotonic()
+                with contextlib.suppress(*deaf_to):
+                    time.monotonic()
         case "busy":
             ready = time.monotonic() + 0.08
             while time.monotonic() < ready:

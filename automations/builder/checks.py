@@ -12,6 +12,7 @@ from automations.builder.samples import TRIGGER, Samples
 from automations.definition import ActionStep
 from connectors.registry import CONNECTORS, find_action
 from connectors.sdk import mapping
+from connectors.sdk.budget import OverBudget, budget
 from connectors.sdk.check import check_config, check_input
 
 NOT_JSON = (
@@ -113,7 +114,10 @@ def _mapping_problem(samples: Samples, step: ActionStep) -> str | None:
     if any(samples.output_of(key) is None for key in read.intersection(sources)):
         return None  # a step that it reads has no sample yet: that one's own warning comes first
     try:
-        mapping.render(step.input, samples.scope_of(step.key))
+        with budget():
+            mapping.render(step.input, samples.scope_of(step.key))
+    except OverBudget:
+        return None  # too much for a page: the step's test renders it
     except mapping.MappingError as error:
         return str(error)
     return None

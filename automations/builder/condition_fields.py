@@ -15,7 +15,8 @@ from django import forms
 from pydantic import ValidationError
 
 from automations.builder.inputs import no_nul
-from connectors.sdk.conditions import OPERATORS, Group
+from connectors.sdk.conditions import Group, checked_size
+from connectors.sdk.operators import OPERATORS
 from connectors.sdk.problems import input_problems, quoted
 
 FAMILIES = [
@@ -117,13 +118,15 @@ class Conditions(forms.Field):
         # PostgreSQL cannot store a null character, not even as an escape in JSON.
         no_nul(orjson.dumps(value).decode().replace("\\u0000", "\x00"))
         try:
-            return Group.model_validate(value).model_dump(mode="json", exclude_none=True)
+            return checked_size(Group.model_validate(value)).model_dump(mode="json", exclude_none=True)
         except ValidationError as error:
             first = next(input_problems(error, Group))
             place = _place(value, first.loc)
             raise forms.ValidationError(
                 first.message if place in first.message else f"{place}: {first.message}"
             ) from None
+        except ValueError as error:
+            raise forms.ValidationError(str(error)) from None
 
 
 def _parsed(text: str) -> Any:

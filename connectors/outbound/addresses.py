@@ -33,6 +33,8 @@ BLOCKED_6 = [
     for block in ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20", "2620:4f:8000::/48")
 ]
 
+HOST_LIMIT = 253  # characters of a name in DNS; the rules of international names are slow over long ones
+
 ENTRY_6 = re.compile(r"\[([^\]]*)\](/\d+|)(?::(\d+))?")
 
 
@@ -99,7 +101,7 @@ def checked_url(url: str) -> URL:
     if parts.username or parts.password:
         raise StepError("URL must not contain a user name or password. Send them in a header.", code="bad_url")
     # Libraries disagree on where the host ends at a backslash, so that another one than was checked could be dialled.
-    if not parts.hostname or "\\" in url or port == 0:
+    if not parts.hostname or len(parts.hostname) > HOST_LIMIT or "\\" in url or port == 0:
         raise StepError("URL is not valid.", code="bad_url")
     try:
         return URL(url.strip())

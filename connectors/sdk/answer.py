@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import json
 from email.message import Message as Headers
+from encodings.aliases import aliases
 from typing import Any, cast
 
 from connectors.sdk import exact_json
+from connectors.sdk.budget import TooLarge, written_size
 from connectors.sdk.call import JSON, HttpResponse
 from connectors.sdk.exact_json import REPLACEMENT
 
+LONGEST_NUMBER = 1_000  # digits; the time to read and write them grows with their square
+VALUES_LIMIT = 1_000_000  # in one answer: ten million brackets would become a gigabyte of lists
+# By allow-list, each linear in the length of the text: Python's other codecs include some that are not (punycode
+# takes minutes for 400 kB) and some that unpack or interpret (zip, unicode_escape).
+CHARSETS = frozenset(
+    {"ascii", "utf_8", "utf_8_sig", "utf_16", "utf_16_le", "utf_16_be", "utf_32", "utf_32_le", "utf_32_be", "latin_1",
+     "iso8859_1", *(f"iso8859_{part}" for part in range(2, 17) if part != 12), *(f"cp125{page}" for page in range(9)),
+     "cp437", "cp850", "cp852", "cp855", "cp866", "cp874", "cp932", "cp936", "cp949", "cp950", "koi8_r", "koi8_u",
+     "mac_roman", "mac_cyrillic", "tis_620", "shift_jis", "shift_jis_2004", "euc_jp", "iso2022_jp", "gb2312", "gbk",
+     "gb18030", "big5", "big5hkscs", "euc_kr", "johab"}
+)  # fmt: skip
 # Types of `application/…` that are text all the same.
 TEXT_ENDINGS = ("json", "xml", "javascript", "yaml", "x-www-form-urlencoded", "graphql", "x-ndjson")
 
@@ -37,8 +50,8 @@ def parsed_body(response: HttpResponse) -> JSON:
 def _text(body: bytes, charset: str, kind: str) -> str | None:
     """Return the text, with what cannot be read replaced where the answer calls itself text; None for binary."""
     try:
-        text = body.decode(charset if charset.isascii() else "utf-8")
-    except (LookupError, UnicodeError):
+        text = body.decode(_codec(charset))
+    except UnicodeError:
         if kind and not kind.startswith("text/") and not kind.endswith(TEXT_ENDINGS):
             return None
         text = body.decode("utf-8", errors="replace")
@@ -48,13 +61,24 @@ def _text(body: bytes, charset: str, kind: str) -> str | None:
     return text.removeprefix("\ufeff").replace("\0", REPLACEMENT)
 
 
+def _codec(charset: str) -> str:
+    """Return Python's name of a charset, or UTF-8 for one that is not allowed; unknown names load no module."""
+    name = charset.lower().replace("-", "_")
+    name = aliases.get(name, name)
+    return name if name in CHARSETS else "utf-8"
+
+
 def _value(text: str) -> JSON:
     """Return the value of JSON text, or the text itself if it is not JSON, or is JSON that cannot be stored."""
     try:
-        value = exact_json.loads(text)
-        # What could not be written back could not be stored: infinity, lone surrogates, too many levels.
-        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
-    except (ValueError, RecursionError):
+        raw = text.encode()
+        if sum(map(text.count, "[{,")) > VALUES_LIMIT or exact_json.has_long_number(raw, LONGEST_NUMBER):
+            return text
+        value = exact_json.loads(raw)
+        if exact_json.has_long_number(raw):  # read by Python, which takes infinity and lone surrogates, too
+            json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+        written_size(value)
+    except (ValueError, RecursionError, TooLarge):
         return text
     return _without_nul(value) if "\\u0000" in text else value
 

@@ -149,6 +149,19 @@ class Mail(Protocol):
         """
 
 
+class Compute(Protocol):
+    """Work whose cost depends on the data: done at once when it is small, else in a process with limits of its own.
+
+    An action must not compute without bound in its own code: hundreds of executions share its thread.
+    """
+
+    async def search(self, expression: str, source: JSON) -> JSON:
+        """Return what a JMESPath query finds in a value; raise StepError."""
+
+    async def judge(self, group: Any, scope: Mapping[str, JSON]) -> str:
+        """Return why a `connectors.sdk.conditions.Group` does not hold, empty when it does; raise StepError."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Call[I: BaseModel]:
     """One call of an action: its checked input, and what it may ask of the world.
@@ -167,6 +180,7 @@ class Call[I: BaseModel]:
     idempotency_key: str
     http: Http
     mail: Mail
+    compute: Compute
     scope: Mapping[str, JSON] = field(default_factory=dict)
     paused_until: datetime | None = None
     is_test: bool = False

@@ -1,4 +1,4 @@
-"""The template language: Liquid, with filters by allow-list and caps on time, sizes and loops.
+"""The template language: Liquid, with filters by allow-list and caps on sizes and loops.
 
 A template is written by a builder and fed by strangers: nothing in it reaches Python, files or other templates.
 """
@@ -6,42 +6,36 @@ A template is written by a builder and fed by strangers: nothing in it reaches P
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable
-from contextvars import ContextVar
 from decimal import Decimal
-from time import perf_counter
+from functools import lru_cache
 from typing import Any, TextIO, cast
 
-from liquid import Environment, RenderContext, StrictDefaultUndefined
+from liquid import BoundTemplate, Environment, RenderContext, StrictDefaultUndefined
+from liquid.builtin.expressions import logical
 from liquid.builtin.output import Output, OutputNode
+from liquid.builtin.tags import case_tag
+from liquid.builtin.tags.for_tag import ForNode
 from liquid.exceptions import LiquidError, UndefinedError
 from liquid.undefined import Undefined, is_undefined
 
+from connectors.sdk.budget import TooLarge, spend, spend_going_over, take_in_hand, weight
 from connectors.sdk.call import JSON
-from connectors.sdk.sentences import filter_sentence
+from connectors.sdk.filters import DATE_LIMIT, FILTERS, VALUE_LIMIT, admit
+from connectors.sdk.sentences import filter_sentence, template_sentence
 
-# By allow-list: a release of python-liquid that brings new filters must not open them unread.
-FILTERS = (
-    "abs", "append", "at_least", "at_most", "base64_decode", "base64_encode", "base64_url_safe_decode",
-    "base64_url_safe_encode", "capitalize", "ceil", "compact", "concat", "date", "default", "divided_by", "downcase",
-    "escape", "escape_once", "find", "find_index", "first", "floor", "has", "join", "last", "lstrip", "map", "minus",
-    "modulo", "newline_to_br", "plus", "prepend", "reject", "remove", "remove_first", "remove_last", "replace",
-    "replace_first", "replace_last", "reverse", "round", "rstrip", "size", "slice", "sort", "sort_natural", "split",
-    "squish", "strip", "strip_html", "strip_newlines", "sum", "times", "truncate", "truncatewords", "uniq", "upcase",
-    "url_decode", "url_encode", "where",
-)  # fmt: skip
 # They read other templates, keep a state, write HTML, or only say in another way what the others can.
 FORBIDDEN_TAGS = frozenset(
     {"include", "render", "echo", "liquid", "increment", "decrement", "tablerow", "cycle", "ifchanged", "doc"}
 )
-VALUE_LIMIT = 1_000_000  # characters of one rendered text, and of any text on the way there
 ITEMS_LIMIT = 10_000  # of a range; a list may be longer, it exists already
-UNIQUE_LIMIT = 2_000  # items that `uniq` compares each with each
 NUMBER_LIMIT = 1e300  # beyond it a multiplication ends as infinity, which JSON does not have
 NUMBERS = (int, float)
 PLAIN = (str, int, bool, type(None))
-TIME_LIMIT_S = 0.25  # meanwhile no other execution of the engine moves
+SOURCE_LIMIT = 10_000  # characters of one template: reading it is paid by whoever runs beside it
+TAG = 500  # units of running a tag or an output
+COMPARISON = 100  # units of one comparison
+ROUND = 20  # units of one round of a loop
 # What a filter raises over a value or arguments that it cannot use.
 UNUSABLE = (LiquidError, TypeError, ValueError, ArithmeticError, AttributeError, LookupError)
 
@@ -58,38 +52,44 @@ class _JSONOutputNode(OutputNode):
     """Writes objects as JSON where Liquid would write Python."""
 
     def render_to_output(self, context: RenderContext, buffer: TextIO) -> int:
-        return buffer.write(as_text(plain(bounded(self.expression.evaluate(context)))))
+        return buffer.write(_written(bounded(self.expression.evaluate(context))))
 
 
 class _JSONOutput(Output):
     node_class = _JSONOutputNode
 
 
+def _charge_comparisons() -> None:
+    """Have each comparison paid for before it is made: one tag may hold hundreds of them."""
+    for module, name in ((logical, "_eq"), (logical, "_lt"), (logical, "_contains"), (case_tag, "_eq")):
+        setattr(module, name, _charged_comparison(getattr(module, name)))
+
+
+def _charged_comparison(compare: Callable[..., bool]) -> Callable[..., bool]:
+    def charged(*values: Any) -> bool:
+        left, right = values[-2:]
+        spend(COMPARISON + weight(left) + weight(right))
+        return compare(*values)
+
+    return charged
+
+
+class _Context(RenderContext):
+    def raise_for_loop_limit(self, length: int = 1) -> None:
+        spend(ROUND * length)
+        super().raise_for_loop_limit(length)
+
+
+class _Template(BoundTemplate):
+    context_class = _Context
+
+
 class _Environment(Environment):
+    template_class = _Template
     context_depth_limit = 20
     loop_iteration_limit = 10_000
     local_namespace_limit = 2_000_000
     output_stream_limit = VALUE_LIMIT
-
-
-_deadline: ContextVar[float] = ContextVar("deadline", default=math.inf)
-
-
-def _check_time() -> None:
-    if perf_counter() > _deadline.get():
-        raise MappingError(f"The template takes longer than {TIME_LIMIT_S:g} s.")
-
-
-class TimeLimit:
-    """Bounds what is rendered inside: a template runs between the steps of hundreds of executions."""
-
-    __slots__ = ("token",)
-
-    def __enter__(self) -> None:
-        self.token = _deadline.set(perf_counter() + TIME_LIMIT_S)
-
-    def __exit__(self, *_: object) -> None:
-        _deadline.reset(self.token)
 
 
 def bounded(value: Any) -> Any:
@@ -112,13 +112,17 @@ def _capped(name: str, filter_: Callable[..., Any]) -> Callable[..., Any]:
     """Return a filter that refuses what is too large, before and after, and says in our words what it cannot use."""
 
     def capped(*arguments: Any, **keywords: Any) -> Any:
-        _check_time()
         for argument in arguments:
             bounded(argument)
-        if name == "uniq" and isinstance(arguments[0], list) and len(arguments[0]) > UNIQUE_LIMIT:
-            raise MappingError(f"The filter “uniq” takes at most {UNIQUE_LIMIT:,} items.")
+        if name == "date" and isinstance(arguments[0], str) and len(arguments[0]) > DATE_LIMIT:
+            return arguments[0]  # as with every text that is no date
         try:
-            return bounded(filter_(*arguments, **keywords))
+            admit(name, (*arguments, *keywords.values()))
+            value = bounded(filter_(*arguments, **keywords))
+            take_in_hand(len(value) if isinstance(value, str | list) else 0)
+            return value
+        except TooLarge as error:
+            raise MappingError(str(error)) from None
         except UndefinedError:
             raise
         except UNUSABLE:
@@ -130,15 +134,26 @@ def _capped(name: str, filter_: Callable[..., Any]) -> Callable[..., Any]:
     return capped
 
 
-def _timed(node_class: Any) -> Any:
-    """Return a kind of node that ends a template whose time is over: loops may hold nothing else that would."""
+def _charged(node_class: Any) -> Any:
+    """Return a kind of node that is paid for before it runs: loops may hold nothing else that would be."""
 
-    class Timed(node_class):  # type: ignore[misc]
+    class Charged(node_class):  # type: ignore[misc]
         def render_to_output(self, context: RenderContext, buffer: TextIO) -> int:
-            _check_time()
+            spend(TAG)
+            if isinstance(self, ForNode):
+                spend_going_over()
             return cast(int, super().render_to_output(context, buffer))
 
-    return Timed
+    return Charged
+
+
+def _written(value: object) -> str:
+    """Return a value as text, once its size is known: it may hold the same list many times over."""
+    try:
+        spend(weight(value))
+    except TooLarge as error:
+        raise MappingError(str(error)) from None
+    return as_text(plain(value))
 
 
 def _to_json(value: object) -> str:
@@ -146,12 +161,13 @@ def _to_json(value: object) -> str:
 
 
 def _environment() -> Environment:
+    _charge_comparisons()
     environment = _Environment(undefined=StrictDefaultUndefined, strict_filters=True)
     environment.add_tag(_JSONOutput)
     environment.tags = {name: tag for name, tag in environment.tags.items() if name not in FORBIDDEN_TAGS}
     for kind in environment.tags.values():
         if node_class := getattr(kind, "node_class", None):
-            vars(kind)["node_class"] = _timed(node_class)
+            vars(kind)["node_class"] = _charged(node_class)
     # Every filter is wrapped: the sizes in between are what a chain of filters can multiply.
     environment.filters = {name: _capped(name, environment.filters[name]) for name in FILTERS}
     environment.add_filter("json", _capped("json", _to_json))
@@ -204,3 +220,16 @@ def plain(value: object) -> JSON:
 
 
 ENVIRONMENT = _environment()
+
+
+# A live version renders the same templates at every execution; the caches are bounded, because builders edit.
+@lru_cache(maxsize=4096)
+def compiled(text: str) -> BoundTemplate:
+    if len(text) > SOURCE_LIMIT:
+        raise MappingError(f"The template is longer than {SOURCE_LIMIT:,} characters.")
+    try:
+        return ENVIRONMENT.from_string(text)
+    except LiquidError as error:
+        raise MappingError(template_sentence(error)) from None
+    except RecursionError:
+        raise MappingError("The template is nested too deeply.") from None

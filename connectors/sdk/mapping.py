@@ -18,16 +18,19 @@ from liquid.builtin.output import OutputNode
 from liquid.exceptions import LiquidError, UndefinedError
 from liquid.undefined import is_undefined
 
+from connectors.sdk.budget import RESULT_LIMIT, TOO_LARGE, TooLarge, spend, take_in_hand, weight, written_size
 from connectors.sdk.call import JSON
-from connectors.sdk.language import ENVIRONMENT, MappingError, TimeLimit, as_text, bounded, plain
+from connectors.sdk.language import ENVIRONMENT, MappingError, as_text, bounded, compiled, plain
 from connectors.sdk.problems import quoted
+from connectors.sdk.reads import needed, reads
 from connectors.sdk.sentences import template_sentence
 
 __all__ = [
-    "MISSING", "PART", "PATH", "MappingError", "Missing", "as_text", "mentions", "problems", "render", "resolve",
+    "MISSING", "PART", "PATH", "MappingError", "Missing", "as_text", "mentions", "needed", "parts_of", "problems",
+    "render", "resolve",
 ]  # fmt: skip
 
-SOURCE_LIMIT = 10_000  # characters of one template: reading it is paid by whoever runs beside it
+NESTING_LIMIT = 40  # levels of lists and objects of a field, as the builder writes it
 
 SEGMENT = r"""(?:\.[A-Za-z_][\w-]*|\[\d+\]|\["[^"\]]*"\]|\['[^'\]]*'\])"""
 LONE_PATH = re.compile(rf"\{{\{{\s*([A-Za-z_][\w-]*{SEGMENT}*)\s*\}}\}}")
@@ -46,21 +49,9 @@ class Missing:
 MISSING = Missing()
 
 
-# A live version renders the same templates at every execution; the caches are bounded, because builders edit.
 @lru_cache(maxsize=4096)
-def _compiled(text: str) -> BoundTemplate:
-    if len(text) > SOURCE_LIMIT:
-        raise MappingError(f"The template is longer than {SOURCE_LIMIT:,} characters.")
-    try:
-        return ENVIRONMENT.from_string(text)
-    except LiquidError as error:
-        raise MappingError(template_sentence(error)) from None
-    except RecursionError:
-        raise MappingError("The template is nested too deeply.") from None
-
-
-@lru_cache(maxsize=4096)
-def _parts(path: str) -> tuple[str | int, ...]:
+def parts_of(path: str) -> tuple[str | int, ...]:
+    """Return the names and indexes of a path, one after the other."""
     if not PATH.fullmatch(path):
         raise MappingError(f"{quoted(path)} is not a path.", path)
     return tuple(
@@ -71,7 +62,7 @@ def _parts(path: str) -> tuple[str | int, ...]:
 def problems(text: str) -> str | None:
     """Return what is wrong with a template's syntax, in a sentence, or None; whether its paths exist is not asked."""
     try:
-        used = _compiled(text).analyze().filters
+        used = compiled(text).analyze().filters
     except MappingError as error:
         return str(error)
     unknown = next((name for name in used if name not in ENVIRONMENT.filters), None)
@@ -82,17 +73,45 @@ def render(value: JSON, scope: Mapping[str, JSON]) -> JSON:
     """Return the value with every template in its texts rendered; raise MappingError naming a missing path.
 
     A text that is one expression becomes the expression's value, with its type; keys of objects are left as they are.
+    What filters and loops cost is the caller's to bound: by `connectors.sdk.budget`, or by a compute child.
 
         render({"id": "{{ trigger.body.id }}", "note": "No. {{ trigger.body.id }}"}, {"trigger": {"body": {"id": 7}}})
         # {"id": 7, "note": "No. 7"}
     """
-    if isinstance(value, str):
-        return _render_text(value, scope) if "{{" in value or "{%" in value else value
-    if isinstance(value, dict):
-        return {key: render(item, scope) for key, item in value.items()}
-    if isinstance(value, list):
-        return [render(item, scope) for item in value]
-    return value
+    return _Rendering(scope).of(value)
+
+
+class _Rendering:
+    """Renders one value over one scope, and counts how large it has become: a hundred fields may name one list."""
+
+    __slots__ = ("left", "scope")
+
+    def __init__(self, scope: Mapping[str, JSON]) -> None:
+        self.scope = scope
+        self.left = RESULT_LIMIT
+
+    def of(self, value: JSON, depth: int = 0) -> JSON:
+        if isinstance(value, str):
+            return self._counted(_render_text(value, self.scope)) if "{{" in value or "{%" in value else value
+        if depth > NESTING_LIMIT:
+            raise MappingError(f"The field has more than {NESTING_LIMIT} levels of lists and objects.")
+        if isinstance(value, dict):
+            return {key: self.of(item, depth + 1) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self.of(item, depth + 1) for item in value]
+        return value
+
+    def _counted(self, value: JSON) -> JSON:
+        if isinstance(value, str):
+            self.left -= len(value)
+        elif isinstance(value, list | dict):
+            try:
+                self.left -= written_size(value)
+            except TooLarge as error:
+                raise MappingError(str(error)) from None
+        if self.left < 0:
+            raise MappingError(TOO_LARGE)
+        return value
 
 
 def resolve(path: str, scope: Mapping[str, JSON]) -> JSON | Missing:
@@ -100,7 +119,7 @@ def resolve(path: str, scope: Mapping[str, JSON]) -> JSON | Missing:
 
     resolve("trigger.body.id", {"trigger": {"body": {"id": 7}}})  # 7
     """
-    return _walk(_parts(path.strip()), scope)
+    return _walk(parts_of(path.strip()), scope)
 
 
 def mentions(value: JSON, root: str) -> bool:
@@ -122,12 +141,15 @@ def _render_text(text: str, scope: Mapping[str, JSON]) -> JSON:
         found = simple.value(scope)
         if not isinstance(found, Missing):
             return found
-    template = _compiled(text)
+    template = compiled(text)
     try:
-        with TimeLimit():
-            if _is_expression(template):
-                return _evaluated(template, scope)
-            return template.render(scope)
+        for read in reads(text):
+            take_in_hand(weight(scope if read is None else _walk(read, scope)))
+        if _is_expression(template):
+            return _evaluated(template, scope)
+        return template.render(scope)
+    except TooLarge as error:
+        raise MappingError(str(error)) from None
     except UndefinedError as error:
         lone = LONE_PATH.fullmatch(text)
         path = lone[1] if lone else str(error.args[0]).removesuffix(" is undefined").strip("'")
@@ -155,19 +177,18 @@ class _Simple:
         if not self.filters or isinstance(value, Missing):
             return cast(JSON | Missing, value)
         try:
-            with TimeLimit():
-                for function, arguments in self.filters:
-                    value = function(value, *arguments)
-                return plain(value)
-        except (LiquidError, RecursionError, OverflowError, ValueError, ArithmeticError, TypeError):
+            for function, arguments in self.filters:
+                value = function(value, *arguments)
+            return _plain(value)
+        except (LiquidError, RecursionError, OverflowError, ValueError, ArithmeticError, TypeError, TooLarge):
             return MISSING
 
 
 @lru_cache(maxsize=4096)
 def _simple(text: str) -> _Simple | None:
     if lone := LONE_PATH.fullmatch(text):
-        return _Simple(_parts(lone[1]))
-    template = _compiled(text)
+        return _Simple(parts_of(lone[1]))
+    template = compiled(text)
     expression = cast(OutputNode, template.nodes[0]).expression if _is_expression(template) else None
     if not isinstance(expression, FilteredExpression) or not isinstance(expression.left, Path):
         return None
@@ -203,7 +224,13 @@ def _evaluated(template: BoundTemplate, scope: Mapping[str, JSON]) -> JSON:
     value = node.expression.evaluate(RenderContext(template, globals=scope))
     if is_undefined(value):
         str(value)  # a lone expression does not raise by itself
-    return plain(bounded(value))
+    return _plain(bounded(value))
+
+
+def _plain(value: Any) -> JSON:
+    if isinstance(value, list | tuple | dict | range):
+        spend(weight(value))
+    return plain(value)
 
 
 def _walk(parts: tuple[Any, ...], scope: Mapping[str, JSON]) -> JSON | Missing:

@@ -18,21 +18,20 @@ import uvloop
 from django.conf import settings
 
 from automations.definition import Unreadable
-from connectors.outbound.addresses import parse_allow
-from connectors.outbound.client import Outbound
 from executions.engine import black_box
 from executions.engine.black_box import ARM_EVERY_S, BlackBox
 from executions.engine.claiming import Claimer
 from executions.engine.database_thread import DatabaseThread
 from executions.engine.endings import failed, move_of_unreadable
 from executions.engine.lease import Lease
+from executions.engine.lifeline import keep
 from executions.engine.loop_share import LoopTurn
+from executions.engine.outside import Outside
 from executions.engine.slots import Slots
 from executions.engine.work import Work
 from executions.intake.due_schedules import DueSchedules
 from executions.monitoring import histograms
-from executions.ports.mail import DjangoMail
-from executions.runner.context import Fenced
+from executions.runner.context import Fenced, Stalled
 from executions.runner.runner import Runner
 from executions.states import StepStatus
 from executions.store import store
@@ -92,8 +91,7 @@ class Engine:
     async def _run(self) -> None:
         self.loop = asyncio.get_running_loop()
         self.stop_requested = asyncio.Event()
-        self.outbound = Outbound(parse_allow(settings.OUTBOUND_ALLOW))
-        self.mail = DjangoMail()
+        self.outside = Outside()
         self.claimer = Claimer(
             self.slot_count,
             load=lambda: len(self.slots),
@@ -108,10 +106,8 @@ class Engine:
         self.database.start()
         await self._in_database(self.lease.begin)
         self.wake.start()
-        regular = (self._keep_watchdog_armed, self._beat, self._keep_schedules)
-        watch, *beats = [asyncio.create_task(beat()) for beat in regular]
-        for task in (watch, *beats):
-            task.add_done_callback(_end_with)
+        watch = keep(self._keep_watchdog_armed())
+        beats = [keep(beat()) for beat in (self._beat, self._keep_schedules)]
         logger.info("engine %s runs, %s slots", self.id, self.slot_count)
         await self.stop_requested.wait()
         await self.slots.drain(settings.ENGINE_DRAIN_S - 2)
@@ -120,7 +116,7 @@ class Engine:
         self.database.call(histograms.save)
         await self._in_database(lambda: store().unregister(self.id))
         black_box.remove(self.id)
-        await self.outbound.close()
+        await self.outside.close()
         self.database.stop()
         self.wake.stop()
         await asyncio.to_thread(self.database.join, 5)
@@ -185,10 +181,10 @@ class Engine:
             work.definition,
             variables=work.variables,
             journal=self,
-            http=self.outbound.of(work.execution.organization_id),
-            mail=self.mail.of(work.execution.organization_id),
             enter=turn.enter,
+            **self.outside.ports_of(work.execution.organization_id),
         )
+        turn.if_stalled = runner.stalled
         code, step = work.verdict
         if code:
             return runner.condemn(code, step)
@@ -200,6 +196,8 @@ class Engine:
                 return await runner.run()
         except TimeoutError:
             return runner.reject() if limit.expired() else self._crashed(work.execution)
+        except Stalled:
+            return runner.stalled()
         except Fenced:
             logger.info("execution %s no longer belongs to this engine", work.execution.id)
             return None
@@ -262,13 +260,6 @@ class Engine:
         while True:
             self.black_box.arm_watchdog()
             await asyncio.sleep(ARM_EVERY_S)
-
-
-def _end_with(task: asyncio.Task[None]) -> None:
-    """End this process when the beat or other regular work has failed: peers go on, which a silent engine prevents."""
-    if not task.cancelled() and (error := task.exception()):
-        logger.error("the regular work of the engine failed: this worker ends", exc_info=error)
-        os._exit(1)
 
 
 def seconds_until(moment: datetime) -> float:

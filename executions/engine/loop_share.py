@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import time
 import types
 import uuid
@@ -10,6 +11,8 @@ from collections.abc import Callable, Coroutine, Generator
 from typing import Any
 
 from executions.engine.black_box import BlackBox
+from executions.engine.stall_guard import StallGuard
+from executions.runner.context import Stalled
 
 TURN_S = 0.02  # seconds after which executions leave the loop for one round: to beats, timers, answers, new executions
 
@@ -42,14 +45,16 @@ class FairShare:
 class LoopTurn:
     """One execution's turn of the loop, and the entry that the black box holds meanwhile."""
 
-    __slots__ = ("before_waiting", "black_box", "execution_id", "has_waited", "share", "step")
+    __slots__ = ("before_waiting", "black_box", "execution_id", "guard", "has_waited", "if_stalled", "share", "step")
 
-    def __init__(self, black_box: BlackBox, share: FairShare, execution_id: uuid.UUID) -> None:
+    def __init__(self, black_box: BlackBox, guard: StallGuard, share: FairShare, execution_id: uuid.UUID) -> None:
         self.black_box = black_box
+        self.guard = guard
         self.share = share
         self.execution_id = execution_id.bytes
         self.step = b""
         self.has_waited = False
+        self.if_stalled: Callable[[], Any] | None = None  # returns the result in place of what a late stall has lost
         self.before_waiting: Callable[[], None] | None = None  # called before the first wait; most executions have none
 
     async def enter(self, key: str) -> None:
@@ -62,11 +67,21 @@ class LoopTurn:
     def begin(self) -> None:
         """Name this execution in the black box: its code runs from now on."""
         self.black_box.note_execution(self.execution_id, self.step)
+        self.guard.begin()
+
+    def end(self) -> None:
+        """Note that none of this execution's code runs any more."""
+        self.guard.end()
+        self.black_box.clear()
 
 
 @types.coroutine
 def traced[T](coroutine: Coroutine[Any, Any, T], turn: LoopTurn) -> Generator[Any, Any, T]:
-    """Run a coroutine; while a piece of its code runs, between two waits, the black box names its execution."""
+    """Run a coroutine; while a piece of its code runs, between two waits, the black box names its execution.
+
+    A stall that strikes when the piece has just ended has lost what the coroutine waits for, or returned: then it is
+    raised in the coroutine where that waits, or `turn.if_stalled` gives the result.
+    """
     value: Any = None
     error: BaseException | None = None
     while True:
@@ -75,8 +90,18 @@ def traced[T](coroutine: Coroutine[Any, Any, T], turn: LoopTurn) -> Generator[An
             waits_for = coroutine.send(value) if error is None else coroutine.throw(error)
         except StopIteration as stop:
             return stop.value  # type: ignore[no-any-return]
+        except Stalled as stalled:
+            if not inspect.iscoroutine(coroutine) or coroutine.cr_frame is None:
+                if turn.if_stalled is None:
+                    raise
+                return turn.if_stalled()  # type: ignore[no-any-return]
+            value, error = None, stalled.with_traceback(None)
+            continue
         finally:
-            turn.black_box.clear()
+            try:
+                turn.end()
+            except Stalled:  # too late: the piece has ended by itself
+                turn.end()
         value = error = None
         if not turn.has_waited:
             turn.has_waited = True

@@ -12,6 +12,7 @@ from typing import Any
 from executions.engine.black_box import BlackBox
 from executions.engine.line import Line
 from executions.engine.loop_share import TURN_S, FairShare, LoopTurn, traced
+from executions.engine.stall_guard import StallGuard
 from executions.engine.work import Work
 from executions.store.rows import Claimed, Move
 
@@ -33,6 +34,8 @@ class Slots:
         on_freed: Callable[[uuid.UUID], None],
     ) -> None:
         self.black_box = black_box
+        self.guard = StallGuard(black_box.arm_watchdog)
+        self.guard.start()
         self.run_execution = run_execution
         self.hand_over = hand_over
         self.on_begun = on_begun
@@ -103,7 +106,7 @@ class Slots:
     async def _execute(self, work: Work) -> None:
         execution_id = work.execution.id
         try:
-            turn = LoopTurn(self.black_box, self.share, execution_id)
+            turn = LoopTurn(self.black_box, self.guard, self.share, execution_id)
             move = await traced(self.run_execution(work, turn), turn)
             if move is not None:
                 self._note_end(move)

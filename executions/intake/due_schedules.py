@@ -9,7 +9,9 @@ from datetime import datetime
 
 from connectors.schedule.fire_times import ON_TIME, due_fire_times, next_fire_time, output
 from connectors.schedule.rule import CATCH_UP_LIMIT, Rule
-from connectors.sdk import conditions
+from connectors.sdk.budget import OverBudget, TooLarge, budget
+from connectors.sdk.call import JSON
+from connectors.sdk.conditions import Group, judge
 from executions.intake.acceptance import Stale, receipt_for, write
 from executions.intake.live_trigger import LiveTrigger, new_execution, read_trigger
 from executions.models import Outcome
@@ -132,13 +134,24 @@ def _add_fire_time(fired: Fired, live: LiveTrigger, rule: Rule, at: datetime, no
     assert live.definition is not None
     payload = output(rule, at, now)
     group = live.definition.trigger.conditions
-    if conditions.holds(group, {"trigger": payload}):
+    reason = _unmet(group, payload)
+    if not reason:
         execution = new_execution(live, payload)
         execution.run_at = now  # the database's time: the id holds this machine's, for which claims would wait
         fired.executions.append((at, execution))
         return
-    reason = conditions.explain(group, {"trigger": payload})
     fired.receipts.append(receipt_for(live, Outcome.CONDITIONS_NOT_MET, 200, "conditions_not_met", reason=reason))
+
+
+def _unmet(group: Group, payload: JSON) -> str:
+    """Return why the conditions do not let this fire time start an execution; its output is always small."""
+    try:
+        with budget():
+            return judge(group, {"trigger": payload})
+    except TooLarge as error:
+        return str(error)
+    except OverBudget:
+        return "The conditions take too long."
 
 
 def _add_missed(fired: Fired, live: LiveTrigger, rule: Rule, first: datetime, now: datetime) -> None:

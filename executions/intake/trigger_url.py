@@ -12,6 +12,7 @@ import hmac
 import logging
 import re
 from collections.abc import Hashable, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, partial
@@ -19,7 +20,9 @@ from functools import cache, partial
 import uuid_utils
 from django.conf import settings
 
-from connectors.sdk import conditions
+from connectors.compute.shared import awaited
+from connectors.sdk.call import JSON, StepError
+from executions.computing import compute_for
 from executions.intake import acceptance
 from executions.intake.answers import Answer, accepted_answer, json_answer, refusal, reply_answer
 from executions.intake.body import Busy, Refused
@@ -44,6 +47,8 @@ REPLAYED = ("Idempotency-Replayed", "true")
 TRIES = 3  # fresh look-ups for a request whose automation changes meanwhile
 LARGE = 256 * 1024  # bytes of a body that is parsed in a thread, because the event loop would stand still meanwhile
 PARSERS = 2  # such threads; an organization keeps one of them busy
+
+type Making = partial[JSON | Future[JSON]]
 
 
 @dataclass(slots=True)
@@ -74,11 +79,11 @@ def callers() -> Shares:
 
 
 @cache
-def parsers() -> FairThreads[partial[str], str]:
+def parsers() -> FairThreads[Making, JSON | Future[JSON]]:
     return FairThreads("body-parser", _parse, threads=PARSERS, batch=1, at_once=(1,))
 
 
-def _parse(work: Sequence[partial[str]], _join: Join[partial[str]]) -> list[str | Exception]:
+def _parse(work: Sequence[Making], _join: Join[Making]) -> list[JSON | Future[JSON] | Exception]:
     try:
         return [work[0]()]
     except Exception as error:
@@ -161,21 +166,27 @@ async def admitted(live: LiveTrigger | None, call: Call) -> str:
         call.message.body = await read_body(call.receive, call.message, call.held, limit=settings.BODY_LIMIT)
     call.is_read = True
     work = partial(make, live, call)
-    if len(call.message.body) > LARGE:
-        return await parsers().submit(work, live.organization_id).result()
-    return work()
+    try:
+        large = len(call.message.body) > LARGE
+        return str(await awaited(await parsers().submit(work, live.organization_id).result() if large else work()))
+    except StepError as error:
+        if error.retryable:
+            raise Busy(503, "compute_busy", error.message) from None
+        raise Refused(422, "conditions_not_computed", error.message) from None
 
 
-def make(live: LiveTrigger, call: Call) -> str:
-    """Make the execution from the request, of a large one in a thread; return "" or why the conditions are not met."""
+def make(live: LiveTrigger, call: Call) -> JSON | Future[JSON]:
+    """Make the execution from the request, of a large one in a thread.
+
+    Return "" or why the conditions are not met, or the future of it. Raise StepError when that cannot be computed.
+    """
     assert live.definition is not None
     trigger = live.definition.trigger
     payload = call.request.payload(trigger.config)
-    delivery = call.request.delivery(payload)
-    if not conditions.holds(trigger.conditions, {"trigger": payload}):
-        return conditions.explain(trigger.conditions, {"trigger": payload})
-    call.execution = new_execution(live, payload, delivery)
-    return ""
+    call.execution = new_execution(live, payload, call.request.delivery(payload))
+    if not trigger.conditions.members:
+        return ""
+    return compute_for(live.organization_id).judging(trigger.conditions, {"trigger": payload})
 
 
 def check_secret(live: LiveTrigger, given: bytes) -> None:

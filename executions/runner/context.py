@@ -10,6 +10,7 @@ from datetime import datetime
 from functools import cached_property, lru_cache, partial
 from typing import Protocol
 
+from connectors.compute.shared import Compute
 from connectors.sdk import secret_use
 from connectors.sdk.call import JSON, Http, Mail
 from connectors.sdk.secret_use import Secrets
@@ -19,6 +20,8 @@ from executions.states import StepStatus
 from executions.store.rows import Claimed, StepRecord, VariableRow
 from projects.models.variable import variable_place
 from projects.sealing import UnreadableSecret, decrypt
+
+STALL_CPU_S = 2  # seconds of computing in which a step's code must let the engine's loop go on
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +38,10 @@ class Journal(Protocol):
 
 class Fenced(Exception):
     """Another engine runs this execution now, so every result of this one must be dropped."""
+
+
+class Stalled(BaseException):
+    """Raised from outside in code that has held the engine's loop for STALL_CPU_S; no `except Exception` eats it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +97,7 @@ class StepContext:
     variables: Variables
     http: Http
     mail: Mail
+    compute: Compute
     enter: Callable[[str], Awaitable[None]]
     make_durable: Callable[[StepNote | None], Awaitable[None]]
     secrets: Secrets

@@ -14,14 +14,16 @@ from typing import Any
 
 from automations import typed_secrets
 from automations.definition import ActionStep, Definition
+from connectors.compute.shared import Compute
 from connectors.sdk.call import JSON, EndExecution, Http, Mail, Pause, StepError, StopPartially
 from executions import sealed_json
-from executions.runner.context import Journal, StepContext, StepLog, Variables
+from executions.runner.context import STALL_CPU_S, Journal, Stalled, StepContext, StepLog, Variables
 from executions.runner.step import StepCall
 from executions.states import Lane, Status, StepStatus
 from executions.store.rows import Claimed, DoneStep, Move
 
 MESSAGE_LIMIT = 2000  # characters of a step's error message that are stored
+STALLED = f"The step's code held up its worker for more than {STALL_CPU_S} s."
 CONDEMNED = {
     "worker_died": "The worker died 3 times{step}.",
     "stalled": "Blocked its worker for more than 5 s{step}, twice.",
@@ -51,6 +53,7 @@ class Runner:
         journal: Journal,
         http: Http,
         mail: Mail,
+        compute: Compute,
         enter: Callable[[str], Awaitable[None]],
     ) -> None:
         self.execution = execution
@@ -64,6 +67,7 @@ class Runner:
             variables=variables,
             http=http,
             mail=mail,
+            compute=compute,
             enter=enter,
             make_durable=self.log.make_durable,
             secrets=self.log.secrets,
@@ -95,6 +99,10 @@ class Runner:
         reason = f"The execution exceeded its allotted time of {limit} s in step “{step.title}”."
         self.log.keep(step.note(StepStatus.REJECTED, error_code="time_limit", error=reason))
         return self._move(Status.REJECTED, "time_limit", reason)
+
+    def stalled(self) -> Move:
+        """Return the move of an execution that held up its worker outside of its steps' code."""
+        return self._move(Status.FAILED, "held_up", STALLED)
 
     def condemn(self, code: str, key: str) -> Move:
         """Return the move of an execution that has killed or stalled its workers too often.
@@ -137,7 +145,7 @@ class Runner:
         """Return the step's output, from its durable step run or by performing it; raise _Ended if it ends here."""
         done = self.execution.done.get((call.step.key, ""))
         if done and done.status in (StepStatus.SUCCESS, StepStatus.FAILED):
-            return self._replayed(call, done)
+            return await self._replayed(call, done)
         try:
             note = await call.perform(done)
         except Pause as pause:
@@ -152,10 +160,12 @@ class Runner:
             raise _Ended(self._move(Status.PARTIALLY_EXECUTED, stop.code, stop.reason)) from None
         except StepError as error:
             return self._failed(call, error)
+        except Stalled:
+            return self._failed(call, StepError(STALLED, code="held_up", unknown=True))
         self.log.keep(note)
         return note.output
 
-    def _replayed(self, call: StepCall, done: DoneStep) -> JSON:
+    async def _replayed(self, call: StepCall, done: DoneStep) -> JSON:
         """Return a durable output; a durable failure was skipped (else the execution had ended), so it gives None."""
         if done.status is StepStatus.FAILED:
             self.skipped_failures += 1
@@ -164,7 +174,7 @@ class Runner:
             return None
         output = self._opened(done.output, f"The output of step “{call.title}”")
         self.log.note_output(call.step.key, done.output)
-        call.recall(output)
+        await call.recall(output)
         return output
 
     def _opened(self, text: str, what: str) -> JSON:

@@ -85,7 +85,7 @@ class StepCall:
     async def _try(self, action: Action[Any], paused_until: datetime | None) -> StepNote:
         context = self.context
         await context.enter(self.step.key)
-        model = self._checked_input(action)
+        model = await self._checked_input(action)
         if action.acts:
             await context.make_durable(self.note(StepStatus.RUNNING, is_finished=False) if self.never_repeats else None)
         call = Call(
@@ -93,6 +93,7 @@ class StepCall:
             idempotency_key=self.idempotency_key if action.acts else "",
             http=context.http,
             mail=context.mail,
+            compute=context.compute,
             scope=context.scope,
             paused_until=paused_until,
         )
@@ -122,24 +123,26 @@ class StepCall:
         execution = self.context.execution
         return f"{execution.id}-{execution.attempt}-{self.step.key}-0"
 
-    def _checked_input(self, action: Action[Any]) -> Any:
+    async def _checked_input(self, action: Action[Any]) -> Any:
         """Return the rendered input as the action's model; raise StepError when it cannot be rendered or is wrong."""
         try:
-            rendered = mapping.render(self.step.input, self.context.scope)
+            rendered = await self.context.compute.render(self.step.input, self.context.scope)
             self._learn(rendered)
-            self.input = self._recorded(rendered)
+            self.input = await self._recorded(rendered)
             return action.input.model_validate(rendered)
-        except mapping.MappingError as error:
+        except (mapping.MappingError, StepError) as error:
             self.input = self.step.input if self.input is None else self.input
+            if isinstance(error, StepError):
+                raise
             raise StepError(str(error), code="mapping_error") from None
         except ValidationError as error:
             raise StepError(first_problem(error, action.input), code="invalid_input") from None
 
-    def recall(self, output: JSON) -> None:
+    async def recall(self, output: JSON) -> None:
         """Learn again what a step that is done computed with secrets: later steps may hold it."""
         if self.context.secrets and any(secret_use.computed(self.step.input, self.step.input, self.context.secrets)):
-            with suppress(mapping.MappingError):
-                self._learn(mapping.render(self.step.input, self.context.scope))
+            with suppress(mapping.MappingError, StepError):
+                self._learn(await self.context.compute.render(self.step.input, self.context.scope))
         self._learn_output(output)
 
     def _learn(self, rendered: JSON) -> None:
@@ -155,13 +158,14 @@ class StepCall:
             self.is_secret = True
             self.context.learn([output])
 
-    def _recorded(self, rendered: JSON) -> JSON:
+    async def _recorded(self, rendered: JSON) -> JSON:
         """Return the input to record: rendered once more with expressions for secrets, if it may hold any."""
         variables = self.context.variables
         if variables.secret_keys and mapping.mentions(self.step.input, "vars"):
+            unresolved = {**self.context.scope, "vars": variables.unresolved}
             try:
-                return mapping.render(self.step.input, {**self.context.scope, "vars": variables.unresolved})
-            except mapping.MappingError:  # such as a number that an expression's text is none of
+                return await self.context.compute.render(self.step.input, unresolved)
+            except (mapping.MappingError, StepError):  # such as a number that an expression's text is none of
                 return self.step.input
         return rendered
 

@@ -26,10 +26,10 @@ from connectors.outbound.addresses import parse_allow
 from connectors.registry import find_action
 from connectors.sdk import mapping, secret_use
 from connectors.sdk.call import JSON, Action, Call, EndExecution, Pause, StepError, StopPartially
-from connectors.sdk.conditions import explain, holds
 from connectors.sdk.problems import first_problem
 from connectors.sdk.secret_use import Secrets
 from executions import sealed_json
+from executions.computing import compute_for
 from executions.intake.message import Message
 from executions.intake.reading import stated_length
 from executions.intake.request import METHODS, Request
@@ -98,13 +98,11 @@ def test_trigger(automation: Automation, sample: SampleRequest) -> StepTest:
 def keep_trigger(automation: Automation, payload: JSON, sample: str = "") -> StepTest:
     """Keep a trigger's output as the sample for the steps, with the words whether it would start an execution."""
     conditions = automation.definition.trigger.conditions
-    scope = {TRIGGER: payload}
-    starts = holds(conditions, scope)
-    words = (
-        "This would start an execution."
-        if starts
-        else f"This would not start an execution. {explain(conditions, scope)}"
-    )
+    try:
+        reason = compute_for(automation.organization_id).judge_now(conditions, {TRIGGER: payload})
+        words = f"This would not start an execution. {reason}" if reason else "This would start an execution."
+    except StepError as error:
+        words = f"This would not start an execution. {error.message}"
     masks = _variables_of(automation).masks
     return _keep(automation, TRIGGER, Result(output=payload, words=words), masks, input_text=sample, started=None)
 
@@ -128,10 +126,10 @@ def test_step(automation: Automation, key: str) -> StepTest:
     scope = {**samples.scope_of(key), "vars": dict(variables.values)}
     result = _result(automation, samples, step, scope)
     masks = [*variables.masks, mask_of(typed_secrets.texts_in(samples.definition))]
-    if texts := _computed(step, scope, variables):
+    if texts := _computed(automation, step, scope, variables):
         masks.append(Mask(texts))
         result = replace(result, output=_hollow(result.output))
-    recorded = _masked(_recorded(step, scope, variables), masks)
+    recorded = _masked(_recorded(automation, step, scope, variables), masks)
     return _keep(automation, key, result, masks, input_text=recorded, started=started)
 
 
@@ -142,7 +140,10 @@ def _result(automation: Automation, samples: Samples, step: ActionStep, scope: d
         return Result(is_success=False, words="This step has no action yet.")
     untested = [source for source in samples.keys_before(step.key) if scope.get(source) is None]
     try:
-        model = action.input.model_validate(mapping.render(step.input, scope))
+        rendered = compute_for(automation.organization_id).render_now(step.input, scope)
+        model = action.input.model_validate(rendered)
+    except StepError as error:
+        return Result(is_success=False, words=error.message)
     except mapping.MappingError as error:
         first = next((source for source in untested if source in roots(step.input)), None)
         hint = f" Test “{_name(samples, first)}” first." if first else ""
@@ -165,6 +166,7 @@ async def _call_action(
         idempotency_key=f"test-{new_id()}",  # new each time: a test that is repeated on purpose acts again
         http=outbound,
         mail=DjangoMail().of(automation.organization_id),
+        compute=compute_for(automation.organization_id),
         scope=scope,
         is_test=True,
     )
@@ -196,15 +198,18 @@ def _reply_note(action: Action[Any]) -> str:
     return "The caller of an execution would get this answer. A test answers nobody." if action.replies else ""
 
 
-def _recorded(step: ActionStep, scope: dict[str, JSON], variables: Variables) -> JSON:
+def _recorded(automation: Automation, step: ActionStep, scope: dict[str, JSON], variables: Variables) -> JSON:
     """Return the step's input with secrets unresolved, or the unrendered one when it cannot be rendered."""
     try:
-        return mapping.render(step.input, {**scope, "vars": variables.unresolved})
-    except mapping.MappingError:
+        unresolved = {**scope, "vars": variables.unresolved}
+        return compute_for(automation.organization_id).render_now(step.input, unresolved)
+    except (mapping.MappingError, StepError):
         return step.input
 
 
-def _computed(step: ActionStep, scope: dict[str, JSON], variables: Variables) -> list[str]:
+def _computed(
+    automation: Automation, step: ActionStep, scope: dict[str, JSON], variables: Variables
+) -> list[str]:
     """Return the texts that the step computes with a secret; with one of them, its whole output is masked."""
     action, secrets = find_action(step.connector, step.action), Secrets(variables.secret_keys)
     if not secrets:
@@ -213,8 +218,8 @@ def _computed(step: ActionStep, scope: dict[str, JSON], variables: Variables) ->
     if not reads and not any(secret_use.computed(step.input, step.input, secrets)):
         return []
     try:
-        rendered = mapping.render(step.input, scope)
-    except mapping.MappingError:
+        rendered = compute_for(automation.organization_id).render_now(step.input, scope)
+    except (mapping.MappingError, StepError):
         return [sealing.MASK]
     return [sealing.MASK, *secret_use.texts_in(secret_use.computed(step.input, rendered, secrets))]
 

@@ -9,12 +9,15 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from connectors.compute.pool import Pool
+from connectors.compute.shared import Compute
 from connectors.outbound.addresses import parse_allow
 from connectors.outbound.client import Outbound
 from connectors.registry import find_action
 from connectors.sdk.call import JSON, Call, Message, StepError
 
 LOOPBACK = parse_allow("127.0.0.0/8")
+COMPUTE = Compute(Pool(seconds=2), "tests")
 NOTHING_ALLOWED = parse_allow("")
 
 type Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -69,7 +72,7 @@ async def run_action(connector: str, action: str, given: dict[str, Any], **more:
     found = find_action(connector, action)
     assert found is not None
     async with Outbound(LOOPBACK) as outbound:
-        options = {"idempotency_key": "e-1-call-0", "http": outbound, "mail": Outbox(), **more}
+        options = {"idempotency_key": "e-1-call-0", "http": outbound, "mail": Outbox(), "compute": COMPUTE, **more}
         return await found.run(Call(input=found.input.model_validate(given), **options))
 
 

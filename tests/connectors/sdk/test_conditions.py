@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from connectors.sdk.conditions import OPERATORS, Group, explain, holds
+from connectors.sdk.conditions import Group, explain, holds
+from connectors.sdk.operators import OPERATORS
 
 # operator, value to compare with, values for which it holds, values for which it does not; ABSENT is a missing path
 ABSENT = object()

@@ -79,8 +79,6 @@ BOMBS = [
     "{% assign a = 99999999 %}{% for i in (1..60) %}{% assign a = a | times: a %}{% endfor %}",
     "{% assign a = 2.5 %}{% for i in (1..60) %}{% assign a = a | times: a %}{% endfor %}",
     '{% assign a = "a,b" | split: "," %}{% for i in (1..60) %}{% assign a = a | concat: a %}{% endfor %}',
-    "{% for i in (1..9999) %}" + "{% if i == 0 %}{% endif %}" * 300 + "{% endfor %}",
-    "{% for i in (1..9999) %}" + '{{ "x" | upcase | size }}' * 300 + "{% endfor %}",
     '{{ trigger.body.big | replace: "<", "<<<<<<<<<" }}', "{{ trigger.body.big }}{{ trigger.body.big }}",
     "{{ trigger.body.rows | uniq }}", "{{ trigger.body.id | divided_by: 0 }}",
     '{{ "' + "9" * 5000 + '" | times: 9 }}',

@@ -14,7 +14,7 @@ import pytest
 from connectors.sdk.call import Call, HttpResponse, StepError
 from connectors.sdk.check import check_input
 from harness import faulty
-from tests.support.acting import Outbox
+from tests.support.acting import COMPUTE, Outbox
 
 ROOT = Path(__file__).resolve().parent.parent.parent.parent
 EXAMPLE = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "connector-sdk.md").read_text(), re.DOTALL)[0]
@@ -40,7 +40,9 @@ def test_example_of_the_page_is_a_connector(tmp_path: Path, monkeypatch: pytest.
 
     def run(subject: str) -> Any:
         given = action.input.model_validate({"subject": subject})
-        return asyncio.run(action.run(Call(input=given, idempotency_key="key", http=desk, mail=Outbox())))
+        return asyncio.run(
+            action.run(Call(input=given, idempotency_key="key", http=desk, mail=Outbox(), compute=COMPUTE))
+        )
 
     assert run("Sun") == {"ticket": {"id": 7}}
     assert desk.asked[0][2]["headers"]["idempotency-key"] == "key"

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connectors import transform
 from connectors.sdk.call import JSON
 from connectors.sdk.mapping import MappingError, problems, render
+from connectors.sdk.query import compiled
 from connectors.sdk.sentences import query_sentence
 from tests.support.wording import is_ours
 
@@ -125,7 +125,7 @@ def test_no_query_brings_a_librarys_wording_out(query: str) -> None:
 
 def query_complaint(query: str) -> str | None:
     try:
-        transform.compiled(query).search(DATA["t"])
+        compiled(query).search(DATA["t"])
     except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError) as error:
         return query_sentence(error)
     return None

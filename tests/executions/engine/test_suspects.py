@@ -66,7 +66,10 @@ def fragile(template: Installation, tmp_path_factory: pytest.TempPathFactory) ->
 @pytest.fixture
 def made(fragile: Installation) -> Made:
     """Return the automations of an organization of the test's own."""
-    return make(fragile, {"faulty": [FAULTY], "at once": [AT_ONCE], "call": [call()]})
+    return make(
+        fragile,
+        {"faulty": [FAULTY], "at once": [AT_ONCE], "call": [call()], "once": [call(if_interrupted="never_repeat")]},
+    )
 
 
 def deaths_of_neighbours(made: Made, stub: Stub, fault: str, neighbours: int) -> tuple[Any, list[Any]]:
@@ -91,15 +94,28 @@ def test_a_step_that_kills_its_worker_is_rejected_and_its_neighbours_succeed(
     assert made.counted == len(others) + 1
 
 
-@pytest.mark.parametrize("fault", ["regex", "loop"])
-def test_a_step_that_holds_the_worker_is_rejected_and_its_neighbours_succeed(
-    made: Made, stub: Stub, fault: str
-) -> None:
-    culprit, others = deaths_of_neighbours(made, stub, fault, 10)
+def test_a_step_in_c_that_holds_the_worker_is_rejected_and_its_neighbours_succeed(made: Made, stub: Stub) -> None:
+    culprit, others = deaths_of_neighbours(made, stub, "regex", 10)
 
     assert (culprit["status"], culprit["reason_code"]) == (Status.REJECTED, "stalled")
     assert "“Hurt”" in culprit["reason"]
     assert {other["status"] for other in others} == {Status.SUCCESS}
+
+
+@pytest.mark.parametrize("fault", ["loop", "deaf loop"])
+def test_a_step_in_python_that_holds_the_worker_ends_alone(made: Made, stub: Stub, fault: str) -> None:
+    engines = made.installation.query("SELECT id FROM executions_engine")
+    stub.answer(path="/slow", delay=1.5)
+    others = [made.start(name, {"url": stub.url + "/slow"}) for name in ("once", "call") for _ in range(5)]
+    stub.wait_for(10)
+
+    culprit = made.wait(made.start("faulty", {"fault": fault}), within=60)
+
+    assert (culprit["status"], culprit["reason_code"], culprit["claim"]) == (Status.FAILED, "held_up", 1)
+    assert culprit["reason"] == "Step “Hurt” failed: The step's code held up its worker for more than 2 s."
+    assert {(other["status"], other["claim"]) for other in map(made.wait, others)} == {(Status.SUCCESS, 1)}
+    assert len(stub.requests) == 10
+    assert made.installation.query("SELECT id FROM executions_engine") == engines
 
 
 @pytest.mark.parametrize("name", ["at once", "faulty"])

@@ -17,6 +17,7 @@ from executions.states import Lane, Status
 from executions.store.rows import Claimed
 from harness.automations import TRANSFORM
 from projects.ids import new_id
+from tests.support.acting import COMPUTE
 
 
 def claimed() -> Claimed:
@@ -36,7 +37,7 @@ async def walk() -> tuple[Status, list[weakref.ref[object]]]:
     outbound = Outbound(parse_allow(""))
     runner = Runner(
         claimed(), definition, variables=Variables(), journal=Engine(), http=outbound,
-        mail=DjangoMail().of(new_id()), enter=enter,
+        mail=DjangoMail().of(new_id()), compute=COMPUTE, enter=enter,
     )  # fmt: skip
     move = await runner.run()
     await outbound.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 from collections.abc import Callable
 from typing import Any
 
@@ -297,3 +298,27 @@ def test_a_test_masks_a_secret_that_was_typed(bench: Callable[..., Bench], stub:
     assert stub.requests[0].headers["authorization"] == "Bearer typed-t0ken-0815"
     assert json.loads(test.output)["body"] == {"echo": "••••••••", "id": 7}
     assert "typed-t0ken" not in test.input + test.output + test.error
+
+
+@pytest.mark.parametrize(
+    ("action", "given", "words"),
+    [
+        ("query", {"source": "x", "query": "|".join(["[@,@]"] * 27)}, "The value is larger than 20 MB."),
+        (
+            "template",
+            {"template": "{% for i in (1..9999) %}" + "{% if i == 0 %}{% endif %}" * 300 + "{% endfor %}"},
+            "The template took longer than 2 s.",
+        ),
+    ],
+)
+def test_step_that_takes_too_much_is_told_in_words_and_takes_nothing_here(
+    bench: Callable[..., Bench], action: str, given: dict[str, Any], words: str
+) -> None:
+    tested = bench(step("transform", action, given))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+    found = tested.test("tested")
+
+    assert (found.is_success, found.error) == (False, words)
+    assert words in tested.page("steps/tested/")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50 * 1024  # kilobytes

@@ -1,0 +1,89 @@
+"""Ends the execution whose Python code holds the event loop, and no other: before the watchdog ends the process.
+
+A thread looks twice a second which piece of which execution's code runs, a piece being what runs between two waits. A
+piece that has computed for STALL_CPU_S gets `Stalled` raised inside. Computing time counts, not the clock's: a machine
+that was suspended, or has too much to do, stalls nobody, and the watchdog of `black_box.py` waits as long. Code in C
+that holds the GIL hears of no exception, and code that waits computes nothing: both are the watchdog's.
+
+The exception must never meet another piece, nor the loop itself. So two rules stand here. The thread raises it only
+while the piece is still the one it has seen: between that comparison and the call Python changes no thread, because it
+does so at calls and jumps back only. And `end`, which the loop calls after each piece, takes back an exception that has
+not struck yet. What strikes between the piece and `end` is caught there (`loop_share.traced`).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from executions.runner.context import STALL_CPU_S, Stalled
+
+logger = logging.getLogger(__name__)
+
+LOOK_S = 0.5  # seconds between two looks
+AGAIN_S = 1.0  # seconds of computing after which code that has caught the exception gets it once more
+STRIKES = 3  # exceptions after which code that catches them all is left to the watchdog
+
+_raise_in = ctypes.pythonapi.PyThreadState_SetAsyncExc  # holds the GIL throughout
+_stalled = ctypes.py_object(Stalled)
+
+
+class StallGuard:
+    """Watches one event loop; all methods but `_watch` and `_strike` belong to the loop's thread."""
+
+    def __init__(self, put_off_watchdog: Callable[[], None]) -> None:
+        self._put_off = put_off_watchdog
+        self._piece = 0  # the number of the piece that runs; 0 while none does
+        self._count = 0
+        self._is_aimed = False  # an exception may be on its way
+
+    def start(self) -> None:
+        """Watch the thread that calls this, until it ends; on systems without a clock for each thread do nothing."""
+        if not hasattr(time, "pthread_getcpuclockid"):
+            return
+        self._thread = ctypes.c_ulong(threading.get_ident())
+        self._clock = time.pthread_getcpuclockid(threading.get_ident())
+        threading.Thread(target=self._watch, name="stall-guard", daemon=True).start()
+
+    def begin(self) -> None:
+        """Note that another piece begins."""
+        self._count += 1
+        self._piece = self._count
+
+    def end(self) -> None:
+        """Note that the piece has ended; once this has returned, no exception for it is on its way."""
+        self._piece = 0
+        if self._is_aimed:
+            self._is_aimed = False
+            _raise_in(self._thread, None)
+
+    # --- the guard's thread
+
+    def _watch(self) -> None:
+        seen, since, before, strikes = 0, 0.0, 0.0, 0
+        while True:
+            time.sleep(LOOK_S)
+            try:
+                computed = time.clock_gettime(self._clock)
+            except OSError:
+                return  # the loop's thread has ended
+            piece = self._piece
+            if not piece or piece != seen:
+                seen, since, before, strikes = piece, computed, computed, 0
+                continue
+            if computed - since >= STALL_CPU_S + strikes * AGAIN_S:
+                logger.warning("an execution has held the loop for %.1f s of computing and is ended", computed - since)
+                self._strike(piece)
+                strikes += 1
+            if computed > before and strikes <= STRIKES:
+                self._put_off()
+            before = computed
+
+    def _strike(self, piece: int) -> None:
+        thread, stalled = self._thread, _stalled
+        self._is_aimed = True  # first, so that `end` knows
+        if self._piece == piece:  # from here to the call no other thread runs
+            _raise_in(thread, stalled)
