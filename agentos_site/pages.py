@@ -56,7 +56,7 @@ def probe_threads() -> FairThreads[Work, PageAnswer]:
 
 @cache
 def poll_threads() -> FairThreads[Poll, polls.Answer | None]:
-    return FairThreads("poll", lambda batch, _join: [polls.answer(poll) for poll in batch], threads=POLL_THREADS, batch=1)
+    return FairThreads("poll", lambda batch, _: [polls.answer(poll) for poll in batch], threads=POLL_THREADS, batch=1)
 
 
 @cache
@@ -88,11 +88,12 @@ async def page(scope: Mapping[str, Any], message: Message, body: bytes, receive:
 async def poll(message: Message, address: str) -> PageAnswer | None:
     """Return the answer of a poll without news; None when the request is no poll, or only Django can answer it."""
     asked = {
+        "REQUEST_METHOD": message.method,
         "PATH_INFO": message.path,
         "QUERY_STRING": message.query.decode("latin-1"),
         "HTTP_COOKIE": message.headers.get(b"cookie", b"").decode("latin-1"),
     }
-    if not polls.is_poll(asked["PATH_INFO"], asked["QUERY_STRING"]):
+    if not polls.polled(asked):
         return None
     try:
         given = await poll_threads().submit(asked, owner_of(address), session_of(message)).result()

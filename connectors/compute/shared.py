@@ -73,7 +73,6 @@ class Compute:
             return self.pool.submit(self.owner, "search", expression, source)
 
 
-
 async def awaited(result: JSON | Future[JSON]) -> JSON:
     return await asyncio.wrap_future(result) if isinstance(result, Future) else result
 

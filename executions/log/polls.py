@@ -71,14 +71,22 @@ NOTHING_NEW = Answer()
 
 def answer(request: Mapping[str, Any]) -> Answer | None:
     """Answer a poll, given as WSGI's environment, or return None: Django answers it, with all checks."""
-    query = str(request["QUERY_STRING"])
-    page = POLLED.fullmatch(request["PATH_INFO"]) if request["REQUEST_METHOD"] == "GET" else None
-    if page is None or (page["execution"] and not SEEN.search(query)):
+    page = polled(request)
+    if page is None:
         return None
+    query = str(request["QUERY_STRING"])
     if _is_unchanged(_key(request, query)):
         return NOTHING_NEW
     wait_s = budget.wait_s(page["project"])
     return Answer(min(LONGEST_WAIT_S, ceil(wait_s))) if wait_s else None
+
+
+def polled(request: Mapping[str, Any]) -> re.Match[str] | None:
+    """Return the match of the page that a request polls; None when it is no poll."""
+    page = POLLED.fullmatch(request["PATH_INFO"]) if request["REQUEST_METHOD"] == "GET" else None
+    if page is None or (page["execution"] and not SEEN.search(str(request["QUERY_STRING"]))):
+        return None
+    return page
 
 
 def question(values: Mapping[str, Value]) -> Question:

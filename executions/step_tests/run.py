@@ -207,9 +207,7 @@ def _recorded(automation: Automation, step: ActionStep, scope: dict[str, JSON], 
         return step.input
 
 
-def _computed(
-    automation: Automation, step: ActionStep, scope: dict[str, JSON], variables: Variables
-) -> list[str]:
+def _computed(automation: Automation, step: ActionStep, scope: dict[str, JSON], variables: Variables) -> list[str]:
     """Return the texts that the step computes with a secret; with one of them, its whole output is masked."""
     action, secrets = find_action(step.connector, step.action), Secrets(variables.secret_keys)
     if not secrets:

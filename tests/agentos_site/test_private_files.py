@@ -70,7 +70,7 @@ def test_a_link_to_elsewhere_is_left_alone(fresh: Installation, tmp_path: Path) 
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir(0o755)
     (elsewhere / "file").touch(0o644)
-    fresh.prepare(has_static=False)
+    fresh.prepare()
     (fresh.directory / "link").symlink_to(elsewhere)
 
     fresh.manage("check")
@@ -80,7 +80,7 @@ def test_a_link_to_elsewhere_is_left_alone(fresh: Installation, tmp_path: Path) 
 
 
 def test_a_database_elsewhere_is_private_too(fresh: Installation, tmp_path: Path) -> None:
-    fresh.prepare(has_static=False)
+    fresh.prepare()
     place = tmp_path / "elsewhere.sqlite3"
     place.touch(0o644)
 

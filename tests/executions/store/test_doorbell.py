@@ -13,10 +13,11 @@ from pytest_django import Settings
 
 from automations.models import Automation
 from executions.intake import acceptance
-from executions.intake.live_trigger import find_trigger, new_execution
+from executions.intake.live_trigger import new_execution
 from executions.models import Execution
 from executions.store.dialect import WORK_CHANNEL
 from executions.store.doorbell import SETTLED_NS, Doorbell, ring
+from tests.support.door import live_at
 
 KIND = "test"
 
@@ -127,10 +128,7 @@ def no_files_left() -> Iterator[None]:
 def test_a_request_is_accepted_though_the_bell_does_not_ring(folder: Path, automation: Automation) -> None:
     (folder.parent).mkdir(parents=True)
     (folder.parent / WORK_CHANNEL).write_text("not a folder")
-    assert automation.trigger
-    live = find_trigger(automation.trigger.uid)
-    assert live
-    new = new_execution(live, {"body": {}})
+    new = new_execution(live_at(automation), {"body": {}})
 
     assert acceptance.write([new]) == [new.id]
     assert Execution.objects.count() == 1
