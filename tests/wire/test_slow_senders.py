@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import pytest
 
@@ -159,3 +159,46 @@ def test_a_connection_that_is_kept_for_nothing_is_closed(made: Made) -> None:
         assert received(connection).count(b"HTTP/1.1 200") == 1
 
     assert time.monotonic() - began < 15
+
+
+def test_a_server_whose_connections_are_used_up_still_says_so_and_is_healthy(
+    installation: Installation, stack: ExitStack
+) -> None:
+    installation.settings["CONNECTIONS"] = "200"
+    installation.start_web()
+    made = make(installation, {"transform": [TRANSFORM]})
+    assert made.post("transform")[0] == 202
+
+    def is_one_too_many() -> bool:
+        late = silent(made, path_of(made), stack)
+        late.settimeout(0.3)
+        with suppress(TimeoutError):
+            return b"server_full" in late.recv(65536)
+        return False
+
+    for _ in range(99):  # of 200, the last 100 are for requests that end at once
+        silent(made, path_of(made), stack)
+    until(is_one_too_many)
+
+    assert made.post("transform")[1]["error"]["code"] == "server_full"
+    assert installation.get("/login/")[0] == 503
+    assert installation.get("/healthz")[0] == 200
+    stack.close()
+    until(lambda: made.post("transform")[0] == 202)
+
+
+def test_a_sender_whose_body_has_not_come_when_the_server_stops_is_told_so(
+    installation: Installation, stack: ExitStack
+) -> None:
+    installation.start_web()
+    made = make(installation, {"transform": [TRANSFORM]})
+    senders = [silent(made, path, stack) for path in (path_of(made), "/login/")]
+    assert installation.get("/healthz")[0] == 200  # so that the others are in, too
+    assert installation.web
+
+    installation.web.end()
+    trigger, page = (received(sender) for sender in senders)
+
+    assert trigger.startswith(b"HTTP/1.1 503") and b"server_stopping" in trigger
+    assert page.startswith(b"HTTP/1.1 503") and b"is stopping" in page
+    assert made.executions == 0
