@@ -193,7 +193,7 @@ def full_engine(held: dict[uuid.UUID, int], *, waits: bool = False) -> Wanted | 
 def test_what_an_engine_asks_for_beyond_its_slots() -> None:
     def most_and_limit(held: dict[uuid.UUID, int], *, waits: bool = False) -> tuple[int, int] | None:
         wanted = full_engine(held, waits=waits)
-        return wanted and (wanted.most, wanted.limit)
+        return (wanted.most, wanted.limit) if wanted else None
 
     assert most_and_limit({A: 4}) == (NO_BOUND, 6)
     assert most_and_limit({A: 10}) == (5, 10), "a second organization would have half"

@@ -150,6 +150,17 @@ def test_an_organization_gets_no_more_than_the_slots_it_may_have(make_execution:
 
 
 @pytest.mark.django_db
+def test_a_newcomer_is_found_behind_many_that_hold_all_they_may(make_execution: Callable[..., Execution]) -> None:
+    holders = sorted(make_execution(organization_id=new_id()).organization_id for _ in range(120))
+    newcomer = make_execution(organization_id=uuid.UUID(int=2**128 - 1))
+
+    with store().transaction():
+        claim = store().claim(new_id(), Wanted(limit=5, held=dict.fromkeys(holders, 1), most=1))
+
+    assert [one.id for one in claim.executions] == [newcomer.pk]
+
+
+@pytest.mark.django_db
 def test_turns_go_round_when_a_claim_is_smaller_than_the_number_of_organizations(
     make_execution: Callable[..., Execution],
 ) -> None:
