@@ -154,11 +154,11 @@ class DatabaseThread(threading.Thread):
         lost: set[uuid.UUID] = set()
         look = None
         if batch.claim and not writes:  # a claim with nothing else to write needs no transaction to find nothing
-            look = store().look(self.turn_of)()
+            look = store().further(store().look(self.turn_of, batch.claim.waited_s)(), batch.claim)
             claim.next_in_s = look.later_in_s
-        if writes or batch.claims_suspect or (look and look.finds_work):
+        if writes or batch.claims_suspect or (look and batch.claim and store().may_find(look, batch.claim)):
             with store().pipeline(is_durable=writes):
-                looking = store().look(self.turn_of) if batch.claim and not look else None
+                looking = store().look(self.turn_of, batch.claim.waited_s) if batch.claim and not look else None
                 if writes:
                     lost = store().write(self.engine_id, self.shard, records, batch.moves)
                 if batch.claim:

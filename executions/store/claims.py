@@ -31,24 +31,37 @@ DUE = (
 CLAIMED_LANES = (Lane.SYNC.value, Lane.DIRECT.value)
 SUSPECTS = f"{PENDING} AND suspicion >= {SUSPECT}"
 STARTING = f"{START}, engine_id = %s, claim = claim + 1, rev = rev + 1, reason_code = '', reason = ''"
+FURTHER_LOOKS = 20  # looks of one claim for an organization that may have more slots, so 1,000 organizations
 RIPE_AT_ONCE = 500  # executions whose time has come that one claim makes due
 
 
 class Claims(Throttle):
     # --- what waits
 
-    def look(self, after: uuid.UUID = FIRST) -> Callable[[], Look]:
+    def look(self, after: uuid.UUID = FIRST, waited_s: float = 0.0) -> Callable[[], Look]:
         """Look which organizations have due executions, those after `after` first, and what else waits.
 
-        It searches the index once for each organization, up to ORGANIZATIONS_A_CLAIM of them.
+        With `waited_s` the executions must have been due for so many seconds. The look searches the index once for each
+        organization, up to ORGANIZATIONS_A_CLAIM of them.
         """
-        rows = self.ask(self._look_statement, [self.uid(after)])
-        return lambda: self._looked(after, rows())
+        if waited_s:
+            rows = self.ask(self._patient_look, [self.uid(after), waited_s, waited_s])
+        else:
+            rows = self.ask(self._first_look, [self.uid(after)])
+        return lambda: self._looked(after, waited_s, rows())
 
     @cached_property
-    def _look_statement(self) -> str:
+    def _first_look(self) -> str:
+        # Without a condition on run_at, which would be tried on each row of an organization that has none.
+        return self._look_with("")
+
+    @cached_property
+    def _patient_look(self) -> str:
+        return self._look_with(f" AND run_at <= {self.due_ago}")
+
+    def _look_with(self, condition: str) -> str:
         waits = f"FROM executions_execution WHERE {CLAIMABLE} AND {self.is_due} AND organization_id >"
-        following = f"(SELECT organization_id {waits} {{}} ORDER BY organization_id LIMIT 1)"
+        following = f"(SELECT organization_id {waits} {{}}{condition} ORDER BY organization_id LIMIT 1)"
         return (
             f"WITH RECURSIVE waiting (organization_id, n) AS (SELECT {following.format('%s')}, 1 UNION ALL"
             f" SELECT {following.format('waiting.organization_id')}, n + 1 FROM waiting"
@@ -56,14 +69,31 @@ class Claims(Throttle):
             f" SELECT organization_id, (SELECT EXISTS (SELECT 1 {LINE})), ({self._later_in()}) FROM waiting"
         )
 
-    def _looked(self, after: uuid.UUID, rows: list[Row]) -> Look:
+    def _looked(self, after: uuid.UUID, waited_s: float, rows: list[Row]) -> Look:
         found = [row[0] for row in rows if row[0] is not None]
         is_cut = len(found) == ORGANIZATIONS_A_CLAIM
         if after != FIRST and not is_cut:  # the turn begins anew with the first ones
-            first = self.look()()
+            first = self.look(FIRST, waited_s)()
             found += [one for one in first.organizations if one not in found][: ORGANIZATIONS_A_CLAIM - len(found)]
             is_cut = first.is_cut
         return Look(found, is_cut, bool(rows[0][1]), None if rows[0][2] is None else -float(rows[0][2]))
+
+    def further(self, look: Look, wanted: Wanted) -> Look:
+        """Return this look or, while all that it has found hold as many slots as they may, the next one."""
+        for _ in range(FURTHER_LOOKS):
+            if not look.is_cut or self.may_find(look, wanted):
+                break
+            look = self.look(self.to_uuid(look.organizations[-1]), wanted.waited_s)()
+        return look
+
+    def may_find(self, look: Look, wanted: Wanted) -> bool:
+        """Return whether a claim may find an execution after this look."""
+        held, most = wanted.held, wanted.most
+        return (
+            look.has_line
+            or (look.later_in_s is not None and look.later_in_s <= 0)
+            or any(held.get(self.known_uuid(organization), 0) < most for organization in look.organizations)
+        )
 
     def _later_in(self) -> str:
         """Return a SELECT of the seconds since the next execution that waits for a time was due, so less than none."""
@@ -107,10 +137,10 @@ class Claims(Throttle):
 
         `look` is a look from before, where there was one.
         """
-        look = look or self.look()()
+        look = self.further(look or self.look(FIRST, wanted.waited_s)(), wanted)
         claim = Claim(has_more=look.is_cut)
         if look.later_in_s is not None and look.later_in_s <= 0 and (ripened := self.ripen()):
-            look = self.look()()
+            look = self.look(FIRST, wanted.waited_s)()
             claim.has_more = look.is_cut or ripened == RIPE_AT_ONCE
         held = Counter({self.uid(organization): slots for organization, slots in wanted.held.items()})
         rows = self._start_shares(engine_id, wanted, look, held, claim)

@@ -118,11 +118,6 @@ class Look:
     has_line: bool  # a throttled execution waits
     later_in_s: float | None  # seconds until the next one that waits for a time is due; None: none does
 
-    @property
-    def finds_work(self) -> bool:
-        """Return whether a claim may find an execution."""
-        return bool(self.organizations) or self.has_line or (self.later_in_s is not None and self.later_in_s <= 0)
-
 
 @dataclass(slots=True)
 class Claim:

@@ -10,17 +10,19 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import uvloop
 
 from automations.definition import Definition
 from executions.engine.black_box import BlackBox
-from executions.engine.claiming import GATHER_S, Claimer, Rank, rank_of
+from executions.engine.claiming import BESIDE_OTHERS, GATHER_S, Claimer, Rank, rank_of
 from executions.engine.database_thread import DatabaseThread
 from executions.engine.loop_share import LoopTurn
 from executions.engine.slots import Slots
 from executions.engine.work import Batch, Work
 from executions.runner.context import Variables
 from executions.states import Lane
-from executions.store.rows import Claim, Claimed, Move, Peer
+from executions.store.rows import Claim, Claimed, Move, Peer, Wanted
+from executions.store.shares import NO_BOUND
 from harness.automations import AUTOMATIONS, call, make
 from harness.installation import Installation, copy_of
 from harness.processes import until
@@ -161,3 +163,41 @@ def test_an_engine_that_takes_no_suspects_claims_what_is_due_and_the_suspects_wh
         return asked
 
     assert asyncio.run(ask()) == [(True, False), (False, True), (True, False)]
+
+
+def test_a_moment_that_has_come_already_may_be_set_and_another_one_after_it() -> None:
+    async def set_two() -> bool:
+        database = DatabaseThread(new_id(), 0, lambda *_: None, lambda _: None)
+        claimer = Claimer(10, lambda: 0, lambda: False, database)
+        claimer._ask_at(claimer.loop.time())  # for which uvloop returns a handle without a moment
+        claimer._ask_at(claimer.loop.time() + GATHER_S)
+        await asyncio.sleep(0)
+        return bool(database.gathered.claim)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(set_two())
+
+
+def full_engine(held: dict[uuid.UUID, int], *, waits: bool = False) -> Wanted | None:
+    """Return what an engine with ten slots asks for when the organizations hold these."""
+
+    async def ask() -> Wanted | None:
+        database = DatabaseThread(new_id(), 0, lambda *_: None, lambda _: None)
+        claimer = Claimer(10, lambda: sum(held.values()), lambda: waits, database, lambda: held)
+        claimer.on_wake(None)
+        return database.gathered.claim
+
+    return asyncio.run(ask())
+
+
+def test_what_an_engine_asks_for_beyond_its_slots() -> None:
+    def most_and_limit(held: dict[uuid.UUID, int], *, waits: bool = False) -> tuple[int, int] | None:
+        wanted = full_engine(held, waits=waits)
+        return (wanted.most, wanted.limit) if wanted else None
+
+    assert most_and_limit({A: 4}) == (NO_BOUND, 6)
+    assert most_and_limit({A: 10}) == (5, 10), "a second organization would have half"
+    assert most_and_limit({A: 10, B: 5}) == (2, 5), "half of what is left, so that a third and a fourth find some"
+    assert most_and_limit({A: 10, B: 5, C: 2, D: 2}) == (1, 1)
+    assert most_and_limit({A: 10, B: 10}) is None
+    assert most_and_limit({A: 4}, waits=True) == (BESIDE_OTHERS, 16), "others have not begun: only for those with few"

@@ -67,7 +67,7 @@ def test_a_claim_does_not_pass_by_all_that_waits_for_later(make_execution: Calla
     def claim() -> int:
         with steps_of_the_database() as steps, store().pipeline():
             assert not store().claim(new_id(), Wanted(limit=10)).executions
-            assert not store().look()().finds_work
+            assert not store().look(waited_s=1.0)().organizations
         return sum(steps)
 
     one = make_execution(status=Status.PAUSED, run_at=timezone.now() + timedelta(days=1))

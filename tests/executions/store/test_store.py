@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import socket
+import uuid
+from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import psycopg
 import pytest
@@ -15,10 +18,11 @@ from django.utils import timezone
 from automations.models import Automation
 from executions import sealed_json
 from executions.models import Engine, Execution, Payload, StepRun
-from executions.states import Lane, StepStatus
+from executions.states import Lane, Status, StepStatus
 from executions.store import store
 from executions.store.leases import STALE_AFTER_S
 from executions.store.rows import Wanted
+from executions.store.shares import FIRST
 from executions.store.throttle import JOIN_MOST
 from projects.ids import made_at, new_id
 from projects.models import Organization
@@ -83,6 +87,112 @@ def test_a_claim_takes_the_sync_lane_first_and_throttled_starts_on_top(
         claimed = store().claim(new_id(), Wanted(limit=2)).executions
 
     assert {one.id for one in claimed} == {sync.pk, direct[0].pk, throttled.pk}
+
+
+@pytest.mark.django_db
+def test_throttled_starts_are_divided_too_when_there_is_room_for_few(
+    make_execution: Callable[..., Execution],
+) -> None:
+    organizations = [Organization.objects.create(name=f"Number {number}", throttle_rate=50) for number in range(3)]
+    for organization in organizations:
+        for _ in range(4):
+            make_execution(organization_id=organization.pk, lane=Lane.THROTTLED)
+    store().make_paces([organization.pk for organization in organizations])
+
+    with store().transaction():
+        claimed = store().claim(new_id(), Wanted(limit=3)).executions
+
+    assert Counter(one.organization_id for one in claimed) == {organization.pk: 1 for organization in organizations}
+
+
+@pytest.mark.django_db
+def test_an_organization_that_holds_more_slots_than_the_others_gets_none_of_the_next(
+    make_execution: Callable[..., Execution],
+) -> None:
+    holder, newcomer = make_execution().organization_id, new_id()
+    waiting = [make_execution(organization_id=newcomer).pk for _ in range(3)]
+    make_execution()
+
+    with store().transaction():
+        claim = store().claim(new_id(), Wanted(limit=3, held={holder: 5}))
+
+    assert {one.id for one in claim.executions} == set(waiting)
+    assert claim.has_more
+
+
+@pytest.mark.django_db
+def test_what_one_organization_leaves_of_its_part_another_one_gets_in_the_same_claim(
+    make_execution: Callable[..., Execution],
+) -> None:
+    few = make_execution(organization_id=new_id()).organization_id
+    many = make_execution().organization_id
+    for _ in range(20):
+        make_execution()
+
+    with store().transaction():
+        claim = store().claim(new_id(), Wanted(limit=10))
+
+    assert Counter(one.organization_id for one in claim.executions) == {few: 1, many: 9}
+    assert claim.has_more
+
+
+@pytest.mark.django_db
+def test_an_organization_gets_no_more_than_the_slots_it_may_have(make_execution: Callable[..., Execution]) -> None:
+    organization = make_execution().organization_id
+    for _ in range(4):
+        make_execution()
+
+    with store().transaction():
+        claim = store().claim(new_id(), Wanted(limit=10, held={organization: 2}, most=4))
+
+    assert len(claim.executions) == 2
+    assert claim.has_more
+
+
+@pytest.mark.django_db
+def test_a_newcomer_is_found_behind_many_that_hold_all_they_may(make_execution: Callable[..., Execution]) -> None:
+    holders = sorted(make_execution(organization_id=new_id()).organization_id for _ in range(120))
+    newcomer = make_execution(organization_id=uuid.UUID(int=2**128 - 1))
+
+    with store().transaction():
+        claim = store().claim(new_id(), Wanted(limit=5, held=dict.fromkeys(holders, 1), most=1))
+
+    assert [one.id for one in claim.executions] == [newcomer.pk]
+
+
+@pytest.mark.django_db
+def test_turns_go_round_when_a_claim_is_smaller_than_the_number_of_organizations(
+    make_execution: Callable[..., Execution],
+) -> None:
+    organizations = {make_execution(organization_id=new_id()).organization_id for _ in range(60)}
+    for organization in organizations:
+        make_execution(organization_id=organization)
+    taken, turn = Counter[uuid.UUID](), FIRST
+
+    for _ in range(15):
+        with store().transaction():
+            claim = store().claim(new_id(), Wanted(limit=4), store().look(turn)())
+        taken.update(one.organization_id for one in claim.executions)
+        turn = claim.turn_of
+
+    assert taken == dict.fromkeys(organizations, 1)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("fields", [{"status": Status.PAUSED}, {"reason_code": "direct_limit"}])
+def test_what_waited_for_a_time_is_claimed_once_it_has_come_and_not_before(
+    make_execution: Callable[..., Execution], fields: dict[str, Any]
+) -> None:
+    now = timezone.now()
+    ripe = make_execution(run_at=now - timedelta(minutes=1), is_due=False, **fields)
+    later = make_execution(run_at=now + timedelta(minutes=1), is_due=False, **fields)
+
+    with store().transaction():
+        claim = store().claim(new_id(), Wanted(limit=10))
+
+    assert [one.id for one in claim.executions] == [ripe.pk]
+    assert claim.next_in_s == pytest.approx(60, abs=60)
+    assert not Execution.objects.get(pk=later.pk).is_due
 
 
 @pytest.mark.django_db(transaction=True)
