@@ -138,7 +138,7 @@ def merged(spans: list[Span]) -> list[Span]:
 
 def forms(secret: str) -> tuple[str, ...]:
     """Return the forms in which a secret may come back, the secret itself first."""
-    secret = secret[:LONGEST]
+    secret = exact_json.storable(secret[:LONGEST])  # as it is stored: what was computed may hold half a character
     unix = secret.replace("\r\n", "\n")
     texts = [secret, secret.strip(), unix, unix.replace("\n", "\r\n")]
     if "\n" in unix:
