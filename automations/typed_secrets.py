@@ -75,6 +75,13 @@ def texts_in(definition: Definition) -> tuple[str, ...]:
     return tuple(text for step in steps for secret in typed_in(step.input) for text in secret.texts)
 
 
+def recorded(step_input: JSON) -> JSON:
+    """Return a rendered input with a mask for each header and parameter that holds a secret, wherever it came from."""
+    if not isinstance(step_input, dict):
+        return step_input
+    return {name: masked(value) if name in FIELDS else value for name, value in step_input.items()}
+
+
 def masked(stored: JSON) -> JSON:
     """Return a stored definition, or a part of one, with a mask in place of what was typed as a secret."""
     match stored:

@@ -138,9 +138,10 @@ def merged(spans: list[Span]) -> list[Span]:
 
 def forms(secret: str) -> tuple[str, ...]:
     """Return the forms in which a secret may come back, the secret itself first."""
-    secret = secret[:LONGEST]
+    # As it is stored: what was computed may hold half a character.
+    secret = str(exact_json.loads(exact_json.dumps(secret[:LONGEST])))
     unix = secret.replace("\r\n", "\n")
-    texts = [secret, secret.strip(), unix, unix.replace("\n", "\r\n")]
+    texts = [secret, secret.strip(), exact_json.storable(secret), unix, unix.replace("\n", "\r\n")]
     if "\n" in unix:
         texts += [line for line in (line.strip() for line in unix.split("\n")) if len(line) >= LINE][:LINES]
     wanted = dict.fromkeys(text for text in texts if len(text) >= SHORTEST)

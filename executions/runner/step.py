@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from automations import typed_secrets
 from automations.definition import ActionStep
 from connectors.registry import find_action
 from connectors.sdk import mapping, secret_use
@@ -128,7 +129,7 @@ class StepCall:
         try:
             rendered = await self.context.compute.render(self.step.input, self.context.scope)
             self._learn(rendered)
-            self.input = await self._recorded(rendered)
+            self.input = typed_secrets.recorded(await self._recorded(rendered))
             return action.input.model_validate(rendered)
         except (mapping.MappingError, StepError) as error:
             self.input = self.step.input if self.input is None else self.input

@@ -129,7 +129,7 @@ def test_step(automation: Automation, key: str) -> StepTest:
     if texts := _computed(automation, step, scope, variables):
         masks.append(Mask(texts))
         result = replace(result, output=_hollow(result.output))
-    recorded = _masked(_recorded(automation, step, scope, variables), masks)
+    recorded = _masked(typed_secrets.recorded(_recorded(automation, step, scope, variables)), masks)
     return _keep(automation, key, result, masks, input_text=recorded, started=started)
 
 

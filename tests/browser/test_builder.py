@@ -203,3 +203,23 @@ def test_pages_fit_every_width(page: Page, project: str) -> None:
         for width in (320, 400, 800, 1600):
             page.set_viewport_size({"width": width, "height": 800})
             assert page.evaluate("document.documentElement.scrollWidth") <= width, (address, width)
+
+
+def test_a_typed_secret_becomes_a_variable_with_one_click(page: Page, shared_product: Installation) -> None:
+    headers = [{"name": "Authorization", "value": "Bearer typed-t0ken-0815"}]
+    given = {"url": "https://example.com/", "headers": headers}
+    step = {"key": "send", "connector": "http", "action": "request", "input": given}
+    made = automations.make(shared_product, {"Typed": [step]}, name="Typed", owner="typist")
+    page.context.clear_cookies()
+    sign_in(page, "typist", "typist")
+    page.goto(f"/projects/{made.project}/automations/{made.automations['Typed']}/steps/send/")
+    page.get_by_label("URL", exact=True).fill("https://example.com/changed")
+
+    page.get_by_role("button", name="Save and make it a secret variable").click()
+
+    expect(page.get_by_text("reads the new secret variable “SEND_AUTHORIZATION”")).to_be_visible()
+    expect(page.get_by_label("URL", exact=True)).to_have_value("https://example.com/changed")
+    expect(page.locator("input[value='Bearer {{ vars.SEND_AUTHORIZATION }}']")).to_be_visible()
+    assert "typed-t0ken" not in page.content()
+    page.goto(f"/projects/{made.project}/variables/")
+    expect(page.get_by_role("row", name=re.compile("SEND_AUTHORIZATION.*Secret"))).to_be_visible()

@@ -217,3 +217,12 @@ def test_a_message_that_quotes_a_part_of_a_secret_shows_none_of_it(secret: str, 
     hidden = sealed_json.hidden(message, [Mask([secret])])
 
     assert hidden == f"“{'x' * (80 - shown)}{MASK}” is not an e-mail address, nor is “{MASK}” or “else”."
+
+
+def test_a_secret_with_half_a_character_is_found_where_it_is_stored() -> None:
+    odd = "half \ud83d of it\0"
+
+    text = sealed_json.sealed([odd, f"x{odd}x"], [Mask([odd])], EXECUTION)
+
+    assert json.loads(sealed_json.shown(text)) == [MASK, f"x{MASK}x"]
+    assert sealed_json.hidden(f"“{odd}” is wrong.", [Mask([odd])]) == f"“{MASK}” is wrong."

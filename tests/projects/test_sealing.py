@@ -32,7 +32,7 @@ PLACES: list[tuple[Purpose, tuple[str, ...]]] = [
 ]
 
 
-@pytest.mark.parametrize(("here", "there"), permutations(PLACES, 2))
+@pytest.mark.parametrize(("here", "there"), list(permutations(PLACES, 2)))
 def test_a_secret_opens_nowhere_else(here: Any, there: Any) -> None:
     token = sealing.encrypt("s3cr3t-value", here[0], *here[1])
 

@@ -123,6 +123,18 @@ def test_what_is_computed_without_a_secret_is_shown(product: Installation, expre
     assert output == {"name": "ADA", "kept": f"Bearer {MASK}"}
 
 
+def test_a_header_that_holds_a_secret_is_masked_wherever_it_came_from(product: Installation, stub: Stub) -> None:
+    headers = {"Authorization": "Bearer {{ trigger.body.token }}", "X_Plain": "{{ trigger.body.token }}"}
+    made = make(product, {"it": [post("send", **headers)]})
+
+    execution_id = made.start("it", {"url": stub.url, "token": "a-token-of-the-sender"})
+    assert made.wait(execution_id)["status"] == Status.SUCCESS
+
+    recorded = json.loads(made.step_runs(execution_id)[0]["input"])["headers"]
+    assert recorded == [{"name": "Authorization", "value": MASK}, {"name": "X-Plain", "value": "a-token-of-the-sender"}]
+    assert stub.requests[0].headers["authorization"] == "Bearer a-token-of-the-sender"
+
+
 TYPED = {
     "Authorization": "Bearer typed-t0ken-0815",
     "authorization": f"Basic {b64encode(b'ada:typed-passw0rd').decode()}",

@@ -59,6 +59,18 @@ def test_a_stored_secret_pasted_into_a_request_is_not_opened(product: Installati
 
 
 @pytest.mark.parametrize("text", FORGED)
+def test_a_variable_and_a_builders_field_stay_text(product: Installation, text: str) -> None:
+    shape = {"key": "shape", "connector": "transform", "action": "fields",
+             "input": {"fields": {"typed": text, "variable": "{{ vars.ODD }}", text: "x{{ vars.ODD }}"}}}  # fmt: skip
+    reply = {"key": "reply", "connector": "response", "action": "send", "input": {"body": "{{ shape }}"}}
+    made = make(product, {"say": [shape, WAIT, reply]})
+    product.call("harness.factory.make_variable", str(made.project), "ODD", text)
+    product.call("harness.factory.make_variable", str(made.project), "TOKEN", "s3cr3t-value", is_secret=True)
+
+    assert made.post("say") == (200, {"typed": text, "variable": text, text: f"x{text}"})
+
+
+@pytest.mark.parametrize("text", FORGED)
 def test_what_a_remote_server_answers_stays_text(product: Installation, stub: Stub, text: str) -> None:
     reply = {"key": "reply", "connector": "response", "action": "send", "input": {"body": "{{ call.body }}"}}
     made = make(product, {"relay": [call(), WAIT, reply]})
