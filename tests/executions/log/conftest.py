@@ -1,19 +1,25 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.core.signals import request_started
+from django.db import close_old_connections
 from django.test import Client
 from django.utils import timezone
 
 from executions import sealed_json
+from executions.log import polls
+from executions.log.poll_budget import budget
 from executions.models import Execution, StepRun
 from executions.states import Status, StepStatus
 from projects.models import Project
 from tests.support.pages import TRIGGER
+from tests.support.polling import Poll, poll_as
 
 type MakeExecution = Callable[..., Execution]
 type MakeStep = Callable[..., StepRun]
@@ -24,6 +30,16 @@ def visitor(client: Client, builder: User) -> Client:
     """Return the builder's browser, signed in."""
     client.force_login(builder)
     return client
+
+
+@pytest.fixture
+def poll(visitor: Client) -> Iterator[Poll]:
+    """Return the builder's browser as a page that polls; nobody has polled before."""
+    request_started.disconnect(close_old_connections)  # the test's transaction lives on
+    yield partial(poll_as, visitor)
+    request_started.connect(close_old_connections)
+    polls.forget()
+    budget.forget()
 
 
 @pytest.fixture

@@ -1,17 +1,12 @@
-"""Polls: answered ahead of Django where nothing is new, and by a view otherwise."""
+"""Polls that are answered ahead of Django, handed to the application as the web server would."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 import pytest
-from django.conf import settings
 from django.contrib.auth.models import User
-from django.db import connection
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from automations.models import Automation
@@ -21,65 +16,11 @@ from executions.models import Execution, StepRun
 from executions.models.pace import Pace
 from executions.states import Lane, Status, StepStatus
 from projects.models import Membership, Project
-from tests.support.door import Reply
+from tests.support.polling import Poll, advance, advance_the_clock, cookie_of, delta_of, send
 
 pytestmark = pytest.mark.django_db
 
 type MakeExecution = Callable[..., Execution]
-type Poll = Callable[[str], Asked]
-
-
-class Asked:
-    """One poll's answer, and the statements that it took."""
-
-    def __init__(self, reply: Reply, queries: list[str]) -> None:
-        self.status, self.headers, self.text = reply.status, reply.headers, reply.body.decode()
-        self.queries = queries
-
-    @property
-    def is_quick(self) -> bool:
-        """Return whether the store's one statement was enough, which passes Django's recorder by."""
-        return self.status == 204 and not self.queries and "retry-after" not in self.headers
-
-
-@pytest.fixture(autouse=True)
-def _nobody_has_asked() -> Iterator[None]:
-    yield
-    polls.forget()
-    budget.forget()
-
-
-def send(path: str, *, method: str = "GET", cookie: str = "", **headers: str) -> Reply:
-    """Ask as the web server does, in this thread, whose transaction holds the test's rows."""
-    address, _, query = path.partition("?")
-    asked = {"REQUEST_METHOD": method, "PATH_INFO": address, "QUERY_STRING": query, "HTTP_COOKIE": cookie}
-    if answer := polls.answer(asked):
-        return Reply(204, {name.lower(): value for name, value in answer.headers}, b"")
-    response = Client().generic(method, path, HTTP_COOKIE=cookie, **headers)
-    given = {name.lower(): value for name, value in response.headers.items()}
-    return Reply(response.status_code, given, response.content)
-
-
-@pytest.fixture
-def poll(visitor: Client) -> Poll:
-    """Return the builder's browser: it polls as the page's script does."""
-
-    def ask(path: str) -> Asked:
-        cookie = f"{settings.SESSION_COOKIE_NAME}={visitor.cookies[settings.SESSION_COOKIE_NAME].value}"
-        with CaptureQueriesContext(connection) as captured:
-            reply = send(path, cookie=cookie, HTTP_HX_REQUEST="true")
-        return Asked(reply, [query["sql"] for query in captured.captured_queries])
-
-    return ask
-
-
-def delta_of(log_url: str, *shown: Execution, told: str = "0", more: str = "") -> str:
-    return f"{log_url}delta/?{more}rows={','.join(f'{one.pk}:{one.rev}' for one in shown)}&told={told}"
-
-
-def advance(execution: Execution, **fields: Any) -> None:
-    Execution.objects.filter(pk=execution.pk).update(rev=execution.rev + 1, **fields)
-    execution.refresh_from_db()
 
 
 def test_a_poll_without_news_takes_one_statement(poll: Poll, log_url: str, make_execution: MakeExecution) -> None:
@@ -168,9 +109,8 @@ def test_another_session_never_gets_the_quick_answer(
     poll(asked)
     browser = Client()
     browser.force_login(stranger)
-    cookie = f"{settings.SESSION_COOKIE_NAME}={browser.cookies[settings.SESSION_COOKIE_NAME].value}"
 
-    assert send(asked, cookie=cookie).status == 404
+    assert send(asked, cookie=cookie_of(browser)).status == 404
     assert send(asked).status == 302
 
 
@@ -189,11 +129,6 @@ def test_a_former_member_hears_nothing_new_for_a_minute_at_most(
     assert poll(asked).status == 404
 
 
-def advance_the_clock(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
-    now = time.monotonic()
-    monkeypatch.setattr(time, "monotonic", lambda: now + seconds)
-
-
 def test_a_remembered_poll_is_checked_again_after_a_minute(
     poll: Poll, log_url: str, make_execution: MakeExecution, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -206,56 +141,6 @@ def test_a_remembered_poll_is_checked_again_after_a_minute(
     assert again.status == 204
     assert len(again.queries) > 1
     assert poll(asked).is_quick
-
-
-def test_full_answers_have_a_budget(
-    poll: Poll, log_url: str, project: Project, make_execution: MakeExecution, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    advance_the_clock(monkeypatch, 0)  # and stop it: no debt is paid
-    execution = make_execution(rev=2)
-    asked = f"{log_url}delta/?rows={execution.pk}:1"
-    later = poll(asked)
-    assert later.status == 200
-    while later.status == 200:  # its row has changed
-        later = poll(asked)
-
-    assert (later.status, later.queries) == (204, [])
-    assert 1 <= int(later.headers["retry-after"]) <= 30
-    other = Project.objects.create(organization=project.organization, name="Second")
-    assert poll(f"/projects/{other.pk}/executions/delta/?rows=").status == 204, "unknown as yet"
-    assert int(poll(f"/projects/{other.pk}/executions/delta/?rows=&told=1").headers["retry-after"]) >= 1
-    advance_the_clock(monkeypatch, 30)
-    assert poll(asked).status == 200
-
-
-def test_a_page_is_shown_though_the_budget_of_polls_is_used_up(
-    poll: Poll, log_url: str, automation: Automation, make_execution: MakeExecution, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    advance_the_clock(monkeypatch, 0)
-    execution = make_execution(rev=2)
-    while poll(f"{log_url}delta/?rows={execution.pk}:1").status == 200:
-        pass
-
-    builder = f"/projects/{execution.project_id}/automations/"
-    for page in (log_url, f"{log_url}?seen=", f"{log_url}{execution.pk}/", f"{builder}?q=seen=", builder):
-        assert poll(page).status == 200
-
-
-def test_a_budget_used_up_by_one_organization_leaves_another_its_own(
-    poll: Poll, log_url: str, stranger: User, make_execution: MakeExecution, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    advance_the_clock(monkeypatch, 0)
-    asked = f"{log_url}delta/?rows={make_execution(rev=2).pk}:1"
-    while poll(asked).status == 200:
-        pass
-    browser = Client()
-    browser.force_login(stranger)
-    cookie = f"{settings.SESSION_COOKIE_NAME}={browser.cookies[settings.SESSION_COOKIE_NAME].value}"
-    theirs = f"/projects/{Project.objects.get(name='Elsewhere').pk}/executions/delta/?rows="
-
-    for _ in range(5):
-        answer = send(theirs, cookie=cookie)
-        assert (answer.status, answer.headers.get("retry-after")) == (204, None)
 
 
 def test_the_page_of_a_running_execution_polls_with_one_statement(
