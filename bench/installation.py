@@ -46,10 +46,12 @@ class Measured(Installation):
         self.stub = self.launch("stub.log", "-m", "bench.stub", str(self.stub_port))
         until(lambda: self._stub_answers(self.stub), what="the stub answers")
 
-    def restart_stub(self) -> None:
-        """Cut all calls that are open."""
+    @contextmanager
+    def without_stub(self) -> Iterator[None]:
+        """Cut all calls that are open, and refuse others within the block."""
         self.stub.kill()
         self.started.remove(self.stub)
+        yield
         self.start_stub()
 
     def stub_url(self, delay_ms: int) -> str:

@@ -54,21 +54,23 @@ def tally(since: float, accepted: list[str]) -> Tally:
     )
 
 
-def stored(ids: list[str]) -> int:
-    return len(Execution.objects.in_bulk(ids))
-
-
 def wait_until_ended(ids: list[str], limit_s: float) -> None:
     """Wait until all these executions have ended, or the limit is over."""
     deadline = time.monotonic() + limit_s
-    while len(end_ms(ids)) < len(ids) and time.monotonic() < deadline:
+    while Execution.objects.filter(id__in=ids, status__in=OPEN).exists() and time.monotonic() < deadline:
         time.sleep(0.1)
 
 
 def end_ms(ids: list[str]) -> list[float]:
-    """Return the time from acceptance to the end of each of these executions that has ended."""
+    """Return the time from acceptance to the end of each of these executions, or to now for those still open."""
+    now, found = datetime.now(UTC), Execution.objects.in_bulk(ids).values()
+    return [((one.finished_at or now) - made_at(one.pk)) / timedelta(milliseconds=1) for one in found]
+
+
+def fate(ids: list[str]) -> tuple[int, int]:
+    """Return how many of these executions are missing, and how many are still open."""
     found = Execution.objects.in_bulk(ids).values()
-    return [(one.finished_at - made_at(one.pk)) / timedelta(milliseconds=1) for one in found if one.finished_at]
+    return len(ids) - len(found), sum(one.status in OPEN for one in found)
 
 
 def first_step_ms(since: float) -> list[float]:

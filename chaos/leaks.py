@@ -34,12 +34,12 @@ TEXTS = {
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    rss_mb: float
+    memory_mb: float
     connections: int
 
     @classmethod
     def of(cls, scene: Scene) -> Usage:
-        return cls(scene.rss_mb(), scene.connections())
+        return cls(scene.memory_mb(), scene.connections())
 
 
 def check(scene: Scene, before: Usage, nemesis: Nemesis, findings: Findings, *, has_visitors: bool = False) -> None:
@@ -48,10 +48,10 @@ def check(scene: Scene, before: Usage, nemesis: Nemesis, findings: Findings, *, 
     Visitors read pages and the API, as those who press Retry do, so that each thread may have a connection.
     """
     after = Usage.of(scene)
-    findings.figures["memory before, MB"] = round(before.rss_mb)
-    findings.figures["memory after, MB"] = round(after.rss_mb)
-    if after.rss_mb > before.rss_mb * GROWTH + SLACK_MB:
-        findings.add("I8 memory", [f"{before.rss_mb:.0f} MB before, {after.rss_mb:.0f} MB after"])
+    findings.figures["memory before, MB"] = round(before.memory_mb)
+    findings.figures["memory after, MB"] = round(after.memory_mb)
+    if after.memory_mb > before.memory_mb * GROWTH + SLACK_MB:
+        findings.add("I8 memory", [f"{before.memory_mb:.0f} MB before, {after.memory_mb:.0f} MB after"])
     presses = sum(len(statuses) for rounds in nemesis.pressed.values() for statuses in rounds)
     asked = THREADS + MORE_THREADS if has_visitors else min(presses, THREADS)
     if after.connections > before.connections + MORE_CONNECTIONS + asked:

@@ -1,4 +1,4 @@
-"""The mail server of the outside world: it writes each e-mail to a file before it takes it.
+"""The mail server of the outside world: it writes each numbered e-mail to a file before it takes it.
 
 Its answers about recipients of `SLOW` come a line every few seconds, as from a server that wants to hold its client.
 """
@@ -43,9 +43,10 @@ class Mailbox:
             writer.close()
 
     def take(self, message: bytes) -> None:
-        found = re.search(rb"^Subject: number (\d+)", message, re.MULTILINE)
-        self.file.write(json.dumps({"number": int(found[1]) if found else None}).encode() + b"\n")
-        os.fsync(self.file.fileno())
+        """Record an e-mail that has a number; the attackers' have none."""
+        if found := re.search(rb"^Subject: number (\d+)", message, re.MULTILINE):
+            self.file.write(json.dumps({"number": int(found[1])}).encode() + b"\n")
+            os.fsync(self.file.fileno())
 
     async def drip(self, writer: asyncio.StreamWriter) -> None:
         for _ in range(DRIPS):

@@ -67,10 +67,11 @@ class Scene:
         """Return the name of an owner, which is the password too."""
         return "chaos0"
 
-    def rss_mb(self) -> float:
+    def memory_mb(self) -> float:
+        """Return the memory of all processes; pages that several share count once."""
         pids = {process.pid for process in (self.installation.web, self.installation.cluster) if process}
         pids |= {child for pid in pids for child in descendants(pid)}
-        return sum(map(_rss_mb, pids))
+        return sum(map(_pss_mb, pids))
 
     def connections(self) -> int:
         if self.server is None:
@@ -116,11 +117,12 @@ class Scene:
             return 0
 
 
-def _rss_mb(pid: int) -> float:
+def _pss_mb(pid: int) -> float:
     try:
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096 / 2**20
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     except OSError:
         return 0.0
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("Pss:")), 0.0)
 
 
 def end(installation: Installation) -> None:

@@ -24,7 +24,7 @@ OPEN = {"takes anything": Design([reply("x")])}
 
 async def call(field: Field) -> None:
     """Let hundreds of callers wait; a third of them repeat one delivery."""
-    keys = [{"Idempotency_Key": "the same"} if turn % 3 == 0 else {} for turn in range(CALLERS)]
+    keys = [{"Idempotency_Key": "the-same"} if turn % 3 == 0 else {} for turn in range(CALLERS)]
     await together(*(field.post("waits and replies", b"{}", within=60.0, **key) for key in keys))
 
 
@@ -90,7 +90,7 @@ BAD = (
     b'"' + b"\\u0061" * 400_000 + b'"', b"a=1&" * 50_000,
 )  # fmt: skip
 HEADERS: tuple[dict[str, str], ...] = (
-    {}, {"Idempotency-Key": "k" * 10_000}, {"Idempotency-Key": "the same"}, {"X-Forwarded-For": "127.0.0.1"},
+    {}, {"Idempotency-Key": "k" * 10_000}, {"Idempotency-Key": "the-same"}, {"X-Forwarded-For": "127.0.0.1"},
     {"Host": "evil.example.com"}, {"Content-Encoding": "gzip"}, {"Transfer-Encoding": "chunked"},
     {"Content-Length": "99999999999"}, {"Content-Length": "-1"}, {"X-Long": "l" * 15_000}, {"Expect": "100-continue"},
     {"Content-Type": "application/json; charset=punycode"}, {"Content-Type": "multipart/form-data; boundary=b"},
