@@ -30,7 +30,7 @@ __all__ = [
     "render", "resolve",
 ]  # fmt: skip
 
-NESTING_LIMIT = 40  # levels of lists and objects of a field, as the builder writes it
+NESTING_LIMIT = 50  # levels of lists and objects of a step's input, as the builder writes it
 
 SEGMENT = r"""(?:\.[A-Za-z_][\w-]*|\[\d+\]|\["[^"\]]*"\]|\['[^'\]]*'\])"""
 LONE_PATH = re.compile(rf"\{{\{{\s*([A-Za-z_][\w-]*{SEGMENT}*)\s*\}}\}}")
@@ -94,7 +94,7 @@ class _Rendering:
         if isinstance(value, str):
             return self._counted(_render_text(value, self.scope)) if "{{" in value or "{%" in value else value
         if depth > NESTING_LIMIT:
-            raise MappingError(f"The field has more than {NESTING_LIMIT} levels of lists and objects.")
+            raise MappingError(f"The input has more than {NESTING_LIMIT} levels of lists and objects.")
         if isinstance(value, dict):
             return {key: self.of(item, depth + 1) for key, item in value.items()}
         if isinstance(value, list):

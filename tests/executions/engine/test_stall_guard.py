@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ async def run_all(count: int, struck: list[int]) -> list[Any]:
         turns = []
         for number in range(first, first + 10):
             turn = LoopTurn(box, guard, share, new_id())
-            turn.if_stalled = lambda number=number: number  # type: ignore[misc]
+            turn.if_stalled = partial(int, number)
             turns.append(asyncio.ensure_future(wrapped(piece(chance, struck, number), turn)))
         results += await asyncio.gather(*turns)
         await asyncio.sleep(0)
