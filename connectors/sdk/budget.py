@@ -30,13 +30,14 @@ class TooLarge(Exception):
 
 
 class _Budget:
-    """What may still be spent, and the units of the values at hand, which an operation may go over."""
+    """What may still be spent, the units of the values at hand, which an operation may go over, and those of copies."""
 
-    __slots__ = ("at_hand", "left")
+    __slots__ = ("at_hand", "copied", "left")
 
     def __init__(self, units: int) -> None:
         self.left = units
         self.at_hand = 0
+        self.copied = 0
 
 
 _budget: ContextVar[_Budget | None] = ContextVar("budget", default=None)
@@ -45,16 +46,23 @@ _budget: ContextVar[_Budget | None] = ContextVar("budget", default=None)
 class budget:
     """Bounds what is computed inside: OverBudget is raised once it has cost so many units."""
 
-    __slots__ = ("token", "units")
+    __slots__ = ("inner", "token", "units")
 
     def __init__(self, units: int = INLINE) -> None:
         self.units = units
 
-    def __enter__(self) -> None:
-        self.token = _budget.set(_Budget(self.units))
+    def __enter__(self) -> budget:
+        self.inner = _Budget(self.units)
+        self.token = _budget.set(self.inner)
+        return self
 
     def __exit__(self, *_: object) -> None:
         _budget.reset(self.token)
+
+    @property
+    def spent(self) -> int:
+        """Return the units that were spent, and those of what was only copied, which no budget limits."""
+        return self.units - self.inner.left + self.inner.copied
 
 
 def spend(units: float) -> None:
@@ -116,6 +124,13 @@ def take_in_hand(units: int) -> None:
     current = _budget.get()
     if current is not None:
         current.at_hand += units
+
+
+def note_copied(units: int) -> None:
+    """Note that a value was taken over as it is, into a step's input, which is written down later."""
+    current = _budget.get()
+    if current is not None:
+        current.copied += units
 
 
 def spend_going_over() -> None:

@@ -98,13 +98,13 @@ def test_what_no_text_can_hold_is_replaced_in_an_answer_and_in_the_error_that_qu
     mail = {"to": "{{ call.headers['x-odd'] }}", "subject": "Hello"}
     steps = [call(), WAIT, {"key": "mail", "connector": "email", "action": "send", "input": mail}]
     made = make(product, {"odd": steps, "transform": AUTOMATIONS["transform"]})
-    headers = {"Content-Type": "text/plain; charset=unicode_escape", "X-Odd": "caf\xe9"}
-    stub.answer(body=rb"half of \ud83d", path="/odd", headers=headers)
+    headers = {"Content-Type": "text/plain; charset=utf-8", "X-Odd": "caf\xe9"}
+    stub.answer(body=b"half of \xed\xa0\xbd", path="/odd", headers=headers)
 
     execution = made.wait(made.start("odd", {"url": stub.url + "/odd"}))
 
     answer = json.loads(made.step_runs(execution["id"])[0]["output"])
     assert (execution["status"], execution["reason_code"]) == (Status.FAILED, "invalid_input")
     assert "“caf\ufffd” is not an e-mail address" in execution["reason"]
-    assert (answer["headers"]["x-odd"], answer["body"]) == ("caf\ufffd", "half of \ufffd")
+    assert (answer["headers"]["x-odd"], answer["body"]) == ("caf\ufffd", "half of \ufffd\ufffd\ufffd")
     assert made.wait(made.start("transform"))["status"] == Status.SUCCESS
