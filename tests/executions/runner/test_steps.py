@@ -10,6 +10,7 @@ import pytest
 from executions.states import Status
 from harness.automations import AUTOMATIONS, WAIT, Made, call, make
 from harness.installation import Installation
+from harness.processes import until
 from tests.support.stub import Stub
 
 pytestmark = pytest.mark.usefixtures("product")
@@ -60,6 +61,20 @@ def test_a_step_that_must_never_be_repeated_is_not_tried_again_when_it_may_have_
 
     assert (execution["status"], execution["reason_code"]) == (Status.FAILED, "step_time_limit")
     assert len(stub.requests) == requests
+
+
+def test_a_step_that_must_never_be_repeated_is_durable_before_the_next_one_is_done(
+    product: Installation, stub: Stub
+) -> None:
+    text = "{% for i in (1..9999) %}" + "{% if i == 0 %}{% endif %}" * 300 + "{% endfor %}"
+    slow = {"key": "slow", "connector": "transform", "action": "template", "input": {"template": text}}
+    made = make(product, {"sent": [call(if_interrupted="never_repeat"), slow]})
+
+    execution_id = made.start("sent", {"url": stub.url})
+
+    until(lambda: made.steps(execution_id) == [("call", "Success")], what="the call is durable")
+    assert made.status(execution_id) == Status.RUNNING
+    assert made.wait(execution_id, within=60)["reason_code"] == "compute_time"
 
 
 def test_an_unfinished_step_fails_with_its_name(running: Made) -> None:
