@@ -29,31 +29,21 @@ class TooLarge(Exception):
     """A value is larger than any computation may take or make; the message is a sentence."""
 
 
-class _Budget:
-    """What may still be spent, the units of the values at hand, which an operation may go over, and those of copies."""
-
-    __slots__ = ("at_hand", "copied", "left")
-
-    def __init__(self, units: int) -> None:
-        self.left = units
-        self.at_hand = 0
-        self.copied = 0
-
-
-_budget: ContextVar[_Budget | None] = ContextVar("budget", default=None)
-
-
 class budget:
-    """Bounds what is computed inside: OverBudget is raised once it has cost so many units."""
+    """Bounds what is computed inside: OverBudget is raised once it has cost so many units.
 
-    __slots__ = ("inner", "token", "units")
+    `at_hand` are the units of the values that an operation may go over, `copied` those that were taken over as they
+    are, which no budget limits.
+    """
+
+    __slots__ = ("at_hand", "copied", "left", "token", "units")
 
     def __init__(self, units: int = INLINE) -> None:
-        self.units = units
+        self.units = self.left = units
+        self.at_hand = self.copied = 0
 
     def __enter__(self) -> budget:
-        self.inner = _Budget(self.units)
-        self.token = _budget.set(self.inner)
+        self.token = _budget.set(self)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -61,8 +51,11 @@ class budget:
 
     @property
     def spent(self) -> int:
-        """Return the units that were spent, and those of what was only copied, which no budget limits."""
-        return self.units - self.inner.left + self.inner.copied
+        """Return the units that were spent or copied."""
+        return self.units - self.left + self.copied
+
+
+_budget: ContextVar[budget | None] = ContextVar("budget", default=None)
 
 
 def spend(units: float) -> None:
