@@ -14,8 +14,10 @@ import orjson
 from django import forms
 from django.core.validators import ProhibitNullCharactersValidator
 
+from connectors.sdk.budget import measured
 from connectors.sdk.call import JSON
 
+LEVELS = 40  # of a value that is typed; connectors.sdk.mapping renders some more, with what stands around it
 # PostgreSQL cannot store a null character, not even as an escape in JSON.
 no_nul = ProhibitNullCharactersValidator()
 
@@ -183,6 +185,8 @@ def as_read(text: str) -> JSON:
     value: JSON = orjson.loads(text)
     if "\\u0000" in text:
         raise forms.ValidationError("Null characters are not allowed.")
+    if measured(value)[1] > LEVELS:
+        raise forms.ValidationError(f"JSON can have at most {LEVELS} levels of lists and objects.")
     return value
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from liquid.exceptions import LiquidError
 
-from connectors.sdk.language import ENVIRONMENT
+from connectors.sdk import mapping
+from connectors.sdk.language import compiled
 from connectors.sdk.mapping import PART
 
 
@@ -38,6 +39,6 @@ def _of_text(text: str) -> frozenset[str]:
     if "{{" not in text and "{%" not in text:
         return frozenset()
     try:
-        return frozenset(ENVIRONMENT.from_string(text).global_variables())
-    except (LiquidError, RecursionError):
+        return frozenset(compiled(text).global_variables())
+    except (mapping.MappingError, LiquidError, RecursionError):
         return frozenset()  # the check of the step's input reports a template that cannot be read

@@ -38,6 +38,7 @@ class Crew:
                 env={"PYTHONPATH": os.pathsep.join(sys.path), "LC_ALL": "C.UTF-8", **_zone()},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
+                start_new_session=True,  # signals for the service's group, such as Ctrl+C, are not for them
                 pass_fds=[end for line in theirs for end in line],
             )  # fmt: skip
         finally:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from concurrent.futures import Future
 
 from connectors.compute.pool import Pool
 from connectors.sdk import mapping
-from connectors.sdk.budget import OverBudget, TooLarge, budget
+from connectors.sdk.budget import INLINE, OverBudget, TooLarge, budget
 from connectors.sdk.call import JSON, StepError
 from connectors.sdk.conditions import Group, judge, needed
 from connectors.sdk.query import search
@@ -21,37 +21,50 @@ class Compute:
     that end in `_now` wait for it in their thread, the others in the event loop.
     """
 
-    __slots__ = ("owner", "pool")
+    __slots__ = ("owner", "pool", "spent")
 
     def __init__(self, pool: Pool, owner: Hashable) -> None:
         self.pool = pool
         self.owner = owner
+        self.spent = 0  # units since the event loop last had its turn
 
     async def render(self, value: JSON, scope: Mapping[str, JSON]) -> JSON:
         """Return the value with its templates rendered; raise MappingError or StepError."""
-        return await awaited(self._rendered(value, scope))
+        return await self.awaited(self._rendered(value, scope))
 
     def render_now(self, value: JSON, scope: Mapping[str, JSON]) -> JSON:
         return _result(self._rendered(value, scope))
 
     async def search(self, expression: str, source: JSON) -> JSON:
         """Return what a JMESPath query finds in a value; raise StepError."""
-        return await awaited(self._found(expression, source))
+        return await self.awaited(
+            self._done(lambda: search(expression, source), "search", lambda: (expression, source))
+        )
 
     async def judge(self, group: Group, scope: Mapping[str, JSON]) -> str:
         """Return why the conditions do not hold, empty when they do; raise StepError."""
-        return str(await awaited(self.judging(group, scope)))
+        return str(await self.awaited(self.judging(group, scope)))
 
     def judging(self, group: Group, scope: Mapping[str, JSON]) -> JSON | Future[JSON]:
-        """Return the same, or the future of it: see `awaited`."""
+        """Return the same for `awaited`, from any thread: the result, or the future of it; raise StepError."""
         try:
-            with budget():
-                return judge(group, scope)
-        except OverBudget:
-            members = group.model_dump(mode="json", exclude_none=True)
-            return self.pool.submit(self.owner, "judge", members, needed(group, scope))
+            return self._done(
+                lambda: judge(group, scope),
+                "judge",
+                lambda: (group.model_dump(mode="json", exclude_none=True), needed(group, scope)),
+            )
         except TooLarge as error:
             raise StepError(str(error), code="too_large_to_compute") from None
+
+    async def awaited(self, result: JSON | Future[JSON]) -> JSON:
+        """Return the result, and give others their turn after work that adds up, as that of a hundred steps does."""
+        if isinstance(result, Future):
+            self.spent = 0
+            return await asyncio.wrap_future(result)
+        if self.spent > INLINE:
+            self.spent = 0
+            await asyncio.sleep(0)
+        return result
 
     def judge_now(self, group: Group, scope: Mapping[str, JSON]) -> str:
         return str(_result(self.judging(group, scope)))
@@ -59,22 +72,20 @@ class Compute:
     # --- each returns a result, or one to come
 
     def _rendered(self, value: JSON, scope: Mapping[str, JSON]) -> JSON | Future[JSON]:
+        return self._done(lambda: mapping.render(value, scope), "render", lambda: (value, mapping.needed(value, scope)))
+
+    def _done(
+        self, here: Callable[[], JSON], job: str, arguments: Callable[[], tuple[JSON, ...]]
+    ) -> JSON | Future[JSON]:
+        """Return what `here` computes within the budget, or the result to come of the same job in a child."""
+        allowed = budget()
         try:
-            with budget():
-                return mapping.render(value, scope)
+            with allowed:
+                return here()
         except OverBudget:
-            return self.pool.submit(self.owner, "render", value, mapping.needed(value, scope))
-
-    def _found(self, expression: str, source: JSON) -> JSON | Future[JSON]:
-        try:
-            with budget():
-                return search(expression, source)
-        except OverBudget:
-            return self.pool.submit(self.owner, "search", expression, source)
-
-
-async def awaited(result: JSON | Future[JSON]) -> JSON:
-    return await asyncio.wrap_future(result) if isinstance(result, Future) else result
+            return self.pool.submit(self.owner, job, *arguments())
+        finally:
+            self.spent += allowed.spent
 
 
 def _result(result: JSON | Future[JSON]) -> JSON:

@@ -29,32 +29,33 @@ class TooLarge(Exception):
     """A value is larger than any computation may take or make; the message is a sentence."""
 
 
-class _Budget:
-    """What may still be spent, and the units of the values at hand, which an operation may go over."""
-
-    __slots__ = ("at_hand", "left")
-
-    def __init__(self, units: int) -> None:
-        self.left = units
-        self.at_hand = 0
-
-
-_budget: ContextVar[_Budget | None] = ContextVar("budget", default=None)
-
-
 class budget:
-    """Bounds what is computed inside: OverBudget is raised once it has cost so many units."""
+    """Bounds what is computed inside: OverBudget is raised once it has cost so many units.
 
-    __slots__ = ("token", "units")
+    `at_hand` are the units of the values that an operation may go over, `copied` those that were taken over as they
+    are, which no budget limits.
+    """
+
+    __slots__ = ("at_hand", "copied", "left", "token", "units")
 
     def __init__(self, units: int = INLINE) -> None:
-        self.units = units
+        self.units = self.left = units
+        self.at_hand = self.copied = 0
 
-    def __enter__(self) -> None:
-        self.token = _budget.set(_Budget(self.units))
+    def __enter__(self) -> budget:
+        self.token = _budget.set(self)
+        return self
 
     def __exit__(self, *_: object) -> None:
         _budget.reset(self.token)
+
+    @property
+    def spent(self) -> int:
+        """Return the units that were spent or copied."""
+        return self.units - self.left + self.copied
+
+
+_budget: ContextVar[budget | None] = ContextVar("budget", default=None)
 
 
 def spend(units: float) -> None:
@@ -116,6 +117,13 @@ def take_in_hand(units: int) -> None:
     current = _budget.get()
     if current is not None:
         current.at_hand += units
+
+
+def note_copied(units: int) -> None:
+    """Note that a value was taken over as it is, into a step's input, which is written down later."""
+    current = _budget.get()
+    if current is not None:
+        current.copied += units
 
 
 def spend_going_over() -> None:

@@ -18,7 +18,16 @@ from liquid.builtin.output import OutputNode
 from liquid.exceptions import LiquidError, UndefinedError
 from liquid.undefined import is_undefined
 
-from connectors.sdk.budget import RESULT_LIMIT, TOO_LARGE, TooLarge, spend, take_in_hand, weight, written_size
+from connectors.sdk.budget import (
+    RESULT_LIMIT,
+    TOO_LARGE,
+    TooLarge,
+    note_copied,
+    spend,
+    take_in_hand,
+    weight,
+    written_size,
+)
 from connectors.sdk.call import JSON
 from connectors.sdk.language import ENVIRONMENT, MappingError, as_text, bounded, compiled, plain
 from connectors.sdk.problems import quoted
@@ -30,7 +39,7 @@ __all__ = [
     "render", "resolve",
 ]  # fmt: skip
 
-NESTING_LIMIT = 40  # levels of lists and objects of a field, as the builder writes it
+NESTING_LIMIT = 50  # levels of lists and objects of a step's input, as the builder writes it
 
 SEGMENT = r"""(?:\.[A-Za-z_][\w-]*|\[\d+\]|\["[^"\]]*"\]|\['[^'\]]*'\])"""
 LONE_PATH = re.compile(rf"\{{\{{\s*([A-Za-z_][\w-]*{SEGMENT}*)\s*\}}\}}")
@@ -94,7 +103,7 @@ class _Rendering:
         if isinstance(value, str):
             return self._counted(_render_text(value, self.scope)) if "{{" in value or "{%" in value else value
         if depth > NESTING_LIMIT:
-            raise MappingError(f"The field has more than {NESTING_LIMIT} levels of lists and objects.")
+            raise MappingError(f"The input has more than {NESTING_LIMIT} levels of lists and objects.")
         if isinstance(value, dict):
             return {key: self.of(item, depth + 1) for key, item in value.items()}
         if isinstance(value, list):
@@ -102,13 +111,13 @@ class _Rendering:
         return value
 
     def _counted(self, value: JSON) -> JSON:
-        if isinstance(value, str):
-            self.left -= len(value)
-        elif isinstance(value, list | dict):
-            try:
-                self.left -= written_size(value)
-            except TooLarge as error:
-                raise MappingError(str(error)) from None
+        try:
+            size = written_size(value) if isinstance(value, list | dict) else 0
+        except TooLarge as error:
+            raise MappingError(str(error)) from None
+        size = len(value) if isinstance(value, str) else size
+        note_copied(size)
+        self.left -= size
         if self.left < 0:
             raise MappingError(TOO_LARGE)
         return value

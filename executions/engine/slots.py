@@ -7,6 +7,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable
+from contextlib import suppress
 from typing import Any
 
 from executions.engine.black_box import BlackBox
@@ -34,7 +35,7 @@ class Slots:
         on_freed: Callable[[uuid.UUID], None],
     ) -> None:
         self.black_box = black_box
-        self.guard = StallGuard(black_box.arm_watchdog)
+        self.guard = StallGuard(black_box.arm_watchdog, self.hand_over_ended)
         self.guard.start()
         self.run_execution = run_execution
         self.hand_over = hand_over
@@ -46,7 +47,7 @@ class Slots:
         self.held: Counter[uuid.UUID] = Counter()  # the slots of each organization that has some
         self._waiting = Line()
         self._tasks: dict[uuid.UUID, asyncio.Task[None]] = {}
-        self._ended: list[Move] = []
+        self._ended: deque[Move] = deque()
 
     def __len__(self) -> int:
         return len(self._waiting) + len(self._tasks)
@@ -124,8 +125,13 @@ class Slots:
     def _note_end(self, move: Move) -> None:
         self._ended.append(move)
         if len(self._ended) == 1:
-            self.loop.call_soon(self._hand_over_ended)
+            self.loop.call_soon(self.hand_over_ended)
 
-    def _hand_over_ended(self) -> None:
-        moves, self._ended = self._ended, []
-        self.hand_over(moves)
+    def hand_over_ended(self) -> None:
+        """Hand over the moves; the guard's thread calls this, too, when one execution holds up the loop."""
+        moves = []
+        with suppress(IndexError):  # the other thread has taken the last one
+            while self._ended:
+                moves.append(self._ended.popleft())
+        if moves:
+            self.hand_over(moves)

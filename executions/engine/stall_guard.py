@@ -34,8 +34,9 @@ _stalled = ctypes.py_object(Stalled)
 class StallGuard:
     """Watches one event loop; all methods but `_watch` and `_strike` belong to the loop's thread."""
 
-    def __init__(self, put_off_watchdog: Callable[[], None]) -> None:
+    def __init__(self, put_off_watchdog: Callable[[], None], meanwhile: Callable[[], None]) -> None:
         self._put_off = put_off_watchdog
+        self._meanwhile = meanwhile  # called from the guard's thread while one piece holds the loop
         self._piece = 0  # the number of the piece that runs; 0 while none does
         self._count = 0
         self._is_aimed = False  # an exception may be on its way
@@ -74,6 +75,7 @@ class StallGuard:
             if not piece or piece != seen:
                 seen, since, before, strikes = piece, computed, computed, 0
                 continue
+            self._meanwhile()
             if computed - since >= STALL_CPU_S + strikes * AGAIN_S:
                 logger.warning("an execution has held the loop for %.1f s of computing and is ended", computed - since)
                 self._strike(piece)

@@ -20,7 +20,7 @@ from functools import cache, partial
 import uuid_utils
 from django.conf import settings
 
-from connectors.compute.shared import awaited
+from connectors.compute.shared import Compute
 from connectors.sdk.call import JSON, StepError
 from executions.computing import compute_for
 from executions.intake import acceptance
@@ -165,17 +165,18 @@ async def admitted(live: LiveTrigger | None, call: Call) -> str:
         call.held = Held(bodies(), live.organization_id)
         call.message.body = await read_body(call.receive, call.message, call.held, limit=settings.BODY_LIMIT)
     call.is_read = True
-    work = partial(make, live, call)
+    compute = compute_for(live.organization_id)
+    work = partial(make, live, call, compute)
+    is_large = len(call.message.body) > LARGE
     try:
-        large = len(call.message.body) > LARGE
-        return str(await awaited(await parsers().submit(work, live.organization_id).result() if large else work()))
+        return str(await compute.awaited(await parsers().submit(work, compute.owner).result() if is_large else work()))
     except StepError as error:
         if error.retryable:
             raise Busy(503, "compute_busy", error.message) from None
         raise Refused(422, "conditions_not_computed", error.message) from None
 
 
-def make(live: LiveTrigger, call: Call) -> JSON | Future[JSON]:
+def make(live: LiveTrigger, call: Call, compute: Compute) -> JSON | Future[JSON]:
     """Make the execution from the request, of a large one in a thread.
 
     Return "" or why the conditions are not met, or the future of it. Raise StepError when that cannot be computed.
@@ -186,7 +187,7 @@ def make(live: LiveTrigger, call: Call) -> JSON | Future[JSON]:
     call.execution = new_execution(live, payload, call.request.delivery(payload))
     if not trigger.conditions.members:
         return ""
-    return compute_for(live.organization_id).judging(trigger.conditions, {"trigger": payload})
+    return compute.judging(trigger.conditions, {"trigger": payload})
 
 
 def check_secret(live: LiveTrigger, given: bytes) -> None:

@@ -135,10 +135,11 @@ class Runner:
         self.current = call
         self.scope[step.key] = await self._result(call)
         self.current = None
-        # The caller of a Response step gets the reply now, not at the execution's end; a suspect is acquitted by its
+        # The caller of a Response step gets the reply now, not at the execution's end. What must never be repeated must
+        # not end as interrupted because another execution kills the worker meanwhile. A suspect is acquitted by its
         # first durable step.
-        is_reply = call.replies and step is not self.definition.steps[-1]
-        if is_reply or self.execution.is_suspect:
+        is_last = step is self.definition.steps[-1]
+        if self.execution.is_suspect or ((call.replies or call.never_repeats) and not is_last):
             await self.log.make_durable()
 
     async def _result(self, call: StepCall) -> JSON:

@@ -36,6 +36,17 @@ def test_step_is_disabled_and_enabled(live: Pages) -> None:
     assert not live.step("fetch").disabled
 
 
+@pytest.mark.parametrize(("levels", "status"), [(40, 302), (41, 422), (900, 422)])
+def test_json_that_is_nested_too_deeply_is_refused_at_its_field(draft: Pages, levels: int, status: int) -> None:
+    draft.post("add/0/", {"action": "http.request"})
+    body = {"input-body_type": "json", "input-body": "[" * levels + "]" * levels}
+
+    answer = draft.save(draft.keys[0], {"input-method": "POST", "input-url": "https://example.com/", **body})
+
+    assert answer.status_code == status
+    assert ("at most 40 levels" in answer.content.decode()) == (status == 422)
+
+
 def test_unknown_action_and_step_are_refused(draft: Pages) -> None:
     assert draft.post("add/0/", {"action": "http.nothing"}).status_code == 422
     for path in ("steps/nothing/move/", "steps/nothing/delete/", "steps/nothing/"):

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from automations.models import Trigger
+from automations.models import Automation, Trigger
 from tests.support.builder import Pages
 
 
@@ -105,6 +105,35 @@ def test_reconfigured_trigger_keeps_its_url(live: Pages) -> None:
     page = live.get("trigger/")
     assert 'value="trigger.body.type"' in page
     assert '<option value="is_positive" selected>' in page
+
+
+def many_conditions(count: int) -> dict[str, str]:
+    """Return a form with so many conditions."""
+    form = {"input-methods": "POST", "start-conditions-mode": "all", "start-conditions-0-mode": "any"}
+    for number in range(count):
+        form[f"start-conditions-0-{number}-path"] = "trigger.body"
+        form[f"start-conditions-0-{number}-op"] = "contains"
+        form[f"start-conditions-0-{number}-value"] = str(number)
+    return form
+
+
+def test_trigger_takes_a_hundred_conditions_and_no_more(live: Pages) -> None:
+    assert live.post("trigger/", many_conditions(100)).status_code == 302
+
+    refused = live.post("trigger/", many_conditions(101))
+
+    assert refused.status_code == 422
+    assert "There can be at most 100 conditions" in refused.content.decode()
+
+
+def test_page_shows_the_many_conditions_of_an_older_definition(live: Pages) -> None:
+    draft = live.automation.draft
+    rows = [{"path": "trigger.body", "op": "contains", "value": "x"}] * 300
+    Automation.objects.filter(pk=live.automation.pk).update(
+        draft=draft | {"trigger": draft["trigger"] | {"conditions": {"any": rows}}}
+    )
+
+    assert live.get("trigger/").count("trigger.body") >= 300
 
 
 @pytest.mark.parametrize(

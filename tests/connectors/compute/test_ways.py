@@ -172,6 +172,15 @@ def test_depth_is_counted(levels: int) -> None:
     assert is_refused([value, 2**70]) == (levels + 1 > DEPTH_LIMIT)
 
 
+def test_input_that_is_nested_too_deeply_is_refused() -> None:
+    value: JSON = "{{ x }}"
+    for _ in range(900):
+        value = [value]
+
+    with pytest.raises(MappingError, match="more than 50 levels"):
+        render(value, {"x": 1})
+
+
 def is_refused(value: JSON) -> bool:
     try:
         written_size(value)

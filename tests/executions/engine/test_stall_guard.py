@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import queue
 import random
 import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import uvloop
 
+from automations.definition import Definition
 from executions.engine import stall_guard
 from executions.engine.black_box import BlackBox
 from executions.engine.claiming import Claimer
 from executions.engine.database_thread import DatabaseThread
 from executions.engine.loop_share import FairShare, LoopTurn, traced
+from executions.engine.slots import Slots
 from executions.engine.stall_guard import StallGuard
-from executions.runner.context import Stalled
+from executions.engine.work import Work
+from executions.runner.context import Stalled, Variables
+from executions.states import Lane, Status
+from executions.store.rows import Claimed, Move
 from projects.ids import new_id
 
 
@@ -43,7 +50,7 @@ async def piece(chance: random.Random, struck: list[int], number: int) -> int:
 
 
 async def run_all(count: int, struck: list[int]) -> list[Any]:
-    box, share, guard = BlackBox(new_id()), FairShare(), StallGuard(lambda: None)
+    box, share, guard = BlackBox(new_id()), FairShare(), StallGuard(lambda: None, lambda: None)
     box._armed_at = time.monotonic() + 1_000_000  # the real watchdog has no part in this
     guard.start()
     chance = random.Random(7)
@@ -52,7 +59,7 @@ async def run_all(count: int, struck: list[int]) -> list[Any]:
         turns = []
         for number in range(first, first + 10):
             turn = LoopTurn(box, guard, share, new_id())
-            turn.if_stalled = lambda number=number: number
+            turn.if_stalled = partial(int, number)
             turns.append(asyncio.ensure_future(wrapped(piece(chance, struck, number), turn)))
         results += await asyncio.gather(*turns)
         await asyncio.sleep(0)
@@ -88,6 +95,37 @@ def test_stall_strikes_inside_its_own_piece_only(
 
     assert outcome == [list(range(250))]
     assert 0 < len(struck) < 250
+
+
+def claimed(number: int) -> Claimed:
+    one = new_id()
+    return Claimed(
+        id=one, organization_id=one, project_id=one, automation_id=one, version_id=one, lane=Lane.DIRECT, attempt=1,
+        claim=number, deaths=0, suspicion=0, time_limit_s=300, ran_ms=0, is_counted=False,
+    )  # fmt: skip
+
+
+def test_what_has_ended_is_handed_over_while_another_one_holds_the_loop(settings: Any, tmp_path: Path) -> None:
+    settings.DATA_DIR = tmp_path
+    handed: queue.Queue[list[Move]] = queue.Queue()
+    seen: list[int] = []
+
+    async def run(work: Work, _: LoopTurn) -> Move | None:
+        if work.execution.claim == 3:
+            seen.extend(move.execution.claim for move in handed.get(timeout=30))  # holds the loop until then
+            return None
+        return Move(execution=work.execution, target=Status.SUCCESS)
+
+    async def begin() -> None:
+        box = BlackBox(new_id())
+        box._armed_at = time.monotonic() + 1_000_000
+        slots = Slots(box, run, handed.put, lambda: None, lambda _: None)
+        slots.run([Work(claimed(number), Definition(), Variables()) for number in (1, 2, 3)])
+        await asyncio.sleep(0.01)
+
+    asyncio.run(begin())
+
+    assert seen == [1, 2]
 
 
 def test_due_moment_of_uvloop_is_no_trap() -> None:

@@ -10,6 +10,7 @@ import pytest
 from executions.states import Status
 from harness.automations import AUTOMATIONS, WAIT, Made, call, make
 from harness.installation import Installation
+from harness.processes import until
 from tests.support.stub import Stub
 
 pytestmark = pytest.mark.usefixtures("product")
@@ -62,6 +63,20 @@ def test_a_step_that_must_never_be_repeated_is_not_tried_again_when_it_may_have_
     assert len(stub.requests) == requests
 
 
+def test_a_step_that_must_never_be_repeated_is_durable_before_the_next_one_is_done(
+    product: Installation, stub: Stub
+) -> None:
+    text = "{% for i in (1..9999) %}" + "{% if i == 0 %}{% endif %}" * 300 + "{% endfor %}"
+    slow = {"key": "slow", "connector": "transform", "action": "template", "input": {"template": text}}
+    made = make(product, {"sent": [call(if_interrupted="never_repeat"), slow]})
+
+    execution_id = made.start("sent", {"url": stub.url})
+
+    until(lambda: made.steps(execution_id) == [("call", "Success")], what="the call is durable")
+    assert made.status(execution_id) == Status.RUNNING
+    assert made.wait(execution_id, within=60)["reason_code"] == "compute_time"
+
+
 def test_an_unfinished_step_fails_with_its_name(running: Made) -> None:
     execution = running.wait(running.start("unfinished"))
 
@@ -98,13 +113,13 @@ def test_what_no_text_can_hold_is_replaced_in_an_answer_and_in_the_error_that_qu
     mail = {"to": "{{ call.headers['x-odd'] }}", "subject": "Hello"}
     steps = [call(), WAIT, {"key": "mail", "connector": "email", "action": "send", "input": mail}]
     made = make(product, {"odd": steps, "transform": AUTOMATIONS["transform"]})
-    headers = {"Content-Type": "text/plain; charset=unicode_escape", "X-Odd": "caf\xe9"}
-    stub.answer(body=rb"half of \ud83d", path="/odd", headers=headers)
+    headers = {"Content-Type": "text/plain; charset=utf-8", "X-Odd": "caf\xe9"}
+    stub.answer(body=b"half of \xed\xa0\xbd", path="/odd", headers=headers)
 
     execution = made.wait(made.start("odd", {"url": stub.url + "/odd"}))
 
     answer = json.loads(made.step_runs(execution["id"])[0]["output"])
     assert (execution["status"], execution["reason_code"]) == (Status.FAILED, "invalid_input")
     assert "“caf\ufffd” is not an e-mail address" in execution["reason"]
-    assert (answer["headers"]["x-odd"], answer["body"]) == ("caf\ufffd", "half of \ufffd")
+    assert (answer["headers"]["x-odd"], answer["body"]) == ("caf\ufffd", "half of \ufffd\ufffd\ufffd")
     assert made.wait(made.start("transform"))["status"] == Status.SUCCESS
