@@ -2,7 +2,7 @@
 PYTHON_FOR_VENV = $$(PYTHON="$(PYTHON)" sh tools/python.sh)
 PY = .venv/bin/python
 .DEFAULT_GOAL = help
-.PHONY: help run test test-fast lint format docs bench chaos screenshots clean venv venv-dev
+.PHONY: help run test test-fast lint format docs pins audit bench chaos screenshots clean venv venv-dev
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -26,6 +26,12 @@ format: venv-dev ## Format Python, templates, scripts and stylesheets
 
 docs: venv-dev ## Write the reference pages of docs/ anew from the code
 	@exec $(PY) -m tools.reference
+
+pins: venv-dev ## Pin every package with its hashes, from the two requirements.in
+	@$(PY) tools/pins.py
+
+audit: venv ## Ask the package index whether a pinned package has a known hole
+	@exec $(PY) tools/audit.py
 
 bench: venv-dev ## Measure accept and execution rates on SQLite and PostgreSQL
 	@exec $(PY) -m bench

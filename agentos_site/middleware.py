@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 from urllib.parse import quote
 
 import uuid_utils
 from django.conf import settings
-from django.contrib.auth import SESSION_KEY
 from django.db import InterfaceError, OperationalError, connection
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import resolve_url
@@ -17,11 +15,10 @@ from django.template.loader import render_to_string
 from django_htmx.http import HttpResponseClientRedirect
 
 from projects.accounts import hashing
-from projects.htmx import HtmxRequest, wants_part
+from projects.htmx import HtmxRequest
 
 logger = logging.getLogger(__name__)
 
-RENEWED_TIMES = 12  # how often a session is prolonged within its time: each costs a write
 RETRY_AFTER_S = "5"  # seconds, as the text of a header
 
 type View = Callable[[HttpRequest], HttpResponse]
@@ -46,23 +43,6 @@ def private(get_response: View) -> View:
         response = get_response(request)
         response.headers.setdefault("Cache-Control", "no-store")
         response.headers.setdefault("X-Robots-Tag", "noindex, nofollow")
-        return response
-
-    return middleware
-
-
-def idle_sessions_end(get_response: View) -> View:
-    """Prolong the session of somebody who uses the pages. Pages that ask for their own news by themselves do not."""
-    every_s = settings.SESSION_COOKIE_AGE / RENEWED_TIMES
-
-    def middleware(request: HttpRequest) -> HttpResponse:
-        response = get_response(request)
-        session = request.session
-        is_used = request.method != "GET" or not wants_part(request)
-        if session.accessed and SESSION_KEY in session and is_used:
-            now = int(time.time())
-            if not 0 <= now - session.get("used_at", 0) < every_s:
-                session["used_at"] = now  # which stores the session and its cookie anew
         return response
 
     return middleware

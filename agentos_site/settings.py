@@ -59,7 +59,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
-    "agentos_site.middleware.idle_sessions_end",
+    "projects.accounts.sessions.idle_sessions_end",
     "agentos_site.middleware.sign_in_on_a_page_of_its_own",
     "agentos_site.middleware.Away",
 ]

@@ -45,7 +45,8 @@ def install(requirements: Path) -> None:
         _run([sys.executable, "-m", "venv", str(VENV)], hint="On Debian: apt-get install python3-venv")
     print(f"Installing {requirements.name} ...", flush=True)
     pip = [str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]
-    _run([*pip, "-r", str(requirements)], hint="Is the package index reachable?")
+    hint = "Is the package index reachable? If a hash differs, the package is not the one that was pinned."
+    _run([*pip, "--require-hashes", "-r", str(requirements)], hint=hint)
     (VENV / f"{requirements.name}.installed").write_text(fingerprint(requirements))
 
 

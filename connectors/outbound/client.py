@@ -1,7 +1,7 @@
-"""All outbound traffic: dials only addresses that it has checked, for each redirect too, with caps on size and time.
+"""All outbound HTTP: dials only addresses that were checked, for each redirect too, with caps on size and time.
 
-The table is allow-list thinking: a public address, or what the operator named in OUTBOUND_ALLOW. The only module
-that may import a network client.
+The table is allow-list thinking: a public address, or what the operator named in OUTBOUND_ALLOW. Beside this folder
+nobody may import a network client.
 """
 
 from __future__ import annotations

@@ -18,7 +18,9 @@ import aiodns
 from connectors.outbound.shares import Shares
 
 RESOLVE_S = 8.0  # seconds of one look-up altogether
-TRY_S, TRIES = 2.0, 2  # each try takes longer than the one before: a silent name server is given up after 6 s
+# Each try takes twice as long as the one before, and the first one a quarter of a second where the server is quick
+# else: fewer tries would give up a name for which it has to ask its way through.
+TRY_S, TRIES = 1.0, 6
 AT_ONCE = 1024  # look-ups under way for all organizations
 FORGET_S = 5.0  # seconds for which a name that could not be resolved is not asked for again
 REMEMBERED = 4096  # such names, at most

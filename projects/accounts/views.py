@@ -8,20 +8,17 @@ from django.contrib import messages
 from django.contrib.auth import update_session_auth_hash
 from django.contrib.auth import views as auth
 from django.contrib.auth.decorators import login_required
-from django.contrib.sessions.models import Session
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse_lazy
-from django.utils import timezone
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_safe
 
 from projects.accounts import reset
 from projects.accounts.forms import AskForm, ForgottenPasswordForm, OwnPasswordForm, Paced, SignInForm
 from projects.accounts.guessing import Guess, address_of
+from projects.accounts.sessions import forget_old_sessions
 from projects.models.tries import Tries
-
-SWEPT = 20  # sessions
 
 page_with_form = require_http_methods(["GET", "HEAD", "POST"])
 
@@ -32,12 +29,6 @@ def answer_errors(response: HttpResponse, form: Paced) -> HttpResponse:
     if form.retry_after_s is not None:
         response["Retry-After"] = str(form.retry_after_s)
     return response
-
-
-def forget_old_sessions() -> None:
-    """Remove some sessions that are over: each sign-in makes one, and removes more."""
-    over = Session.objects.filter(expire_date__lt=timezone.now()).values_list("pk", flat=True)[:SWEPT]
-    Session.objects.filter(pk__in=list(over), expire_date__lt=timezone.now()).delete()
 
 
 class SignIn(auth.LoginView):

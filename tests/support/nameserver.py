@@ -6,6 +6,8 @@ import ipaddress
 import socket
 import struct
 import threading
+import time
+from contextlib import suppress
 
 A, AAAA = 1, 28
 NO_SUCH_NAME, BROKEN = 3, 2
@@ -18,6 +20,8 @@ class NameServer:
         self.known = known or {}
         self.silent = silent
         self.broken: set[str] = set()
+        self.delay: dict[str, float] = {}  # seconds by name, from the first question on: it asks its way through
+        self.first_asked: dict[str, float] = {}
         self.asked: list[str] = []
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
@@ -38,7 +42,15 @@ class NameServer:
             except OSError:
                 return
             if answer := self._answer(question):
-                self.socket.sendto(answer, client)
+                threading.Timer(self._wait(question), self._send, (answer, client)).start()
+
+    def _wait(self, question: bytes) -> float:
+        name, now = self._name(question)[0], time.monotonic()
+        return max(0.0, self.first_asked.setdefault(name, now) + self.delay.get(name, 0) - now)
+
+    def _send(self, answer: bytes, client: tuple[str, int]) -> None:
+        with suppress(OSError):  # the test is over
+            self.socket.sendto(answer, client)
 
     def _answer(self, question: bytes) -> bytes | None:
         name, end = self._name(question)

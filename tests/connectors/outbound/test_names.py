@@ -153,6 +153,22 @@ def test_names_of_the_hosts_file_need_no_name_server(server: NameServer) -> None
     assert server.asked == []
 
 
+def test_a_name_server_that_is_quick_else_may_take_its_time_for_one_name(server: NameServer) -> None:
+    server.known["far.test"] = ["127.0.0.1"]
+    server.delay["far.test"] = 3.0  # as when it has to ask its way through
+
+    async def scenario() -> list[str]:
+        look_ups = LookUps(SystemNames([server.address]))
+        try:
+            for name in GOOD:
+                await look_ups.addresses(name, 80, "A")
+            return await look_ups.addresses("far.test", 80, "A")
+        finally:
+            await look_ups.close()
+
+    assert asyncio.run(scenario()) == ["127.0.0.1"]
+
+
 def test_every_address_of_a_name_is_checked(server: NameServer) -> None:
     outbound = Outbound(NOTHING_ALLOWED, resolve=SystemNames([server.address]))
 
