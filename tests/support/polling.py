@@ -36,7 +36,7 @@ def cookie_of(browser: Client) -> str:
     return f"{settings.SESSION_COOKIE_NAME}={browser.cookies[settings.SESSION_COOKIE_NAME].value}"
 
 
-def send(path: str, *, method: str = "GET", cookie: str = "", **headers: str) -> Reply:
+def send(path: str, *, method: str = "GET", cookie: str = "", **headers: Any) -> Reply:
     """Ask as the web server does, in this thread, whose transaction holds the test's rows."""
     address, _, query = path.partition("?")
     asked = {"REQUEST_METHOD": method, "PATH_INFO": address, "QUERY_STRING": query, "HTTP_COOKIE": cookie}
