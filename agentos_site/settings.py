@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 import dj_database_url
 from django.utils.csp import CSP
 
-from agentos_site import environment
+from agentos_site import environment, limits
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DATA_DIR = environment.DATA_DIR.read()
@@ -111,7 +111,7 @@ CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"
 Q_CLUSTER = {
     "name": "agentos",
     "orm": "default",
-    "workers": environment.WORKERS.read(),
+    "workers": limits.WORKERS.read(),
     "timeout": 60,
     "retry": 120,  # above timeout, or a running task is delivered twice
     "poll": 1,
@@ -123,20 +123,20 @@ Q_CLUSTER = {
     "guard_cycle": 0.5,
     "label": "Housekeeping",
 }
-ENGINE_SLOTS = environment.ENGINE_SLOTS.read()  # executions that one engine runs at once
-COMPUTE_CHILDREN = environment.COMPUTE_CHILDREN.read()
-COMPUTE_TIME_S = environment.COMPUTE_TIME_S.read()
-COMPUTE_MEMORY_MB = environment.COMPUTE_MEMORY_MB.read()
+ENGINE_SLOTS = limits.ENGINE_SLOTS.read()  # executions that one engine runs at once
+COMPUTE_CHILDREN = limits.COMPUTE_CHILDREN.read()
+COMPUTE_TIME_S = limits.COMPUTE_TIME_S.read()
+COMPUTE_MEMORY_MB = limits.COMPUTE_MEMORY_MB.read()
 # Seconds of an engine's drain after SIGTERM. Steps get 2 s less (executions/engine/engine.py): the engine needs them to
 # cancel the steps that still run. The whole service ends within 20 s (service.py).
 ENGINE_DRAIN_S = 15
-REPLY_LIMIT_S = environment.REPLY_LIMIT_S.read()  # seconds that a caller waits for a Response step; then 504
-BODY_LIMIT = environment.BODY_LIMIT.read()
+REPLY_LIMIT_S = limits.REPLY_LIMIT_S.read()  # seconds that a caller waits for a Response step; then 504
+BODY_LIMIT = limits.BODY_LIMIT.read()
 DATA_UPLOAD_MAX_MEMORY_SIZE = BODY_LIMIT
-BODY_TIME_S = environment.BODY_TIME_S.read()
-WAITING_CALLERS = environment.WAITING_CALLERS.read()  # of one organization
-OPEN_BODIES = environment.OPEN_BODIES.read()  # of one organization, or of one client address
-BODY_MEMORY = environment.BODY_MEMORY.read()
+BODY_TIME_S = limits.BODY_TIME_S.read()
+WAITING_CALLERS = limits.WAITING_CALLERS.read()  # of one organization
+OPEN_BODIES = limits.OPEN_BODIES.read()  # of one organization, or of one client address
+BODY_MEMORY = limits.BODY_MEMORY.read()
 TRUSTED_PROXIES = environment.TRUSTED_PROXIES.read()
 
 AUTH_PASSWORD_VALIDATORS = [
@@ -149,8 +149,8 @@ AUTH_PASSWORD_VALIDATORS = [
     )
 ]
 PASSWORD_HASHERS = ["projects.accounts.hashing.Hasher"]
-PASSWORD_HASHES = environment.PASSWORD_HASHES.read()  # computed at a time
-SIGN_IN_TRIES = environment.SIGN_IN_TRIES.read()
+PASSWORD_HASHES = limits.PASSWORD_HASHES.read()  # computed at a time
+SIGN_IN_TRIES = limits.SIGN_IN_TRIES.read()
 PASSWORD_RESET_TIMEOUT = 3600  # seconds in which the link of an e-mail sets a new password
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "projects:list"
@@ -188,7 +188,7 @@ DEFAULT_FROM_EMAIL = environment.FROM_EMAIL.read()
 
 IS_HTTPS = BASE_URL.startswith("https://")
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = IS_HTTPS
-SESSION_COOKIE_AGE = 3600 * environment.SESSION_HOURS.read()
+SESSION_COOKIE_AGE = 3600 * limits.SESSION_HOURS.read()
 SESSION_COOKIE_NAME = f"agentos_session_{PORT}"  # two installations on one host do not sign each other out
 CSRF_COOKIE_NAME = f"agentos_csrf_{PORT}"
 SECURE_SSL_REDIRECT = IS_HTTPS and environment.SSL_REDIRECT.read()

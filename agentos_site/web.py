@@ -8,7 +8,7 @@ import sys
 
 from django.core.exceptions import ImproperlyConfigured
 
-from agentos_site import environment, private_files
+from agentos_site import environment, limits, private_files
 
 STOP_S = 15  # seconds that requests under way get to end: less than service.DRAIN_S
 KEPT_FILES = 256  # open files that are no connections of clients: the database's, sockets between processes, modules
@@ -33,8 +33,8 @@ def command() -> list[str]:
 def connections() -> int:
     """Return how many connections may be open at once: as the setting says, and as open files allow."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    files = environment.CONNECTIONS.read() if soft == resource.RLIM_INFINITY else max(1, soft - KEPT_FILES)
-    return min(environment.CONNECTIONS.read(), files)
+    files = limits.CONNECTIONS.read() if soft == resource.RLIM_INFINITY else max(1, soft - KEPT_FILES)
+    return min(limits.CONNECTIONS.read(), files)
 
 
 def raise_file_limit() -> None:

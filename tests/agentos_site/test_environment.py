@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from agentos_site import environment
+from agentos_site import environment, limits
 from agentos_site.setting_kinds import Setting
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -32,6 +32,7 @@ DEFAULTS = {
     "FROM_EMAIL": "agentos@127.0.0.1", "SUPPORT_EMAIL": "", "EXTRA_CONNECTORS": [], "WORKERS": 2,
     "ENGINE_SLOTS": 1000, "REPLY_LIMIT_S": 30.0, "BODY_LIMIT": 3145728, "TRUST_PROXY": False, "SSL_REDIRECT": True,
     "CONNECTIONS": 10_000, "WAITING_CALLERS": 2000, "OPEN_BODIES": 2000, "BODY_MEMORY": 67108864, "BODY_TIME_S": 30.0,
+    "COMPUTE_CHILDREN": 2, "COMPUTE_TIME_S": 2, "COMPUTE_MEMORY_MB": 256,
     "SESSION_HOURS": 12, "SIGN_IN_TRIES": 5, "PASSWORD_HASHES": max(1, (os.cpu_count() or 1) // 2),
     "TRUSTED_PROXIES": 0, "HSTS_SUBDOMAINS": False, "HSTS_PRELOAD": False, "HSTS_SECONDS": 0,
     "METRICS_TOKEN": "", "LOG_LEVEL": "INFO", "DEBUG": False,
@@ -134,7 +135,7 @@ def test_command_says_a_bad_value_in_one_line(command: list[str], tmp_path: Path
 
 
 def test_every_variable_that_the_product_reads_is_in_the_list() -> None:
-    listed = {name for name, value in vars(environment).items() if isinstance(value, Setting)}
+    listed = {name for name, value in {**vars(environment), **vars(limits)}.items() if isinstance(value, Setting)}
     reads = re.compile(r"""os\.environ(?:\.get\(|\[)["']([A-Z][A-Z_]*)["']""")
     packages = ("agentos_site", "executions", "automations", "projects", "connectors")
     files = [file for package in packages for file in (ROOT / package).rglob("*.py")]

@@ -158,7 +158,7 @@ def test_signing_in_removes_sessions_that_are_over(signed_in: Client) -> None:
 def test_hsts_speaks_for_this_host_alone_unless_told(given: dict[str, str], header: str | None, tmp_path: Any) -> None:
     code = (
         "import django; django.setup(); from django.test import Client; "
-        "answer = Client().get('/healthz', secure=True, headers={'Host': 'agentos.example.com'}); "
+        "answer = Client().get('/readyz', secure=True, headers={'Host': 'agentos.example.com'}); "
         "print(answer.headers.get('Strict-Transport-Security'))"
     )
     environment = {
