@@ -54,7 +54,11 @@ def awaited[Result](coroutine: Coroutine[Any, Any, Result], *, within: float = 6
 def live_at(automation: Automation) -> LiveTrigger:
     """Return what is live at an automation's trigger URL."""
     assert automation.trigger
-    live = awaited(look_ups().find(automation.trigger.uid, "test", is_fresh=True))
+    return live_trigger(automation.trigger.uid)
+
+
+def live_trigger(uid: str) -> LiveTrigger:
+    live = awaited(look_ups().find(uid, "test", is_fresh=True))
     assert live
     return live
 

@@ -17,7 +17,7 @@ from executions.store.rows import DeliveryId
 from projects.ids import id_at
 from projects.models import Organization, UsageMonth
 from tests.support.cut import cut_at_commit, end_connections
-from tests.support.door import live_at
+from tests.support.door import live_at, live_trigger
 
 RUNNING = 120
 
@@ -39,9 +39,11 @@ def test_what_was_committed_is_accepted_once_when_the_answer_is_lost(automation:
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no connection to lose")
 def test_a_request_is_accepted_when_the_connection_died_before_it(automation: Automation) -> None:
-    live_at(automation)  # so that there is a connection to lose
+    assert automation.trigger
+    uid = automation.trigger.uid
+    live_trigger(uid)  # so that there is a connection to lose
     end_connections()
-    live = live_at(automation)
+    live = live_trigger(uid)
     new = new_execution(live, {"body": {}})
     end_connections()
 

@@ -120,12 +120,11 @@ def test_request_over_the_hard_limit_is_refused_with_a_receipt(automation: Autom
 def test_database_away_answers_503(automation: Automation) -> None:
     settings = connection.settings_dict
     port = settings["PORT"]
-    path = PREFIX + "1" * 32
-    assert send(path, b"{}").status == 404
+    assert send(PREFIX + "1" * 32, b"{}").status == 404
     end_connections()
     settings["PORT"] = 1
     try:
-        reply = send(path, b"{}")
+        reply = send(PREFIX + "2" * 32, b"{}")
     finally:
         connection.close()
         settings["PORT"] = port
