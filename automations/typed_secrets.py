@@ -20,9 +20,17 @@ NAME = re.compile(
     r"|shared|signing|subscription|user)[-_]?key)(?:$|[-_.])",
     re.IGNORECASE,
 )
+# In a body, whose fields are data: only what is hardly ever anything else.
+IN_BODY = re.compile(
+    r"(?:^|[-_.])(?:authorization|apikey|credentials?|passwd|password|secret|tokens?|(?:access|api|private|secret)[-_]?key)$",
+    re.IGNORECASE,
+)
+TEMPLATE = re.compile(r"\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
+PIECE = re.compile(r"[^\s;,=]{8,}")  # of a value beside a template
 FIELDS = ("headers", "query")  # of an input: the fields of names and values that are sent
 SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9_-]*)[ \t]+(?=\S)")  # "Bearer " before the secret itself
 SHORTEST = 4
+LONG_ENOUGH = 8  # characters of a secret in a body: a shorter text would mask too much of the data
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +78,15 @@ def typed_in(step_input: dict[str, Any]) -> Iterator[TypedSecret]:
 
 
 def texts_in(definition: Definition) -> tuple[str, ...]:
-    """Return the texts of all secrets that were typed into a definition's steps."""
-    steps = (step for step in definition.walk() if isinstance(step, ActionStep))
-    return tuple(text for step in steps for secret in typed_in(step.input) for text in secret.texts)
+    """Return the texts of all secrets that were typed into a definition's steps, beside a template too."""
+    inputs = [step.input for step in definition.walk() if isinstance(step, ActionStep)]
+    found = [text for one in inputs for secret in typed_in(one) for text in secret.texts]
+    for one in inputs:
+        pairs = [pair for field in FIELDS if field in one for pair in _pairs(one[field])]
+        found += [piece for name, value in pairs if is_secret(name) for piece in _pieces(value)]
+        if "body" in one:
+            found += [text for text in _in_body(one["body"]) if len(text) >= LONG_ENOUGH]
+    return tuple(found)
 
 
 def recorded(step_input: JSON) -> JSON:
@@ -106,7 +120,34 @@ def replaced(step_input: dict[str, Any], secret: TypedSecret, key: str) -> dict[
 
 
 def _hides(name: str, value: object) -> bool:
-    return isinstance(value, str) and bool(value) and "{{" not in value and "{%" not in value and is_secret(name)
+    if not isinstance(value, str) or not value or not is_secret(name):
+        return False
+    return not TEMPLATE.search(value) or bool(_pieces(value))
+
+
+def _pieces(value: object) -> list[str]:
+    """Return what was typed beside the templates of a value; nothing of a value without templates."""
+    if not isinstance(value, str) or not TEMPLATE.search(value):
+        return []
+    return [piece for part in TEMPLATE.split(value) for piece in PIECE.findall(part)]
+
+
+def _in_body(body: JSON, name: str = "") -> Iterator[str]:
+    """Yield the secrets that were typed into a body: an object, or a form's lines of name=value."""
+    match body:
+        case str() if name:
+            if IN_BODY.search(name) and not TEMPLATE.search(body):
+                yield body
+        case str():
+            for line in body.splitlines() if "=" in body else ():
+                name, _, value = line.partition("=")
+                yield from _in_body(value.strip(), name.strip())
+        case list():
+            for item in body:
+                yield from _in_body(item, name)
+        case dict():
+            for key, item in body.items():
+                yield from _in_body(item, key)
 
 
 def _pairs(rows: Any) -> Iterator[tuple[str, Any]]:

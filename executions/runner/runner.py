@@ -8,6 +8,7 @@ before any later step acts on the world.
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -22,12 +23,16 @@ from executions.runner.step import StepCall
 from executions.states import Lane, Status, StepStatus
 from executions.store.rows import Claimed, DoneStep, Move
 
+VERSIONS = 2000  # whose typed secrets are kept
 MESSAGE_LIMIT = 2000  # characters of a step's error message that are stored
 STALLED = f"The step's code held up its worker for more than {STALL_CPU_S} s."
 CONDEMNED = {
     "worker_died": "The worker died 3 times{step}.",
     "stalled": "Blocked its worker for more than 5 s{step}, twice.",
 }
+
+
+_typed: dict[uuid.UUID, tuple[str, ...]] = {}  # by version, which never changes
 
 
 class _Ended(Exception):
@@ -59,7 +64,7 @@ class Runner:
         self.execution = execution
         self.definition = definition
         self.variables = variables
-        self.log = StepLog(execution, variables, journal, typed_secrets.texts_in(definition))
+        self.log = StepLog(execution, variables, journal, _typed_in(execution.version_id, definition))
         self.scope: dict[str, JSON] = {"vars": dict(variables.values)}
         self.context = StepContext(
             execution=execution,
@@ -227,6 +232,15 @@ class Runner:
             wakes_caller=self.execution.lane is Lane.SYNC,
             records=self.log.records,
         )
+
+
+def _typed_in(version_id: uuid.UUID, definition: Definition) -> tuple[str, ...]:
+    """Return the secrets that were typed into a version's steps."""
+    if version_id not in _typed:
+        if len(_typed) > VERSIONS:
+            _typed.clear()
+        _typed[version_id] = typed_secrets.texts_in(definition)
+    return _typed[version_id]
 
 
 def _count(number: int, noun: str) -> str:

@@ -146,6 +146,30 @@ TYPED = {
 }
 
 
+BODIES: dict[str, Any] = {
+    "object": ("json", {"grant": {"client_secret": "typed-t0ken-0815", "scope": "read-all-of-it"}}),
+    "form": ("form", "client_secret=typed-t0ken-0815\nscope=read-all-of-it"),
+    "pairs": ("form", {"password": "typed-t0ken-0815", "scope": "read-all-of-it"}),
+}
+
+
+@pytest.mark.parametrize(("kind", "body"), BODIES.values(), ids=BODIES)
+def test_a_secret_that_was_typed_into_a_body_or_beside_a_template_is_masked(
+    product: Installation, stub: Stub, kind: str, body: Any
+) -> None:
+    step = post("send", Authorization="Token beside-t0ken-4711{{ trigger.body.name }}")
+    step["input"] |= {"body_type": kind, "body": body}
+    made = make(product, {"it": [step]})
+    stub.answer(body={"echo": "typed-t0ken-0815, beside-t0ken-4711 and read-all-of-it"})
+
+    execution_id = made.start("it", {"url": stub.url, "name": "x"})
+
+    assert made.wait(execution_id)["status"] == Status.SUCCESS
+    assert b"typed-t0ken-0815" in stub.requests[0].body
+    text = shown(made, execution_id)
+    assert "t0ken" not in text and text.count("read-all-of-it") == 2
+
+
 @pytest.mark.parametrize(("name", "value"), TYPED.items(), ids=TYPED)
 def test_a_secret_that_was_typed_into_a_step_is_masked_and_still_sent(
     product: Installation, stub: Stub, name: str, value: str
