@@ -21,6 +21,7 @@ urlpatterns = [
     path("", RedirectView.as_view(pattern_name="projects:list")),
     path("login/", SignIn.as_view(redirect_authenticated_user=True), name="login"),
     path("logout/", LogoutView.as_view(), name="logout"),
+    path("admin/password_change/", RedirectView.as_view(pattern_name="projects:password")),
     path("admin/login/", SignIn.as_view()),  # ahead of the administration's own: one page, with one limit of tries
     path("", include("projects.urls")),
     path("", include("automations.urls")),

@@ -13,7 +13,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth.hashers import PBKDF2PasswordHasher
 
-WAITING = 4  # places in the line for each hash that is computed at a time
+WAITING = 7  # places in the line for each hash that is computed at a time
 WAIT_S = 3.0  # seconds that somebody stands in the line at most
 RETRY_AFTER_S = 5  # seconds after which a refused one may try again
 

@@ -112,6 +112,14 @@ def test_guessing_the_present_password_is_limited(client: Client, ada: User) -> 
     assert change(client).status_code == 429
 
 
+def test_the_administration_has_no_page_of_its_own_for_it(client: Client, ada: User) -> None:
+    for answer in (
+        client.get("/admin/password_change/"),
+        client.post("/admin/password_change/", {"old_password": "x"}),
+    ):
+        assert answer["Location"] == PAGE
+
+
 def test_a_full_line_of_hashes_changes_nothing(
     client: Client, ada: User, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
