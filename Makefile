@@ -2,7 +2,7 @@
 PYTHON_FOR_VENV = $$(PYTHON="$(PYTHON)" sh tools/python.sh)
 PY = .venv/bin/python
 .DEFAULT_GOAL = help
-.PHONY: help run test test-fast lint format docs pins audit bench chaos screenshots clean venv venv-dev
+.PHONY: help run test test-fast test-pythons lint format docs pins audit bench chaos screenshots clean venv venv-dev
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -15,6 +15,9 @@ test: venv-dev ## Run every test: unit, PostgreSQL, cluster, browser; fetches wh
 
 test-fast: venv-dev ## Run the unit tests on SQLite, in about a minute
 	@exec $(PY) tools/test.py --fast
+
+test-pythons: venv-dev ## Run the unit tests on every other supported Python of this machine
+	@exec $(PY) tools/test.py --pythons
 
 lint: venv-dev ## Check style, format, spelling, types, import contracts, migrations, deployment settings and commit subjects
 	@exec $(PY) tools/lint.py

@@ -51,9 +51,10 @@ class Part:
 
 def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    parts = [Part("unit, SQLite", UNIT)]
-    if "--fast" in arguments:
-        run(parts[0])
+    parts = on_other_pythons() if "--pythons" in arguments else [Part("unit, SQLite", UNIT)]
+    if "--fast" in arguments or "--pythons" in arguments:
+        for part in parts:
+            run(part)
         return report(parts)
     with ExitStack() as stack:
         attempt(fetch_examples, "the tests with real GitHub payloads are skipped")
@@ -66,7 +67,6 @@ def main(arguments: list[str]) -> int:
         )
         parts.append(Part("cluster", [*BESIDE, "-m", "cluster and not browser"], server))
         parts.append(Part("browser", ["-n", "2", "-m", "browser"], {}, "" if has_browser else "skipped: no Chromium"))
-        parts += on_other_pythons()
         for part in parts:
             if not part.result:
                 run(part)
