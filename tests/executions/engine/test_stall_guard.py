@@ -30,6 +30,9 @@ from executions.states import Lane, Status
 from executions.store.rows import Claimed, Move
 from projects.ids import new_id
 
+PIECES = 250
+ROUNDS = 20  # at most: on a busy machine all strikes of one may come too late
+
 
 def busy(seconds: float) -> int:
     ends_at, rounds = time.thread_time() + seconds, 0
@@ -85,7 +88,10 @@ def test_stall_strikes_inside_its_own_piece_only(
     def engine() -> None:  # a thread of its own, as an engine has: what strikes there cannot hide in the test's
         try:
             with asyncio.Runner(loop_factory=loop) as runner:
-                outcome.append(runner.run(run_all(250, struck)))
+                for _ in range(ROUNDS):
+                    outcome.append(runner.run(run_all(PIECES, struck)))
+                    if struck:
+                        return
         except BaseException as error:
             outcome.append(error)
 
@@ -93,8 +99,8 @@ def test_stall_strikes_inside_its_own_piece_only(
     thread.start()
     thread.join()
 
-    assert outcome == [list(range(250))]
-    assert 0 < len(struck) < 250
+    assert outcome == [list(range(PIECES))] * len(outcome)
+    assert 0 < len(struck) < PIECES
 
 
 def claimed(number: int) -> Claimed:
