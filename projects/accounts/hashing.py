@@ -6,6 +6,7 @@ One line for the whole process. Who cannot be served soon is told so at once, so
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -23,7 +24,7 @@ class Busy(Exception):
 
 
 class Line:
-    """Lets `at_once` in at a time, in the order in which they came; nobody has more than half of all places."""
+    """Lets `at_once` in at a time. Callers take turns, and nobody has more than half of all places."""
 
     def __init__(self, at_once: int) -> None:
         self.at_once = at_once
@@ -55,10 +56,20 @@ class Line:
             same = sum(caller == ticket[1] for _, caller in self.standing)
             if len(self.standing) >= self.places or (ticket[1] and same >= max(1, self.places // 2)):
                 raise Busy
-            self.standing.append(ticket)
+            self.standing.insert(self._place_of(ticket[1]), ticket)
             if not self.moved.wait_for(lambda: ticket in self.standing[: self.at_once], WAIT_S):
                 self.standing.remove(ticket)
                 raise Busy
+
+    def _place_of(self, caller: str) -> int:
+        """Return the place of another ticket: behind those whose callers have no more tickets before them."""
+        ahead: Counter[str] = Counter()
+        mine = sum(other == caller for _, other in self.standing[self.at_once :])
+        for place, (_, other) in enumerate(self.standing[self.at_once :], self.at_once):
+            if ahead[other] > mine:
+                return place
+            ahead[other] += 1
+        return len(self.standing)
 
     def _leave(self, ticket: tuple[object, str]) -> None:
         with self.moved:

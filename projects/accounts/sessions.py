@@ -29,7 +29,8 @@ def idle_sessions_end(get_response: Callable[[HttpRequest], HttpResponse]) -> Ca
         response = get_response(request)
         session = request.session
         is_used = request.method != "GET" or not wants_part(request)
-        if session.accessed and SESSION_KEY in session and is_used:
+        is_served = response.status_code < 500  # else the database may be away
+        if is_served and session.accessed and SESSION_KEY in session and is_used:
             now = int(time.time())
             if not 0 <= now - session.get(USED_AT, 0) < every_s:
                 session[USED_AT] = now  # which stores the session and its cookie anew

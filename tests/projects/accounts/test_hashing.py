@@ -64,6 +64,19 @@ def test_so_many_at_a_time_and_in_the_order_of_coming() -> None:
     assert line.standing == []
 
 
+def test_callers_take_turns() -> None:
+    line = Line(1)
+    people = []
+    for n, caller in enumerate(["flood"] * 3 + ["one", "two"]):
+        people.append(Served(line, caller))
+        until(lambda n=n: len(line.standing) == n + 1, what="the next one stands in the line")  # type: ignore[misc]
+
+    assert [caller for _, caller in line.standing] == ["flood", "flood", "one", "two", "flood"]
+    for one in people:
+        one.may_go.set()
+    assert {one.done.result(5) for one in people} == {None}
+
+
 def test_a_full_line_and_more_than_half_of_it_are_refused_at_once() -> None:
     line = Line(2)
     greedy = [Served(line, "10.0.0.1") for _ in range(line.places // 2)]
