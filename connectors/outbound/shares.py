@@ -23,31 +23,42 @@ class Shares:
     @asynccontextmanager
     async def of(self, asker: str) -> AsyncIterator[None]:
         """Hold one place within the block; wait for it as long as the asker has its share."""
-        if self.waiting.get(asker) or not self._may_have_one(asker):
-            await self._wait(asker)
-        else:
-            self._take(asker)
+        await self.take(asker)
         try:
             yield
         finally:
-            self._give_back(asker)
+            self.give_back(asker)
+
+    async def take(self, asker: str) -> None:
+        """Return with a place, which `give_back` ends: for what goes on when its caller has been cancelled."""
+        if self.waiting.get(asker) or not self._may_have_one(asker):
+            await self._wait(asker)
+        else:
+            self._grant(asker)
+
+    def give_back(self, asker: str) -> None:
+        self.free += 1
+        self.held[asker] -= 1
+        if not self.held[asker]:
+            del self.held[asker]
+        self._serve()
 
     def _may_have_one(self, asker: str) -> bool:
         return self.held[asker] < self.free
 
-    def _take(self, asker: str) -> None:
+    def _grant(self, asker: str) -> None:
         self.held[asker] += 1
         self.free -= 1
 
     async def _wait(self, asker: str) -> None:
-        """Return once `_serve` has taken a place for the asker."""
+        """Return once `_serve` has granted the asker a place."""
         mine = asyncio.get_running_loop().create_future()
         self.waiting.setdefault(asker, deque()).append(mine)
         try:
             await mine
         except asyncio.CancelledError:
             if mine.done() and not mine.cancelled():  # served and cancelled at the same moment
-                self._give_back(asker)
+                self.give_back(asker)
             elif asker in self.waiting:
                 self._leave(asker, mine)
             raise
@@ -58,13 +69,6 @@ class Shares:
         if not self.waiting[asker]:
             del self.waiting[asker]
 
-    def _give_back(self, asker: str) -> None:
-        self.free += 1
-        self.held[asker] -= 1
-        if not self.held[asker]:
-            del self.held[asker]
-        self._serve()
-
     def _serve(self) -> None:
         """Serve who waits and has less than its share, one of each asker in turn."""
         for asker in list(self.waiting):
@@ -73,9 +77,10 @@ class Shares:
             if not self._may_have_one(asker):
                 continue
             line = self.waiting.pop(asker)
-            one = line.popleft()
+            while line and line[0].done():  # cancelled, and not yet gone
+                line.popleft()
+            if line:
+                self._grant(asker)
+                line.popleft().set_result(None)
             if line:
                 self.waiting[asker] = line  # behind the others
-            if not one.done():
-                self._take(asker)
-                one.set_result(None)

@@ -7,6 +7,7 @@ nothing of the product above it.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -68,6 +69,13 @@ class StopPartially(Exception):
         super().__init__(reason)
         self.reason = reason
         self.code = code
+
+
+class NotBegun(asyncio.CancelledError):
+    """The step's time was over before it began to act; its text is a sentence that says so.
+
+    Ports raise it in place of a CancelledError, so that the step may be tried again; a connector lets it pass.
+    """
 
 
 class Pause(Exception):

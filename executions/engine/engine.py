@@ -194,8 +194,8 @@ class Engine:
                 # Most executions never wait and need no timer: until the first wait the watchdog is their limit.
                 turn.before_waiting = lambda: limit.reschedule(deadline)
                 return await runner.run()
-        except TimeoutError:
-            return runner.reject() if limit.expired() else self._crashed(work.execution)
+        except TimeoutError as over:
+            return runner.reject(over) if limit.expired() else self._crashed(work.execution)
         except Stalled:
             return runner.stalled()
         except Fenced:

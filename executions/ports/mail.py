@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
 from email.errors import HeaderParseError
+from functools import partial
 from smtplib import (
     SMTPConnectError,
     SMTPException,
@@ -25,14 +26,19 @@ from django.core.mail import EmailMultiAlternatives
 from django.core.mail.message import make_msgid
 from django.db import connection, transaction
 
-from connectors.sdk.call import Message, StepError, StopPartially
+from connectors.outbound.shares import Shares
+from connectors.sdk.call import Message, NotBegun, StepError, StopPartially
 from executions.store import store
 from executions.store.away import AWAY
 from projects.models import this_month
 
 logger = logging.getLogger(__name__)
 
-THREADS = 16  # a mail server that hangs or drips holds a thread until the time limit in settings.MAILERS
+# Threads that send. A mail server that hangs or drips holds one until the time limit in settings.MAILERS, so
+# organizations share them, and one alone has half. More of them could be more connections than a mail server allows.
+PLACES = 32
+ALONE = PLACES // 2
+NOT_SENT = "Its e-mail waited for earlier ones of the organization, and has not been sent."
 # Errors after which the mail server certainly has not taken the e-mail. After any other error it may have taken it.
 NOT_TAKEN = (SMTPResponseException, ConnectionRefusedError, gaierror)
 PAUSE_S = 0.5  # seconds between two tries while the database is away
@@ -40,20 +46,33 @@ GIVE_BACK_FOR_S = 60.0  # seconds of tries to uncount an e-mail: no engine outli
 
 
 class DjangoMail:
-    """Sends e-mails in a pool of threads, and makes the mail port of each organization."""
+    """Sends e-mails in threads that organizations share, and makes the mail port of each organization."""
 
     def __init__(self) -> None:
-        self.threads = ThreadPoolExecutor(THREADS, thread_name_prefix="engine-mail")
+        self.threads = ThreadPoolExecutor(PLACES, thread_name_prefix="engine-mail")
+        self.places = Shares(PLACES)
 
     def of(self, organization_id: uuid.UUID) -> OrganizationMail:
         return OrganizationMail(organization_id, self)
 
-    async def in_thread[T](self, function: Callable[..., T], *arguments: Any) -> T:
-        """Return the result of a function that blocks, called in a thread.
+    async def in_thread[T](self, asker: str, function: Callable[..., T], *arguments: Any) -> T:
+        """Return the result of a function that blocks, called in a thread once the asker's share has one.
 
-        A thread cannot be stopped: when the caller is cancelled, it goes on alone until its e-mail's time is up.
+        A thread cannot be stopped: when the caller is cancelled, it goes on alone until its e-mail's time is up, and
+        still counts for the asker. A caller who is cancelled in the line leaves it, with NotBegun.
         """
-        return await asyncio.wrap_future(self.threads.submit(function, *arguments))
+        try:
+            await self.places.take(asker)
+        except asyncio.CancelledError:
+            raise NotBegun(NOT_SENT) from None
+        call = asyncio.wrap_future(self.threads.submit(function, *arguments))
+        call.add_done_callback(partial(self._ended, asker))
+        await asyncio.wait([call])  # unlike the call itself, waiting for it can be cancelled
+        return call.result()
+
+    def _ended(self, asker: str, call: asyncio.Future[Any]) -> None:
+        call.exception()  # read here, too: the caller may have gone, and asyncio complains about what nobody reads
+        self.places.give_back(asker)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +90,7 @@ class OrganizationMail:
         """
         while True:
             try:
-                return await self.mail.in_thread(self._send, message)
+                return await self.mail.in_thread(str(self.organization_id), self._send, message)
             except AWAY as error:
                 logger.warning("an e-mail waits for the database: %s", error)
                 await asyncio.sleep(PAUSE_S)

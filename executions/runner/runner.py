@@ -16,7 +16,7 @@ from typing import Any
 from automations import typed_secrets
 from automations.definition import ActionStep, Definition
 from connectors.compute.shared import Compute
-from connectors.sdk.call import JSON, EndExecution, Http, Mail, Pause, StepError, StopPartially
+from connectors.sdk.call import JSON, EndExecution, Http, Mail, NotBegun, Pause, StepError, StopPartially
 from executions import sealed_json
 from executions.runner.context import STALL_CPU_S, Journal, Stalled, StepContext, StepLog, Variables
 from executions.runner.step import StepCall
@@ -95,13 +95,15 @@ class Runner:
         skipped = f"{_count(self.skipped_failures, 'step')} failed, skipped." if self.skipped_failures else ""
         return self._move(Status.SUCCESS, "skipped_failures" if skipped else "", skipped)
 
-    def reject(self) -> Move:
+    def reject(self, over: TimeoutError) -> Move:
         """Return the move of an execution whose allotted time is over; its present step becomes Rejected, too."""
         limit = self.execution.time_limit_s
         if self.current is None:
             return self._move(Status.REJECTED, "time_limit", f"The execution exceeded its allotted time of {limit} s.")
         step = self.current
         reason = f"The execution exceeded its allotted time of {limit} s in step “{step.title}”."
+        if isinstance(over.__cause__, NotBegun):
+            reason = f"{reason} {over.__cause__}"
         self.log.keep(step.note(StepStatus.REJECTED, error_code="time_limit", error=reason))
         return self._move(Status.REJECTED, "time_limit", reason)
 

@@ -13,7 +13,7 @@ from automations import typed_secrets
 from automations.definition import ActionStep
 from connectors.registry import find_action
 from connectors.sdk import mapping, secret_use
-from connectors.sdk.call import JSON, Action, Call, StepError
+from connectors.sdk.call import JSON, Action, Call, NotBegun, StepError
 from connectors.sdk.problems import first_problem
 from executions.monitoring import histograms
 from executions.runner.context import StepContext, StepNote
@@ -108,10 +108,12 @@ class StepCall:
         try:
             async with asyncio.timeout(self.step.time_limit_s) as limit:
                 return await action.run(call)
-        except TimeoutError:
+        except TimeoutError as over:
             if not limit.expired():
                 raise
             message = f"The step exceeded its time limit of {self.step.time_limit_s:g} s."
+            if isinstance(over.__cause__, NotBegun):
+                raise StepError(f"{message} {over.__cause__}", code="step_time_limit", retryable=True) from None
             raise StepError(message, code="step_time_limit", retryable=True, unknown=True) from None
 
     @property

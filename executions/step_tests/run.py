@@ -164,7 +164,7 @@ async def _call_action(
     call = Call(
         input=model,
         idempotency_key=f"test-{new_id()}",  # new each time: a test that is repeated on purpose acts again
-        http=outbound,
+        http=outbound.of(automation.organization_id),
         mail=DjangoMail().of(automation.organization_id),
         compute=compute_for(automation.organization_id),
         scope=scope,

@@ -36,6 +36,7 @@ class Smtp:
         self.delay = 0.0  # before each e-mail is taken
         self.held = 0  # sessions that wait to be greeted
         self.dripping: set[str] = set()  # recipients about whom the server talks without end
+        self.drips = 0  # sessions in which it has begun to
         self.left = 0  # sessions whose client did not wait for the end
         self.is_open = threading.Event()
         self.is_open.set()
@@ -55,7 +56,7 @@ class Smtp:
         self.mails.clear()
         self.refusals.clear()
         self.dripping.clear()
-        self.left = 0
+        self.drips = self.left = 0
         self.delay = 0.0
 
     def refuse(self, command: str, reply: str, *, after: int = 0) -> None:
@@ -140,6 +141,7 @@ class _Session(socketserver.StreamRequestHandler):
 
     def drip(self, smtp: Smtp) -> None:
         """Say a line now and then, as long as anybody listens, for two minutes at most."""
+        smtp.drips += 1
         try:
             for _ in range(400):
                 self.say("250-wait")

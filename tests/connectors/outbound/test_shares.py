@@ -91,6 +91,20 @@ def test_cancelling_at_any_moment_loses_no_place(seed: int) -> None:
     assert shares.free in (1, 2, 5)
 
 
+def test_one_who_is_cancelled_as_a_place_falls_free_leaves_it_to_the_next() -> None:
+    async def scenario() -> dict[str, int]:
+        crowd = Crowd(2)
+        crowd.come("A", 3)
+        assert await crowd.settle() == {"A": 1}
+        crowd.may_go["A"].set()  # the one with the place is woken first, and finds the cancelled one in the line
+        crowd.tasks[1].cancel()
+        async with asyncio.timeout(5):
+            await asyncio.gather(*crowd.tasks, return_exceptions=True)
+        return dict(crowd.shares.held)
+
+    assert asyncio.run(scenario()) == {}
+
+
 def test_slow_calls_of_one_organization_leave_connections_to_others() -> None:
     async def scenario() -> int:
         gone = asyncio.Event()

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from django.db import connection
 
-from executions.ports.mail import THREADS
+from executions.ports.mail import ALONE
 from executions.states import FINAL, Status
 from executions.store import store
 from harness.automations import AUTOMATIONS, Made, make
@@ -146,7 +146,7 @@ def test_two_workers_send_exactly_as_many_e_mails_as_the_maximum(installation: I
 
     with smtp.holding():
         installation.start_cluster()
-        until(lambda: smtp.held == 2 * THREADS, within=30, what="both workers send as many at once as they can")
+        until(lambda: smtp.held == 2 * ALONE, within=30, what="both workers send as many at once as they can")
     until(lambda: by_status(made).keys() <= FINAL, within=60, what="all have ended")
 
     assert by_status(made) == {Status.SUCCESS: LIMIT, Status.PARTIALLY_EXECUTED: 3 * LIMIT}

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from executions.ports.mail import THREADS
+from executions.ports.mail import ALONE
 from executions.states import Status, StepStatus
 from harness.automations import AUTOMATIONS, Made, make
 from harness.installation import Installation
@@ -25,7 +25,7 @@ def start_and_hold(made: Made, smtp: Smtp, count: int) -> None:
     """Start so many and return once they are about to send, as many as there are threads in the middle of it."""
     for _ in range(count):
         made.start("email")
-    until(lambda: smtp.held == min(count, THREADS), what="the mail server keeps them waiting")
+    until(lambda: smtp.held == min(count, ALONE), what="the mail server keeps them waiting")
     about_to = f"key = 'mail' AND status = {StepStatus.RUNNING.value}"
     until(lambda: len(made.select("1", "executions_steprun", about_to)) == count, what="all are about to send")
 
@@ -43,15 +43,15 @@ def emails(made: Made) -> int:
 def test_an_e_mail_waits_for_the_database(made: Made, smtp: Smtp) -> None:
     with ExitStack() as outage:
         with smtp.holding():
-            start_and_hold(made, smtp, THREADS + WAITING)
+            start_and_hold(made, smtp, ALONE + WAITING)
             outage.enter_context(made.installation.database.away())
-        smtp.wait_for(THREADS)
+        smtp.wait_for(ALONE)
         wait_until_noticed(made, "an e-mail waits for the database")
 
-    until(lambda: ended(made) == THREADS + WAITING, within=30, what="all have ended")
+    until(lambda: ended(made) == ALONE + WAITING, within=30, what="all have ended")
     codes = made.select("DISTINCT status, reason_code", "executions_execution")
     assert codes == [{"status": Status.SUCCESS, "reason_code": ""}]
-    assert (len(smtp.mails), emails(made)) == (THREADS + WAITING, THREADS + WAITING)
+    assert (len(smtp.mails), emails(made)) == (ALONE + WAITING, ALONE + WAITING)
 
 
 def test_what_the_mail_server_said_is_not_lost_when_the_database_is_away(made: Made, smtp: Smtp) -> None:
