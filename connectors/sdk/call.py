@@ -153,7 +153,8 @@ class Mail(Protocol):
     async def send(self, message: Message, *, key: str) -> str:
         """Send one e-mail and return its Message-ID; `key` is the call's idempotency key.
 
-        Raise StopPartially when the month's e-mails are used up, and StepError when the mail server refuses.
+        Raise StopPartially when the month's e-mails are used up, StepError when the mail server refuses, and NotBegun
+        when the step's time ends before its e-mail's turn comes.
         """
 
 

@@ -86,7 +86,8 @@ class OrganizationMail:
         """Send the e-mail and return its Message-ID.
 
         While the database is away this waits, as long as the time limits of step and execution allow. Raises
-        StopPartially when the month's e-mails are used up, and StepError when the e-mail could not be sent.
+        StopPartially when the month's e-mails are used up, StepError when the e-mail could not be sent, and NotBegun
+        when the caller is cancelled before its turn comes.
         """
         while True:
             try:

@@ -59,6 +59,18 @@ def test_an_e_mail_whose_time_ends_in_the_line_was_not_sent_and_is_tried_again(w
     assert made.select("emails", "projects_usagemonth") == [{"emails": ALONE}], "only those that began are counted"
 
 
+def test_an_e_mail_that_is_tried_again_after_the_line_is_sent_once(whole: Installation, smtp: Smtp) -> None:
+    made = make(whole, KINDS | {"patient": [HASTY | {"retry": {"times": 10, "backoff_s": 0.1}}]})
+    with smtp.holding():
+        start(made, "email", "ada@example.com", ALONE)
+        until(lambda: smtp.held == ALONE, what="all places are taken")
+        [late] = start(made, "patient", "late@example.com", 1)
+        until(lambda: any(run["tries"] > 1 for run in made.step_runs(late)), what="it is tried again")
+
+    assert made.wait(late, within=30)["status"] == Status.SUCCESS
+    assert [mail.recipients for mail in smtp.mails].count(["late@example.com"]) == 1
+
+
 def test_an_execution_whose_time_ends_in_the_line_says_that_its_e_mail_was_not_sent(
     whole: Installation, smtp: Smtp
 ) -> None:
