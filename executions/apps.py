@@ -1,4 +1,4 @@
-"""The app's set-up: it tunes the connections of the two threads that store executions."""
+"""The app's set-up: it tunes the connections of the threads that repeat the store's statements."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from django.apps import AppConfig
 from django.db.backends.signals import connection_created
 
 STORE_THREADS = ("engine-database", "intake")  # names of threads that repeat the same few statements
+# They repeat one that reads. SQLite's connections of theirs stay as they are: a tuned one would fail at a lock.
+REPLY_THREADS = ("reply-look-up", "wake-agentos_reply")
 
 
 class ExecutionsConfig(AppConfig):
@@ -20,7 +22,8 @@ class ExecutionsConfig(AppConfig):
 
 def tune_store_threads(connection: Any, **_: Any) -> None:
     """Tune a new connection of a store thread (`Dialect.tune`); leave all other connections alone."""
-    if threading.current_thread().name in STORE_THREADS:
+    name = threading.current_thread().name
+    if name in STORE_THREADS or (connection.vendor == "postgresql" and name in REPLY_THREADS):
         from executions.store import store
 
         store().tune()

@@ -126,7 +126,9 @@ class FairThreads[Item, Result]:
 
     def _start(self) -> None:
         self._started += 1
-        threading.Thread(target=self._run, name=f"{self.name}-{self._started}", daemon=True).start()
+        # A lone thread has the plain name, by which `executions.apps` tunes its connection.
+        name = self.name if self.threads == 1 else f"{self.name}-{self._started}"
+        threading.Thread(target=self._run, name=name, daemon=True).start()
 
     def _run(self) -> None:
         while True:
