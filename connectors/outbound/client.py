@@ -17,13 +17,15 @@ import aiohttp
 from yarl import URL
 
 from connectors.outbound.addresses import Allow, checked_url
-from connectors.outbound.guard import GuardedConnector, GuardedResolver, asker
+from connectors.outbound.asking import asker
+from connectors.outbound.guard import GuardedConnector, GuardedResolver
 from connectors.outbound.names import Resolve, SystemNames
 from connectors.outbound.shares import Shares
 from connectors.sdk.call import HttpResponse, StepError
 
 SIZE_LIMIT = 10 * 1024 * 1024  # an answer is held in memory, hundreds of them at once
 REDIRECT_LIMIT = 3
+READ_AHEAD = 64 * 1024  # bytes that one connection reads before its request takes them
 CONNECTIONS = 2000  # twice what an engine runs at once, so that one organization's share is all of its slots
 UPGRADE = ("http", 80, "https", 443)
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -120,6 +122,7 @@ class Outbound:
                 headers=given,
                 data=body,
                 allow_redirects=False,
+                read_bufsize=READ_AHEAD,
                 max_line_size=16_384,
                 max_field_size=16_384,
             ) as answer:
