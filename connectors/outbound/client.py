@@ -150,10 +150,12 @@ class Outbound:
         if answer.headers.get("Content-Encoding", "identity").lower() not in ("", "identity"):
             text = "The service compressed its answer although the request did not allow that."
             raise StepError(text, code="bad_response", external=True)
-        chunks, size = [], 0
+        chunks: list[bytes] = []
+        size = 0
         async for chunk in answer.content.iter_any():
             size += len(chunk)
             if size > self.size_limit:
+                chunks.clear()  # an error refers to its frames for as long as it is told of
                 text = f"The answer is larger than {self.size_limit / (1024 * 1024):g} MB."
                 raise StepError(text, code="too_large", external=True)
             chunks.append(chunk)
