@@ -86,6 +86,7 @@ class Pool:
                 with self._changed:
                     self._held[task.owner] -= 1
                     self._changed.notify_all()
+                del task  # or its data would stay while this thread waits for the next one
 
     def _next(self, line: int) -> _Task | None:
         """Return the next job for this thread, or None when none has come for long: the thread then ends."""
@@ -120,7 +121,8 @@ class Pool:
         try:
             task.future.set_result(self._result(task, line))
         except Exception as error:
-            task.future.set_exception(error)
+            # Its frames hold the job, and the job's future the error: all of it would wait for the collector.
+            task.future.set_exception(error.with_traceback(None))
 
     def _result(self, task: _Task, line: int) -> JSON:
         text = request(task.job, task.arguments)

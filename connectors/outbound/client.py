@@ -17,13 +17,15 @@ import aiohttp
 from yarl import URL
 
 from connectors.outbound.addresses import Allow, checked_url
-from connectors.outbound.guard import GuardedConnector, GuardedResolver, asker
+from connectors.outbound.asking import asker
+from connectors.outbound.guard import GuardedConnector, GuardedResolver
 from connectors.outbound.names import Resolve, SystemNames
 from connectors.outbound.shares import Shares
 from connectors.sdk.call import HttpResponse, StepError
 
 SIZE_LIMIT = 10 * 1024 * 1024  # an answer is held in memory, hundreds of them at once
 REDIRECT_LIMIT = 3
+READ_AHEAD = 64 * 1024  # bytes that one connection reads before its request takes them
 CONNECTIONS = 2000  # twice what an engine runs at once, so that one organization's share is all of its slots
 UPGRADE = ("http", 80, "https", 443)
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -120,6 +122,7 @@ class Outbound:
                 headers=given,
                 data=body,
                 allow_redirects=False,
+                read_bufsize=READ_AHEAD,
                 max_line_size=16_384,
                 max_field_size=16_384,
             ) as answer:
@@ -147,10 +150,12 @@ class Outbound:
         if answer.headers.get("Content-Encoding", "identity").lower() not in ("", "identity"):
             text = "The service compressed its answer although the request did not allow that."
             raise StepError(text, code="bad_response", external=True)
-        chunks, size = [], 0
+        chunks: list[bytes] = []
+        size = 0
         async for chunk in answer.content.iter_any():
             size += len(chunk)
             if size > self.size_limit:
+                chunks.clear()  # an error refers to its frames for as long as it is told of
                 text = f"The answer is larger than {self.size_limit / (1024 * 1024):g} MB."
                 raise StepError(text, code="too_large", external=True)
             chunks.append(chunk)

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from contextvars import ContextVar
+from functools import partial
 from typing import Any
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from connectors.outbound.addresses import OPEN_PORTS, Address, Allow, is_public
+from connectors.outbound.arrival import ArrivingAnswer, Turns
+from connectors.outbound.asking import asker
 from connectors.outbound.names import LookUps, Resolve
 from connectors.sdk.call import StepError
 
 IDLE_S = 4.0  # shorter than servers keep an idle connection, or a POST could meet one just closed
-
-asker: ContextVar[str] = ContextVar("asker", default="")  # the organization whose request this is
 
 
 def _is_address(host: str) -> bool:
@@ -72,13 +72,14 @@ class GuardedResolver(AbstractResolver):
 
 
 class GuardedConnector(aiohttp.TCPConnector):
-    """Sends address literals through the resolver too, which aiohttp would dial unasked."""
+    """Sends address literals through the resolver too, which aiohttp would dial unasked, and bounds what arrives."""
 
     def __init__(self, resolver: GuardedResolver) -> None:
         # No limit: Outbound's shares are one. No cache: between a check and a later dial, the name could have moved
         # to a private address.
         super().__init__(resolver=resolver, use_dns_cache=False, limit=0, keepalive_timeout=IDLE_S)
         self.guard = resolver
+        self._factory = partial(ArrivingAnswer, loop=self._loop, turns=Turns(self._loop))  # type: ignore[assignment]
 
     async def _resolve_host(self, host: str, port: int, traces: Any = None) -> list[ResolveResult]:
         return await self.guard.resolve(host, port)

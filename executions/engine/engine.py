@@ -26,6 +26,7 @@ from executions.engine.endings import failed, move_of_unreadable
 from executions.engine.lease import Lease
 from executions.engine.lifeline import keep
 from executions.engine.loop_share import LoopTurn
+from executions.engine.memory import FreedMemory
 from executions.engine.outside import Outside
 from executions.engine.slots import Slots
 from executions.engine.work import Work
@@ -58,6 +59,7 @@ class Engine:
         self.database = DatabaseThread(self.id, self.id.int % SHARDS, self._on_claimed, self._on_lost)
         self.wake = wake_for_work(self._on_wake)
         self.schedules = DueSchedules()
+        self.memory = FreedMemory()
         self.schedule_in = LOOK_S
 
     def start(self) -> None:
@@ -252,6 +254,7 @@ class Engine:
             self.database.call(self.lease.renew)
             self.database.call(histograms.save_when_due)
             self.database.call(self.lease.join_direct)
+            self.database.call(self.memory.give_back)
             await asyncio.sleep(BEAT_S)
             self.claimer.ask()
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import wait
 from pathlib import Path
@@ -200,3 +202,23 @@ def test_children_know_no_secret_and_reach_nothing(pool: Pool) -> None:
         files = [os.readlink(file) for file in Path(f"/proc/{pid}/fd").iterdir()]
         assert not [file for file in files if not file.startswith(("pipe:", "/dev/null", "/")) or "sqlite" in file]
         assert "NoNewPrivs:\t1" in Path(f"/proc/{pid}/status").read_text()
+
+
+class Data(dict[str, JSON]):
+    """A dictionary that a weak reference may point to."""
+
+
+def test_failed_job_keeps_none_of_its_data(pool: Pool) -> None:
+    data = Data(text="x" * 1000)
+    alive = weakref.ref(data)
+    gc.disable()
+    try:
+        with pytest.raises(StepError):
+            pool.submit("tests", "render", SLOW, data).result()
+        del data
+        ends_at = time.monotonic() + 10
+        while alive() is not None:  # its thread lets go of the job after it has told the result
+            assert time.monotonic() < ends_at
+            time.sleep(0.01)
+    finally:
+        gc.enable()
