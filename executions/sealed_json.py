@@ -72,7 +72,7 @@ def whole(value: JSON, execution_id: uuid.UUID) -> str:
 
 def hidden(text: str, masks: Masks) -> str:
     """Return a message to store, with every secret masked: no step reads a message, so nobody need open it again."""
-    return masked(exact_json.storable(text), masks, sealing.MASK)
+    return masked(exact_json.storable(text), masks, sealing.MASK) if text else text
 
 
 def opened(text: str, execution_id: uuid.UUID) -> JSON:

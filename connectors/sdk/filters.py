@@ -9,12 +9,14 @@ from collections.abc import Callable
 from math import log2
 from typing import Any
 
-from connectors.sdk.budget import TooLarge, spend, weight
+from connectors.sdk.budget import NODE, TooLarge, spend, weight
 
 VALUE_LIMIT = 1_000_000  # characters or items of any value on the way
 UNIQUE_LIMIT = 2_000  # items that `uniq` compares each with each
 DATE_LIMIT = 100  # characters of a date and of its format; liquid's parser of dates is not linear
 CALL = 100  # units of calling a filter at all
+SMALL = 1000  # characters of a text, and the bound of a number, with which most filters need no closer look
+SMALL_NUMBER = 10**15
 
 
 def _flat(_: tuple[Any, ...]) -> float:
@@ -56,7 +58,22 @@ COSTS: dict[str, Callable[[tuple[Any, ...]], float]] = {
     **dict.fromkeys(("sort", "sort_natural"), _sorting),
     "uniq": _each_with_each,
 }  # fmt: skip
+PLAIN_COSTS = (_once, _flat)  # of the filters that make nothing large of small values, unless RESULTS names them
 FILTERS = tuple(name for name in COSTS if name != "json")
+
+
+def small(values: tuple[Any, ...]) -> int:
+    """Return the units of a call with these values, as `_once` counts them; 0 unless all are short texts or numbers."""
+    units = CALL
+    for value in values:
+        kind = type(value)
+        if kind is str and len(value) <= SMALL:
+            units += NODE + len(value)
+        elif kind is float or (kind is int and -SMALL_NUMBER < value < SMALL_NUMBER):
+            units += NODE
+        else:
+            return 0
+    return units
 
 
 def admit(name: str, values: tuple[Any, ...]) -> None:

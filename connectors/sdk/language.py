@@ -21,7 +21,7 @@ from liquid.undefined import Undefined, is_undefined
 
 from connectors.sdk.budget import TooLarge, spend, spend_going_over, take_in_hand, weight
 from connectors.sdk.call import JSON
-from connectors.sdk.filters import DATE_LIMIT, FILTERS, VALUE_LIMIT, admit
+from connectors.sdk.filters import COSTS, DATE_LIMIT, FILTERS, PLAIN_COSTS, RESULTS, VALUE_LIMIT, admit, small
 from connectors.sdk.sentences import filter_sentence, template_sentence
 
 # They read other templates, keep a state, write HTML, or only say in another way what the others can.
@@ -111,7 +111,11 @@ def bounded(value: Any) -> Any:
 def _capped(name: str, filter_: Callable[..., Any]) -> Callable[..., Any]:
     """Return a filter that refuses what is too large, before and after, and says in our words what it cannot use."""
 
+    is_plain = COSTS[name] in PLAIN_COSTS and name not in RESULTS
+
     def capped(*arguments: Any, **keywords: Any) -> Any:
+        if is_plain and not keywords and (units := small(arguments)):
+            return _computed(name, filter_, arguments, units)
         for argument in arguments:
             bounded(argument)
         if name == "date" and isinstance(arguments[0], str) and len(arguments[0]) > DATE_LIMIT:
@@ -132,6 +136,20 @@ def _capped(name: str, filter_: Callable[..., Any]) -> Callable[..., Any]:
         if hasattr(filter_, attribute):
             setattr(capped, attribute, getattr(filter_, attribute))
     return capped
+
+
+def _computed(name: str, filter_: Callable[..., Any], arguments: tuple[Any, ...], units: int) -> Any:
+    """Return what a filter makes of small values, which most are: it can make nothing large of them."""
+    try:
+        spend(units)
+        value = bounded(filter_(*arguments))
+        if type(value) is str:
+            take_in_hand(len(value))
+        return value
+    except UndefinedError:
+        raise
+    except UNUSABLE:
+        raise MappingError(filter_sentence(name)) from None
 
 
 def _charged(node_class: Any) -> Any:

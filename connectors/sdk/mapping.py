@@ -29,7 +29,7 @@ from connectors.sdk.budget import (
     written_size,
 )
 from connectors.sdk.call import JSON
-from connectors.sdk.language import ENVIRONMENT, MappingError, as_text, bounded, compiled, plain
+from connectors.sdk.language import ENVIRONMENT, PLAIN, MappingError, as_text, bounded, compiled, plain
 from connectors.sdk.problems import quoted
 from connectors.sdk.reads import needed, reads
 from connectors.sdk.sentences import template_sentence
@@ -111,11 +111,13 @@ class _Rendering:
         return value
 
     def _counted(self, value: JSON) -> JSON:
+        kind = type(value)
+        if kind is not str and kind is not list and kind is not dict:
+            return value
         try:
-            size = written_size(value) if isinstance(value, list | dict) else 0
+            size = len(cast(str, value)) if kind is str else written_size(value)
         except TooLarge as error:
             raise MappingError(str(error)) from None
-        size = len(value) if isinstance(value, str) else size
         note_copied(size)
         self.left -= size
         if self.left < 0:
@@ -237,6 +239,8 @@ def _evaluated(template: BoundTemplate, scope: Mapping[str, JSON]) -> JSON:
 
 
 def _plain(value: Any) -> JSON:
+    if type(value) in PLAIN:
+        return cast(JSON, value)
     if isinstance(value, list | tuple | dict | range):
         spend(weight(value))
     return plain(value)

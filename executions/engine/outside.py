@@ -21,6 +21,9 @@ class Ports(TypedDict):
     compute: Compute
 
 
+KNOWN = 1000  # organizations whose ports are kept
+
+
 class Outside:
     """The ports of one engine, which all its executions share; made in the thread of the event loop."""
 
@@ -28,13 +31,19 @@ class Outside:
         self.http = Outbound(parse_allow(settings.OUTBOUND_ALLOW))
         self.mail = DjangoMail()
         self.pool = new_pool()
+        self._ports: dict[uuid.UUID, Ports] = {}
 
     def ports_of(self, organization_id: uuid.UUID) -> Ports:
-        return {
-            "http": self.http.of(organization_id),
-            "mail": self.mail.of(organization_id),
-            "compute": Compute(self.pool, organization_id),
-        }
+        ports = self._ports.get(organization_id)
+        if ports is None:
+            if len(self._ports) >= KNOWN:
+                self._ports.clear()
+            ports = self._ports[organization_id] = {
+                "http": self.http.of(organization_id),
+                "mail": self.mail.of(organization_id),
+                "compute": Compute(self.pool, organization_id),
+            }
+        return ports
 
     async def close(self) -> None:
         await self.http.close()

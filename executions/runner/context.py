@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, lru_cache
 from typing import Protocol
 
 from connectors.compute.shared import Compute
@@ -128,8 +128,13 @@ class StepNote:
 
     def sealed(self, execution: Claimed, masks: sealed_json.Masks) -> StepRecord:
         """Return the record to store: secrets are encrypted where they stand, and masked in the error message."""
-        seal_output = sealed_json.whole if self.is_secret else partial(sealed_json.sealed, masks=masks)
-        has_output = self.status is StepStatus.SUCCESS or self.output is not None
+        output = None
+        if self.status is StepStatus.SUCCESS or self.output is not None:
+            output = (
+                sealed_json.whole(self.output, execution.id)
+                if self.is_secret
+                else sealed_json.sealed(self.output, masks, execution.id)
+            )
         return StepRecord(
             execution=execution,
             key=self.key,
@@ -143,7 +148,7 @@ class StepNote:
             started_at=self.started_at,
             finished_at=self.finished_at,
             input=sealed_json.sealed(self.input, masks, execution.id) if self.input is not None else None,
-            output=seal_output(self.output, execution_id=execution.id) if has_output else None,
+            output=output,
             error_code=self.error_code,
             error=sealed_json.hidden(self.error, masks),
             is_external=self.is_external,
