@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from functools import cache
 from typing import Any
@@ -35,6 +36,10 @@ PROBES = frozenset(("/readyz", "/metrics"))
 KNOWN_HOST = urlsplit(settings.BASE_URL).netloc.encode()
 MACHINES = (trigger_url.PREFIX, "/v1/")  # what gets refusals as JSON
 KEPT_CONNECTIONS = 100  # the last ones are for requests that end at once: the health page, and refusals
+# Seconds after which Python takes the GIL from a page's thread and gives it to the event loop, or to the thread that
+# commits.
+# With Python's own 5 ms a hundred open tabs of the log cost a third of the accepted requests on PostgreSQL.
+GIL_TURN_S = 0.001
 PIECE = 64 * 1024  # bytes of an answer that are handed to the web server at once
 SEND_S = 60.0  # seconds that a client has to take an answer of several pieces
 # Seconds after SIGTERM in which bodies and replies may still come: less than the web server has to end (web.STOP_S).
@@ -144,6 +149,7 @@ async def send_answer(
 async def live(receive: Receive, send: Send) -> None:
     """Live from the start of the web server to its end, whose first signal also ends what would wait for longer."""
     await receive()
+    sys.setswitchinterval(GIL_TURN_S)
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, stop, loop)
     await send({"type": "lifespan.startup.complete"})
