@@ -204,8 +204,10 @@ def test_a_client_with_too_many_look_ups_in_line_is_refused_and_another_is_not(
     monkeypatch.setattr(look_ups, "read_triggers", slow)
     monkeypatch.setattr(kept._threads, "line", 10)
     with ThreadPoolExecutor(30) as strangers:
-        begun = [strangers.submit(send, PREFIX + f"{number:032x}") for number in range(2)]
-        until(lambda: len(looks) == 2)
+        begun = []
+        for number in range(2):  # one for each thread: together they could share one
+            begun.append(strangers.submit(send, PREFIX + f"{number:032x}"))
+            until(lambda number=number: len(looks) == number + 1)  # type: ignore[misc]
         flood = [strangers.submit(send, PREFIX + f"{number:032x}") for number in range(2, 20)]
         until(lambda: sum(answer.done() for answer in flood) == 8)
         other = strangers.submit(send, url_of(automation), b"{}", REMOTE_ADDR="192.0.2.1")
