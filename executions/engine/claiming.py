@@ -32,6 +32,9 @@ BESIDE_OTHERS = 8
 LARGEST_BESIDE = 50  # executions in one claim of an engine that is full or has some that have not begun
 LATEST_TIMER_S = 60.0  # seconds from now beyond which no timer is set: every claim looks again, and every beat claims
 LONGEST_DRAIN_S = 10.0  # seconds that a suspect waits for the engine's other executions to end
+# Seconds that a suspect has the engine to itself at most: one that still runs then waits for something outside, and
+# code that blocks or kills shows itself sooner.
+LONGEST_ALONE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +81,7 @@ class Claimer:
     a full engine, so that an organization which comes newly finds one however long the executions of the others run.
 
     A suspect runs alone. The claimer asks for it once the engine is empty, or after LONGEST_DRAIN_S, and then for
-    nothing else until a step of the suspect is durable or the suspect has left its slot.
+    nothing else until a step of the suspect is durable, the suspect has left its slot, or LONGEST_ALONE_S have passed.
     """
 
     def __init__(
@@ -173,6 +176,8 @@ class Claimer:
         if self._is_for_suspect:
             self._suspects_wait = bool(works) and self.rank.takes_suspects
             self._lone_suspect = works[0].execution.id if works else None
+            if self._lone_suspect:
+                self.loop.call_later(LONGEST_ALONE_S, self._end_solitude, self._lone_suspect)
             self.ask()
         elif self._is_for_all:
             self._was_full, self._claimed_at = claim.has_more, self.loop.time()
@@ -196,6 +201,12 @@ class Claimer:
                 self.ask()
             else:
                 self._ask_at(self.loop.time() + REFILL_S)
+
+    def _end_solitude(self, execution_id: uuid.UUID) -> None:
+        """Let others run beside a suspect that waits for long; the next beat asks for the next suspect."""
+        if self._lone_suspect == execution_id:
+            self._lone_suspect, self._suspects_wait = None, False
+            self.ask()
 
     def note_begun(self) -> None:
         """Note that all claimed executions have begun, and fit the size of the next claim to the time it took."""

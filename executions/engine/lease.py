@@ -45,6 +45,7 @@ class Lease:
         self.wake = wake
         self.call_in_loop = call_in_loop
         self.presence = Presence()
+        self.has_beaten = False
 
     def begin(self) -> None:
         with store().transaction():
@@ -69,7 +70,10 @@ class Lease:
             peers = store().peers(self.engine_id)
             self.claimer.rank = rank_of(self.engine_id, boot_id(), peers)
             condemned = recover(self.engine_id, peers, trusts_silence=self.presence.note_beat(after_s))
-            self.call_in_loop(self.claimer.note_suspects, store().has_suspects())
+            # At the first beat dead engines still count, and those that start beside this one do not: all of these
+            # would take suspects, and none of them other work.
+            self.call_in_loop(self.claimer.note_suspects, self.has_beaten and store().has_suspects())
+            self.has_beaten = True
         self.wake.rest_s = self.claimer.rank.patience_s
         if condemned:
             self.call_in_loop(self.slots.run, self.database.adopt(condemned))

@@ -13,6 +13,7 @@ import pytest
 import uvloop
 
 from automations.definition import Definition
+from executions.engine import claiming
 from executions.engine.black_box import BlackBox
 from executions.engine.claiming import BESIDE_OTHERS, GATHER_S, Claimer, Rank, rank_of
 from executions.engine.database_thread import DatabaseThread
@@ -116,11 +117,15 @@ def test_those_that_go_on_at_once_end_one_after_the_other_not_all_at_last(pair: 
     assert len({execution["finished_at"] for execution in ended}) > 20
 
 
-def test_a_suspect_that_is_lost_before_it_begins_frees_the_engine() -> None:
-    execution = Claimed(
+def claimed_suspect() -> Claimed:
+    return Claimed(
         id=new_id(), organization_id=A, project_id=A, automation_id=A, version_id=A, lane=Lane.DIRECT, attempt=1,
         claim=1, deaths=2, suspicion=2, time_limit_s=300, ran_ms=0, is_counted=False,
     )  # fmt: skip
+
+
+def test_a_suspect_that_is_lost_before_it_begins_frees_the_engine() -> None:
+    execution = claimed_suspect()
     begun: list[uuid.UUID] = []
 
     async def never(work: Work, _: LoopTurn) -> Move | None:
@@ -145,6 +150,27 @@ def test_a_suspect_that_is_lost_before_it_begins_frees_the_engine() -> None:
     assert was_asked_for
     assert asks_again
     assert begun == []
+
+
+def test_a_suspect_that_waits_for_long_keeps_no_other_from_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(claiming, "LONGEST_ALONE_S", 0.02)
+    waits = Work(claimed_suspect(), Definition(), Variables())
+
+    async def wait() -> tuple[bool, bool]:
+        database = DatabaseThread(new_id(), 0, lambda *_: None, lambda _: None)
+        claimer = Claimer(10, lambda: 1, lambda: False, database)
+        claimer.note_suspects(True)
+        claimer._drain_ends_at = 0.0
+        claimer.ask()
+        database.gathered = Batch()
+        claimer.note_claimed([waits], Claim())
+        claimer.on_wake(None)
+        await asyncio.sleep(0.01)
+        at_first = bool(database.gathered)
+        await asyncio.sleep(0.03)
+        return at_first, bool(database.gathered.claim)
+
+    assert asyncio.run(wait()) == (False, True)
 
 
 def test_an_engine_that_takes_no_suspects_claims_what_is_due_and_the_suspects_when_it_is_alone() -> None:
