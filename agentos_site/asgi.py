@@ -37,8 +37,7 @@ KNOWN_HOST = urlsplit(settings.BASE_URL).netloc.encode()
 MACHINES = (trigger_url.PREFIX, "/v1/")  # what gets refusals as JSON
 KEPT_CONNECTIONS = 100  # the last ones are for requests that end at once: the health page, and refusals
 # Seconds after which Python takes the GIL from a page's thread and gives it to the event loop, or to the thread that
-# commits.
-# With Python's own 5 ms a hundred open tabs of the log cost a third of the accepted requests on PostgreSQL.
+# commits, which needs it after each answer of the database: Python's own 5 ms are longer than a whole commit.
 GIL_TURN_S = 0.001
 PIECE = 64 * 1024  # bytes of an answer that are handed to the web server at once
 SEND_S = 60.0  # seconds that a client has to take an answer of several pieces
