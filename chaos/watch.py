@@ -48,9 +48,12 @@ class Watch:
         return self._engines(before) | self._web()
 
     def _engines(self, before: set[str]) -> set[str]:
-        """Return the engines that are registered; those of before, while the database is away."""
+        """Return the engines that are registered; those of before, while the database is away.
+
+        A quarantine ends by itself, and what kills it has killed an engine before.
+        """
         try:
-            rows = self.scene.installation.query("SELECT id, pid FROM executions_engine")
+            rows = self.scene.installation.query("SELECT id, pid FROM executions_engine WHERE NOT is_quarantine")
         except Exception:  # of either database's driver
             return {who for who in before if who.startswith("engine")}
         return {f"engine {row['id']}, process {row['pid']}" for row in rows}

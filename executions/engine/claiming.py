@@ -1,4 +1,4 @@
-"""The rules of claiming: when an engine asks for executions, for how many, and when for a suspect.
+"""The rules of claiming: when an engine asks for executions, and for how many.
 
 All of this runs in the thread of the event loop; the claims themselves are made by the DatabaseThread.
 """
@@ -31,20 +31,16 @@ REFILL_S = 0.02
 BESIDE_OTHERS = 8
 LARGEST_BESIDE = 50  # executions in one claim of an engine that is full or has some that have not begun
 LATEST_TIMER_S = 60.0  # seconds from now beyond which no timer is set: every claim looks again, and every beat claims
-LONGEST_DRAIN_S = 10.0  # seconds that a suspect waits for the engine's other executions to end
-# Seconds that a suspect has the engine to itself at most: one that still runs then waits for something outside, and
-# code that blocks or kills shows itself sooner.
-LONGEST_ALONE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Rank:
-    """An engine's rank among the living engines: who claims first, and who takes suspects."""
+    """An engine's rank among the living engines that claim: who does first, and who calls for a quarantine."""
 
     machine: int = 0  # the index of this engine's machine, from 0
     machines: int = 1  # the number of machines with a living engine
     is_first: bool = True  # the first of its machine claims at once, the others after OTHERS_TURN_S
-    takes_suspects: bool = True  # one of several engines takes none, so that other work goes on there
+    is_oldest: bool = True  # of all engines on all machines: the one that calls for a quarantine
 
     @property
     def patience_s(self) -> float:
@@ -57,20 +53,19 @@ class Rank:
 
 
 def rank_of(engine_id: uuid.UUID, boot_id: str, peers: Iterable[Peer]) -> Rank:
-    """Return the engine's rank, given all other engines; stale ones do not count.
+    """Return the engine's rank, given all other engines; stale ones and quarantines do not count.
 
     Machines share the new executions among them. The engines of one machine do not: their first one claims, because
-    fewer and larger claims cost less. The oldest engine of all (the one with the smallest id) takes no suspects. It is
-    the first of its machine, so all other work goes on there while suspects run alone elsewhere.
+    fewer and larger claims cost less. The oldest engine is the one with the smallest id.
     """
-    alive = [peer for peer in peers if not peer.is_stale]
+    alive = [peer for peer in peers if not peer.is_stale and not peer.is_quarantine]
     machines = sorted({boot_id, *(peer.boot_id for peer in alive)})
     mates = [peer.id for peer in alive if peer.boot_id == boot_id]
     return Rank(
         machine=machines.index(boot_id),
         machines=len(machines),
         is_first=all(engine_id < mate for mate in mates),
-        takes_suspects=not alive or any(peer.id < engine_id for peer in alive),
+        is_oldest=all(engine_id < peer.id for peer in alive),
     )
 
 
@@ -79,9 +74,6 @@ class Claimer:
 
     The organizations fill an engine's slots together. As many again are for those which hold less than their share of
     a full engine, so that an organization which comes newly finds one however long the executions of the others run.
-
-    A suspect runs alone. The claimer asks for it once the engine is empty, or after LONGEST_DRAIN_S, and then for
-    nothing else until a step of the suspect is durable, the suspect has left its slot, or LONGEST_ALONE_S have passed.
     """
 
     def __init__(
@@ -105,13 +97,9 @@ class Claimer:
         self._was_full = False  # the last claim for all organizations left executions that are due
         self._claimed_at = 0.0  # loop time of that claim's result
         self._is_for_all = False  # the claim under way is for all organizations, not only for those that hold little
-        self._is_for_suspect = False  # the claim under way asks for a suspect
         self._has_news = False  # the engine was woken since the last claim: an organization may have come newly
         self._must_ask_again = False  # ask() could not ask for all although executions may be due
         self._next_claim_at = 0.0  # loop time before which no claim is made
-        self._suspects_wait = False
-        self._drain_ends_at = 0.0  # loop time from which a waiting suspect runs although other executions still do
-        self._lone_suspect: uuid.UUID | None = None  # the suspect that has the engine to itself
         self._ask_timer: asyncio.Handle | None = None
         self._asks_at = 0.0  # the loop time of that timer; uvloop's own does not tell once it is due
         self._due_timer: asyncio.Handle | None = None
@@ -126,21 +114,13 @@ class Claimer:
             self._ask_at(self.loop.time() + OTHERS_TURN_S)
 
     def ask(self) -> None:
-        """Claim executions for the free slots, or one suspect.
-
-        Asks later while a claim is under way, a suspect has the engine to itself, or the engine drains for a suspect.
-        """
+        """Claim executions for the free slots; ask later while a claim is under way."""
         now, load = self.loop.time(), self.load()
         if now < self._next_claim_at and not self._is_asked:
             self._ask_at(self._next_claim_at)
             return
-        is_draining = self._suspects_wait and load > 0 and now < self._drain_ends_at
-        if self.is_stopped or self._is_asked or self._lone_suspect or is_draining:
+        if self.is_stopped or self._is_asked:
             self._must_ask_again = True
-            return
-        if self._suspects_wait:
-            self._begin_claim(now, is_for_all=False, is_for_suspect=True)
-            self.database.claim_suspect()
         elif wanted := self._wanted(load):
             self._begin_claim(now, is_for_all=wanted.most == NO_BOUND)
             self.database.claim(wanted)
@@ -163,23 +143,17 @@ class Claimer:
             most = min(most, BESIDE_OTHERS)
         return Wanted(limit=min(room, LARGEST_BESIDE), waited_s=waited_s, held=held, most=most)
 
-    def _begin_claim(self, now: float, *, is_for_all: bool, is_for_suspect: bool = False) -> None:
-        self._is_asked, self._is_for_all, self._is_for_suspect = True, is_for_all, is_for_suspect
-        self._must_ask_again = self._must_ask_again and not is_for_all and not is_for_suspect
+    def _begin_claim(self, now: float, *, is_for_all: bool) -> None:
+        self._is_asked, self._is_for_all = True, is_for_all
+        self._must_ask_again = self._must_ask_again and not is_for_all
         self._has_news = False
-        self._next_claim_at = now + (GATHER_S if is_for_all or is_for_suspect or self.has_waiting() else REFILL_S)
+        self._next_claim_at = now + (GATHER_S if is_for_all or self.has_waiting() else REFILL_S)
 
     def note_claimed(self, works: Sequence[Work], claim: Claim) -> None:
         """Note the result of a claim, which the engine already runs, and decide when to ask next."""
         self._is_asked = False
         self._must_ask_again |= claim.has_more or not self._is_for_all
-        if self._is_for_suspect:
-            self._suspects_wait = bool(works) and self.rank.takes_suspects
-            self._lone_suspect = works[0].execution.id if works else None
-            if self._lone_suspect:
-                self.loop.call_later(LONGEST_ALONE_S, self._end_solitude, self._lone_suspect)
-            self.ask()
-        elif self._is_for_all:
+        if self._is_for_all:
             self._was_full, self._claimed_at = claim.has_more, self.loop.time()
             if self._must_ask_again or self._has_news:
                 self.ask()
@@ -189,24 +163,15 @@ class Claimer:
             self.ask_in(max(0.0, claim.next_in_s))
 
     def note_freed(self, execution_id: uuid.UUID) -> None:
-        """Note that the execution has left its slot, or that it is a suspect no longer.
+        """Note that an execution has left its slot.
 
         An engine that was full asks at once only when half its slots are free: fewer and larger claims cost less.
         """
-        if self._lone_suspect == execution_id:
-            self._lone_suspect = None
-            self.ask()
-        elif self._must_ask_again and not self.has_waiting():
+        if self._must_ask_again and not self.has_waiting():
             if self.load() <= self.slot_count // 2:
                 self.ask()
             else:
                 self._ask_at(self.loop.time() + REFILL_S)
-
-    def _end_solitude(self, execution_id: uuid.UUID) -> None:
-        """Let others run beside a suspect that waits for long; the next beat asks for the next suspect."""
-        if self._lone_suspect == execution_id:
-            self._lone_suspect, self._suspects_wait = None, False
-            self.ask()
 
     def note_begun(self) -> None:
         """Note that all claimed executions have begun, and fit the size of the next claim to the time it took."""
@@ -216,13 +181,6 @@ class Claimer:
             self._claim_size = min(LARGEST_CLAIM, self._claim_size * 2)
         if self._must_ask_again:
             self.ask()
-
-    def note_suspects(self, do_wait: bool) -> None:
-        """Note whether suspects wait in the database; an engine that takes them then drains for one."""
-        do_wait = do_wait and self.rank.takes_suspects
-        if do_wait and not self._suspects_wait:
-            self._drain_ends_at = self.loop.time() + LONGEST_DRAIN_S
-        self._suspects_wait = do_wait
 
     def ask_in(self, seconds: float) -> None:
         """Ask once an execution is due, in so many seconds; an earlier moment replaces a later one."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import multiprocessing
 import multiprocessing.connection
 import os
 import select
@@ -26,6 +27,7 @@ from django_q.signals import post_spawn
 
 from executions.engine.engine import Engine
 from executions.engine.host import die_with_parent, is_alive
+from executions.engine.quarantine import Keeper, is_called_for
 from executions.tasks import make_schedules
 
 logger = logging.getLogger(__name__)
@@ -36,6 +38,7 @@ STOP = "STOP"  # the task by which django-q2 tells a worker to stop
 STOP_S = settings.ENGINE_DRAIN_S + 3.5
 HOUSEKEEPING_S = 3.0  # seconds that a worker waits for its housekeeping task once its engine has stopped
 PUSHER_S = 2.0  # seconds to wait for the pusher's end: twice as long as it sleeps when there is nothing to do
+KEEP_S = 0.2  # seconds between two looks of the main process whether a quarantine is called for
 ORPHAN_CHECK_S = 1.0  # seconds between two looks whether the sentinel and the main process live
 # Seconds after which Python takes the GIL from a busy loop and gives it to the engine's database thread. With Python's
 # own 5 ms an engine runs half as many executions a second.
@@ -88,6 +91,10 @@ class Cluster(django_q.cluster.Cluster):  # type: ignore[misc]
     django-q2's own would end with success, or wait for ever to tell the killed sentinel to stop.
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.quarantine = Keeper(start_quarantine)
+
     def start(self) -> int:
         signal.signal(signal.SIGCHLD, lambda *_: self._fail_with_the_sentinel())  # the signal interrupts every wait
         return int(super().start())
@@ -106,12 +113,16 @@ class Cluster(django_q.cluster.Cluster):  # type: ignore[misc]
         if not multiprocessing.connection.wait([self.sentinel.sentinel], STOP_S):
             end_the_cluster("the cluster did not stop in time and is killed")
         self.sentinel.join()
+        self.quarantine.join(HOUSEKEEPING_S)
         self.start_event: Any = None  # tells django-q2's start() that the cluster has stopped
         self.stop_event: Any = None
         return True
 
     def wait(self) -> None:
-        """Wait until the sentinel has ended; end this process as failed if the sentinel was killed."""
+        """Keep a quarantine until the sentinel has ended; end this process as failed if the sentinel was killed."""
+        while not multiprocessing.connection.wait([self.sentinel.sentinel], KEEP_S):
+            if not is_asked_to_stop():
+                self.quarantine.look()
         self.sentinel.join()
         self._fail_with_the_sentinel()  # join may take the exit code before SIGCHLD is handled
 
@@ -163,6 +174,14 @@ def schedule_housekeeping() -> None:
         connections.close_all()  # forked processes must not share a connection
 
 
+def prepare_worker() -> None:
+    """Fit this newly forked process to an engine."""
+    connections.close_all()  # those inherited by the fork
+    sys.setswitchinterval(DATABASE_TURN_S)
+    gc.freeze()  # no collection touches the loaded modules, so their memory stays shared between workers
+    gc.set_threshold(GARBAGE_AFTER, *gc.get_threshold()[1:])
+
+
 def start_engine(**_: Any) -> None:
     """Start this worker's engine.
 
@@ -170,10 +189,7 @@ def start_engine(**_: Any) -> None:
     """
     global _engine
     try:
-        connections.close_all()  # those inherited by the fork
-        sys.setswitchinterval(DATABASE_TURN_S)
-        gc.freeze()  # no collection touches the loaded modules, so their memory stays shared between workers
-        gc.set_threshold(GARBAGE_AFTER, *gc.get_threshold()[1:])
+        prepare_worker()
         if is_asked_to_stop():
             return  # the sentinel started this worker before it heard of the stop
         _engine = Engine()
@@ -181,6 +197,30 @@ def start_engine(**_: Any) -> None:
         threading.Thread(target=end_with_the_cluster, args=(os.getppid(),), name="guard", daemon=True).start()
     except Exception:
         logger.exception("the engine could not be started")
+
+
+def start_quarantine() -> multiprocessing.Process:
+    """Start the process whose engine runs suspects only."""
+    process = multiprocessing.get_context("fork").Process(target=run_quarantine, name="quarantine")
+    process.start()
+    return process
+
+
+def run_quarantine() -> NoReturn:
+    """Run an engine for suspects until nobody calls for it or the cluster stops."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)  # the pipe tells it to stop
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    prepare_worker()
+    engine = Engine(is_quarantine=True)
+    engine.start()
+    while not is_asked_to_stop(within=ORPHAN_CHECK_S):
+        if os.getppid() != _main_pid:
+            os._exit(1)
+        if engine.is_idle and not is_called_for():
+            break
+    engine.stop(settings.ENGINE_DRAIN_S)
+    os._exit(0)
 
 
 def stop_engine() -> None:

@@ -85,10 +85,10 @@ class DatabaseThread(threading.Thread):
             self.gathered.claim = wanted
             self._has_work.notify()
 
-    def claim_suspect(self) -> None:
-        """Claim one suspect, which must run alone."""
+    def claim_suspects(self) -> None:
+        """Claim suspects that may begin together."""
         with self._has_work:
-            self.gathered.claims_suspect = True
+            self.gathered.claims_suspects = True
             self._has_work.notify()
 
     def call(self, function: Callable[[], None]) -> None:
@@ -150,13 +150,13 @@ class DatabaseThread(threading.Thread):
     def _commit(self, batch: Batch) -> None:
         records = [record for group in batch.records for record in group]
         writes = bool(records or batch.moves)
-        claim, suspects = Claim(), list[Claimed]()
+        claim = Claim()
         lost: set[uuid.UUID] = set()
         look = None
         if batch.claim and not writes:  # a claim with nothing else to write needs no transaction to find nothing
             look = store().further(store().look(self.turn_of, batch.claim.waited_s)(), batch.claim)
             claim.next_in_s = look.later_in_s
-        if writes or batch.claims_suspect or (look and batch.claim and store().may_find(look, batch.claim)):
+        if writes or batch.claims_suspects or (look and batch.claim and store().may_find(look, batch.claim)):
             with store().pipeline(is_durable=writes):
                 looking = store().look(self.turn_of, batch.claim.waited_s) if batch.claim and not look else None
                 if writes:
@@ -164,9 +164,10 @@ class DatabaseThread(threading.Thread):
                 if batch.claim:
                     claim = store().claim(self.engine_id, batch.claim, look or (looking and looking()))
                     self.turn_of = claim.turn_of
-                if batch.claims_suspect:
-                    suspects = store().claim_suspect(self.engine_id)
-        self._after(batch, self._works(claim.executions + suspects), claim, lost)
+                if batch.claims_suspects:
+                    claim = store().claim_suspects(self.engine_id, self.turn_of)
+                    self.turn_of = claim.turn_of
+        self._after(batch, self._works(claim.executions), claim, lost)
 
     def _after(self, batch: Batch, claimed: list[Work], claim: Claim, lost: set[uuid.UUID]) -> None:
         """Tell the engine the results of a committed batch, and make its calls."""
@@ -175,7 +176,7 @@ class DatabaseThread(threading.Thread):
         self.owned.update((work.execution.id, work.execution) for work in claimed)
         for group, when_durable in zip(batch.records, batch.waiting, strict=True):
             when_durable(group[0].execution.id not in lost)
-        if batch.claim or batch.claims_suspect:
+        if batch.claim or batch.claims_suspects:
             self.on_claimed(claimed, claim)
         for function in batch.calls:
             self._call(function)

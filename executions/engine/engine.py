@@ -28,6 +28,7 @@ from executions.engine.lifeline import keep
 from executions.engine.loop_share import LoopTurn
 from executions.engine.memory import FreedMemory
 from executions.engine.outside import Outside
+from executions.engine.quarantine import SuspectClaimer
 from executions.engine.slots import Slots
 from executions.engine.work import Work
 from executions.intake.due_schedules import DueSchedules
@@ -50,8 +51,9 @@ SHARDS = 16  # rows of each usage counter, so that engines seldom wait for each 
 class Engine:
     """Claims, runs and finishes executions until it is stopped or loses its lease."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_quarantine: bool = False) -> None:
         self.id = new_id()
+        self.is_quarantine = is_quarantine  # it runs suspects only
         self.slot_count: int = settings.ENGINE_SLOTS
         self.is_stopping = False
         self.black_box = BlackBox(self.id)
@@ -77,6 +79,11 @@ class Engine:
             return
         self.stopped.wait(timeout_s + 5)
 
+    @property
+    def is_idle(self) -> bool:
+        """Return whether the engine runs nothing."""
+        return not (hasattr(self, "slots") and len(self.slots))
+
     # --- the loop's thread
 
     def _main(self) -> None:
@@ -94,23 +101,19 @@ class Engine:
         self.loop = asyncio.get_running_loop()
         self.stop_requested = asyncio.Event()
         self.outside = Outside()
-        self.claimer = Claimer(
-            self.slot_count,
-            load=lambda: len(self.slots),
-            has_waiting=lambda: self.slots.has_waiting,
-            database=self.database,
-            held=lambda: self.slots.held,
-        )
+        self.claimer = self._claimer()
         self.slots = Slots(
             self.black_box, self._run_execution, self._hand_over, self.claimer.note_begun, self.claimer.note_freed
         )
-        self.lease = Lease(self.id, self.database, self.claimer, self.slots, self.wake, self._call_in_loop)
+        self.lease = Lease(
+            self.id, self.database, self.claimer, self.slots, self.wake, self._call_in_loop, self.is_quarantine
+        )
         self.database.start()
         await self._in_database(self.lease.begin)
         self.wake.start()
         watch = keep(self._keep_watchdog_armed())
         beats = [keep(beat()) for beat in (self._beat, self._keep_schedules)]
-        logger.info("engine %s runs, %s slots", self.id, self.slot_count)
+        logger.info("%s %s runs, %s slots", "quarantine" if self.is_quarantine else "engine", self.id, self.slot_count)
         await self.stop_requested.wait()
         await self.slots.drain(settings.ENGINE_DRAIN_S - 2)
         for beat in beats:
@@ -124,6 +127,17 @@ class Engine:
         await asyncio.to_thread(self.database.join, 5)
         watch.cancel()
         logger.info("engine %s stopped", self.id)
+
+    def _claimer(self) -> Claimer | SuspectClaimer:
+        if self.is_quarantine:
+            return SuspectClaimer(self.slot_count, lambda: len(self.slots), self.database)
+        return Claimer(
+            self.slot_count,
+            load=lambda: len(self.slots),
+            has_waiting=lambda: self.slots.has_waiting,
+            database=self.database,
+            held=lambda: self.slots.held,
+        )
 
     def _stop_claiming(self) -> None:
         self.is_stopping = self.claimer.is_stopped = self.slots.is_stopped = True

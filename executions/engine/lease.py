@@ -13,9 +13,11 @@ import resource
 import uuid
 from collections.abc import Callable
 
+from executions.engine import quarantine
 from executions.engine.claiming import Claimer, rank_of
 from executions.engine.database_thread import DatabaseThread
 from executions.engine.host import boot_id, host_name
+from executions.engine.quarantine import SuspectClaimer
 from executions.engine.recovery import Presence, recover
 from executions.engine.slots import Slots
 from executions.store import store
@@ -33,10 +35,11 @@ class Lease:
         self,
         engine_id: uuid.UUID,
         database: DatabaseThread,
-        claimer: Claimer,
+        claimer: Claimer | SuspectClaimer,
         slots: Slots,
         wake: Wake,
         call_in_loop: Callable[..., None],
+        is_quarantine: bool,
     ) -> None:
         self.engine_id = engine_id
         self.database = database
@@ -44,12 +47,12 @@ class Lease:
         self.slots = slots
         self.wake = wake
         self.call_in_loop = call_in_loop
+        self.is_quarantine = is_quarantine
         self.presence = Presence()
-        self.has_beaten = False
 
     def begin(self) -> None:
         with store().transaction():
-            store().register(self.engine_id, host_name(), boot_id(), os.getpid())
+            store().register(self.engine_id, host_name(), boot_id(), os.getpid(), is_quarantine=self.is_quarantine)
 
     def renew(self) -> None:
         """Renew the lease and recover the executions of dead engines.
@@ -70,10 +73,8 @@ class Lease:
             peers = store().peers(self.engine_id)
             self.claimer.rank = rank_of(self.engine_id, boot_id(), peers)
             condemned = recover(self.engine_id, peers, trusts_silence=self.presence.note_beat(after_s))
-            # At the first beat dead engines still count, and those that start beside this one do not: all of these
-            # would take suspects, and none of them other work.
-            self.call_in_loop(self.claimer.note_suspects, self.has_beaten and store().has_suspects())
-            self.has_beaten = True
+            if self.claimer.rank.is_oldest and not self.is_quarantine and store().has_suspects():
+                quarantine.call()
         self.wake.rest_s = self.claimer.rank.patience_s
         if condemned:
             self.call_in_loop(self.slots.run, self.database.adopt(condemned))

@@ -7,6 +7,7 @@ import os
 import signal
 import time
 import uuid
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
@@ -51,20 +52,30 @@ def recover(engine_id: uuid.UUID, peers: Sequence[Peer], *, trusts_silence: bool
     in the caller's transaction; of several engines that find the same peer dead, the one that deletes its row recovers.
     """
     condemned = []
-    for peer in peers:
-        is_ours = peer.host == host_name() and peer.boot_id == boot_id()
-        # On the same machine an engine sees at once that a process is gone, up to 10 s before its lease is stale.
-        is_gone = is_ours and not is_alive(peer.pid)
-        if (is_gone or (peer.is_stale and trusts_silence)) and store().end_lease(peer.id, if_stale=not is_gone):
-            condemned += _recover_from(peer.id, engine_id, black_box.evidence_of(peer.id) if is_ours else Evidence())
-            if is_ours:
+    # On the same machine an engine sees at once that a process is gone, up to 10 s before its lease is stale.
+    gone = {peer.id for peer in peers if _is_ours(peer) and not is_alive(peer.pid)}
+    dead = [peer for peer in peers if peer.id in gone or (peer.is_stale and trusts_silence)]
+    deaths = Counter((peer.host, peer.boot_id) for peer in dead)
+    for peer in dead:
+        if store().end_lease(peer.id, if_stale=peer.id not in gone):
+            evidence = black_box.evidence_of(peer.id) if _is_ours(peer) else Evidence()
+            died_alone = deaths[peer.host, peer.boot_id] == 1
+            condemned += _recover_from(peer.id, engine_id, evidence, died_alone=died_alone)
+            if _is_ours(peer):
                 transaction.on_commit(partial(_kill_if_hanging, peer))
     return condemned
 
 
-def _recover_from(dead_id: uuid.UUID, engine_id: uuid.UUID, evidence: Evidence) -> list[tuple[Claimed, str, str]]:
+def _is_ours(peer: Peer) -> bool:
+    """Return whether the engine runs, or ran, on this machine."""
+    return peer.host == host_name() and peer.boot_id == boot_id()
+
+
+def _recover_from(
+    dead_id: uuid.UUID, engine_id: uuid.UUID, evidence: Evidence, *, died_alone: bool
+) -> list[tuple[Claimed, str, str]]:
     """Judge the death of one engine and give its executions back; return the rejected one, if there is one."""
-    verdict = judge(store().held_by(dead_id), evidence)
+    verdict = judge(store().held_by(dead_id), evidence, died_alone=died_alone)
     condemned: list[tuple[Claimed, str, str]] = []
     if verdict.accused and verdict.rejects:
         rows = store().loaded(store().take_over(verdict.accused, dead_id, engine_id))

@@ -72,7 +72,7 @@ class Slots:
         self._waiting = Line(work for work in waiting if work.execution.id not in lost)
         for work in waiting:
             if work.execution.id in lost:
-                self._free(work.execution)  # it may be the suspect that has the engine to itself
+                self._free(work.execution)  # it may be a suspect that has the quarantine to itself
         for execution_id in lost:
             if task := self._tasks.get(execution_id):
                 task.cancel()

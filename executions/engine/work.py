@@ -28,11 +28,11 @@ class Batch:
     waiting: list[Callable[[bool], None]] = field(default_factory=list)  # one callback for each tuple of records
     moves: list[Move] = field(default_factory=list)
     claim: Wanted | None = None
-    claims_suspect: bool = False
+    claims_suspects: bool = False
     calls: list[Callable[[], None]] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.records or self.moves or self.claim or self.claims_suspect or self.calls)
+        return bool(self.records or self.moves or self.claim or self.claims_suspects or self.calls)
 
     def parts(self) -> Iterator[Batch]:
         """Yield a batch for each execution's result, and then one for the claims and calls."""

@@ -19,6 +19,7 @@ class Engine(models.Model):
     holders = models.TextField(default="{}", db_default="{}")  # JSON: the slots of those organizations that have most
     rss_kb = models.IntegerField(default=0)
     is_stopping = models.BooleanField(default=False)
+    is_quarantine = models.BooleanField(default=False, db_default=False)  # it runs suspects only
 
     def __str__(self) -> str:
         return f"{self.host}:{self.pid}"

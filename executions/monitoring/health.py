@@ -23,7 +23,9 @@ def readyz(request: HttpRequest) -> HttpResponse:
 
 def why_not_ready() -> str:
     """Return the reason why executions cannot be accepted or run now; empty when they can."""
-    fresh = Engine.objects.filter(is_stopping=False, beat_at__gte=Now() - timedelta(seconds=STALE_AFTER_S))
+    fresh = Engine.objects.filter(
+        is_stopping=False, is_quarantine=False, beat_at__gte=Now() - timedelta(seconds=STALE_AFTER_S)
+    )
     try:
         is_running = fresh.exists()
     except DatabaseError:

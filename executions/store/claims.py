@@ -13,7 +13,7 @@ from executions import sealed_json
 from executions.states import Lane, StepStatus
 from executions.store.dialect import Answer, Row
 from executions.store.moves import CLAIMABLE, PENDING, START
-from executions.store.rows import SUSPECT, Claim, Claimed, DoneStep, Look, VariableRow, Wanted
+from executions.store.rows import COMPANY, SUSPECT, Claim, Claimed, DoneStep, Look, VariableRow, Wanted
 from executions.store.shares import FIRST, ORGANIZATIONS_A_CLAIM, divide
 from executions.store.throttle import LINE, Throttle
 
@@ -177,12 +177,33 @@ class Claims(Throttle):
         return rows
 
     @abstractmethod
-    def start_suspect(self, engine_id: uuid.UUID) -> Answer:
-        """Start the suspect that has been due for longest, if there is one; answer rows of CLAIM_COLUMNS."""
+    def start_suspects(self, engine_id: uuid.UUID, ids: list[Any]) -> Answer:
+        """Start those of these executions that are still suspects which wait; answer rows of CLAIM_COLUMNS."""
 
-    def claim_suspect(self, engine_id: uuid.UUID) -> list[Claimed]:
-        """Take one suspect, which must run alone."""
-        return self.loaded(self.start_suspect(engine_id)())
+    def claim_suspects(self, engine_id: uuid.UUID, after: uuid.UUID) -> Claim:
+        """Take a company of suspects: those that may begin together (COMPANY), divided among their organizations.
+
+        It is the turn of the organization behind `after`; its first suspect gives the company's suspicion.
+        """
+        head = self.ask(
+            f"SELECT organization_id, suspicion FROM executions_execution WHERE {SUSPECTS}"
+            " ORDER BY organization_id <= %s, organization_id, run_at LIMIT 1",
+            [self.uid(after)],
+        )()
+        if not head:
+            return Claim()
+        organization_id, suspicion = head[0]
+        alike = (
+            "SELECT id, organization_id, run_at,"
+            " ROW_NUMBER() OVER (PARTITION BY organization_id ORDER BY run_at) AS place"
+            f" FROM executions_execution WHERE {SUSPECTS} AND suspicion = %s"
+        )
+        company = self.ask(
+            f"SELECT id FROM ({alike}) AS alike ORDER BY place, organization_id <> %s, run_at LIMIT %s",
+            [suspicion, organization_id, COMPANY.get(suspicion, 1)],
+        )
+        started = self.start_suspects(engine_id, [row[0] for row in company()])()
+        return Claim(self.loaded(started), turn_of=self.to_uuid(organization_id))
 
     def has_suspects(self) -> bool:
         return bool(self.ask(f"SELECT 1 FROM executions_execution WHERE {SUSPECTS} LIMIT 1")())

@@ -9,18 +9,18 @@ from typing import Any
 from executions.store.claims import CLAIM_COLUMNS
 from executions.store.dialect import Dialect, Row
 from executions.store.moves import GIVE_BACK, GIVEN_BACK_FROM, RUNNING
-from executions.store.rows import SUSPECT, HeldExecution, Peer
+from executions.store.rows import ALONE, HeldExecution, Peer
 
 STALE_AFTER_S = 10  # seconds without a beat after which an engine has lost its lease
 
 
 class Leases(Dialect):
-    def register(self, engine_id: uuid.UUID, host: str, boot_id: str, pid: int) -> None:
+    def register(self, engine_id: uuid.UUID, host: str, boot_id: str, pid: int, *, is_quarantine: bool = False) -> None:
         """Begin a lease, with the database's time as its first beat."""
         self._run(
-            "INSERT INTO executions_engine (id, host, boot_id, pid, started_at, beat_at, running, rss_kb, is_stopping)"
-            f" VALUES (%s, %s, %s, %s, {self.now}, {self.now}, 0, 0, %s)",
-            [self.uid(engine_id), host, boot_id, pid, False],
+            "INSERT INTO executions_engine (id, host, boot_id, pid, started_at, beat_at, running, rss_kb, is_stopping,"
+            f" is_quarantine) VALUES (%s, %s, %s, %s, {self.now}, {self.now}, 0, 0, %s, %s)",
+            [self.uid(engine_id), host, boot_id, pid, False, is_quarantine],
         )
 
     def beat(
@@ -44,10 +44,10 @@ class Leases(Dialect):
     def peers(self, engine_id: uuid.UUID) -> list[Peer]:
         """Return all other engines, those with a stale lease included."""
         rows = self.ask(
-            f"SELECT id, host, boot_id, pid, {self.is_stale} FROM executions_engine WHERE id <> %s",
+            f"SELECT id, host, boot_id, pid, {self.is_stale}, is_quarantine FROM executions_engine WHERE id <> %s",
             [self.uid(engine_id)],
         )
-        return [Peer(self.to_uuid(row[0]), row[1], row[2], row[3], bool(row[4])) for row in rows()]
+        return [Peer(self.to_uuid(row[0]), row[1], row[2], row[3], bool(row[4]), bool(row[5])) for row in rows()]
 
     is_stale: str  # the SQL condition that a lease has not been renewed for STALE_AFTER_S
 
@@ -68,10 +68,10 @@ class Leases(Dialect):
         return [HeldExecution(self.to_uuid(row[0]), row[1], row[2]) for row in rows()]
 
     def accuse(self, execution_id: uuid.UUID, dead_id: uuid.UUID, *, counts: bool) -> None:
-        """Make a dead engine's execution a suspect, and with `counts` count the death against it."""
+        """Make a dead engine's execution one that runs alone, and with `counts` count the death against it."""
         self._run(
-            f"UPDATE executions_execution SET suspicion = {SUSPECT}, deaths = deaths + %s"
-            f" WHERE id = %s AND {RUNNING} AND engine_id = %s",
+            f"UPDATE executions_execution SET suspicion = CASE WHEN suspicion < {ALONE} THEN {ALONE} ELSE suspicion + 1"
+            f" END, deaths = deaths + %s WHERE id = %s AND {RUNNING} AND engine_id = %s",
             [int(counts), self.uid(execution_id), self.uid(dead_id)],
         )
 

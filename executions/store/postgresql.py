@@ -136,9 +136,10 @@ class PostgreSQLStore(Store):
             " UPDATE executions_execution SET is_due = TRUE FROM ripe WHERE id = ripe_id"
         )
 
-    def start_suspect(self, engine_id: uuid.UUID) -> Answer:
-        suspect = f"SELECT id FROM executions_execution WHERE {SUSPECTS} ORDER BY run_at LIMIT 1"
-        return self._start(engine_id, f"{suspect} FOR UPDATE SKIP LOCKED", [])
+    def start_suspects(self, engine_id: uuid.UUID, ids: list[Any]) -> Answer:
+        these, parameters = self.among("id", ids)
+        suspects = f"SELECT id FROM executions_execution WHERE {SUSPECTS} AND {these} FOR UPDATE SKIP LOCKED"
+        return self._start(engine_id, suspects, parameters)
 
     def claim_next_throttled(self, engine_id: uuid.UUID, organization_id: Any, limit: int) -> Answer:
         line = (

@@ -15,7 +15,9 @@ from projects.ids import made_at
 
 type VariableRow = tuple[str, str, bool]  # key, encrypted value, is secret
 
-SUSPECT = 2  # deaths in common with other executions that make a suspect
+SUSPECT = 2  # suspicion that makes a suspect: unexplained deaths in common with other executions
+ALONE = 4  # suspicion from which a suspect runs alone
+COMPANY = {SUSPECT: 64, 3: 8}  # suspects of one suspicion that begin together; from ALONE on it is one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,6 +182,7 @@ class Peer:
     boot_id: str
     pid: int
     is_stale: bool
+    is_quarantine: bool = False  # it runs suspects only
 
 
 @dataclass(frozen=True, slots=True)

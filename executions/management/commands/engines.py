@@ -44,6 +44,7 @@ class Command(BaseCommand):
 
 def line_of(engine: Engine, age: timedelta) -> str:
     marks = (
+        (engine.is_quarantine, "quarantine: runs suspects only"),
         (engine.is_stopping, "stopping"),
         (age.total_seconds() > STALE_AFTER_S, "STALE: another engine is recovering its executions"),
     )

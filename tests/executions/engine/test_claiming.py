@@ -8,21 +8,14 @@ import signal
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 import uvloop
 
-from automations.definition import Definition
-from executions.engine import claiming
-from executions.engine.black_box import BlackBox
 from executions.engine.claiming import BESIDE_OTHERS, GATHER_S, Claimer, Rank, rank_of
 from executions.engine.database_thread import DatabaseThread
-from executions.engine.loop_share import LoopTurn
-from executions.engine.slots import Slots
-from executions.engine.work import Batch, Work
-from executions.runner.context import Variables
-from executions.states import Lane
-from executions.store.rows import Claim, Claimed, Move, Peer, Wanted
+from executions.store.rows import Peer, Wanted
 from executions.store.shares import NO_BOUND
 from harness.automations import AUTOMATIONS, call, make
 from harness.installation import Installation, copy_of
@@ -39,12 +32,16 @@ def peer(id: uuid.UUID, boot_id: str, *, is_stale: bool = False) -> Peer:
 
 RANKS = {
     "alone": ([], Rank()),
-    "the older of two on one machine": ([peer(C, "x")], Rank(takes_suspects=False)),
-    "the younger of two on one machine": ([peer(A, "x")], Rank(is_first=False)),
+    "the older of two on one machine": ([peer(C, "x")], Rank()),
+    "the younger of two on one machine": ([peer(A, "x")], Rank(is_first=False, is_oldest=False)),
+    "beside a quarantine": ([replace(peer(A, "x"), is_quarantine=True)], Rank()),
     "beside a dead one": ([peer(A, "x", is_stale=True)], Rank()),
-    "with an older one on another machine": ([peer(A, "y")], Rank(machine=0, machines=2)),
-    "with a younger one on another machine": ([peer(C, "y")], Rank(machine=0, machines=2, takes_suspects=False)),
-    "with others on both machines": ([peer(A, "w"), peer(C, "x"), peer(D, "w")], Rank(machine=1, machines=2)),
+    "with an older one on another machine": ([peer(A, "y")], Rank(machine=0, machines=2, is_oldest=False)),
+    "with a younger one on another machine": ([peer(C, "y")], Rank(machine=0, machines=2)),
+    "with others on both machines": (
+        [peer(A, "w"), peer(C, "x"), peer(D, "w")],
+        Rank(machine=1, machines=2, is_oldest=False),
+    ),
 }
 
 
@@ -115,80 +112,6 @@ def test_those_that_go_on_at_once_end_one_after_the_other_not_all_at_last(pair: 
     ended = [made.wait(execution_id, within=60) for execution_id in ids]
     assert {execution["claim"] for execution in ended} == {1}
     assert len({execution["finished_at"] for execution in ended}) > 20
-
-
-def claimed_suspect() -> Claimed:
-    return Claimed(
-        id=new_id(), organization_id=A, project_id=A, automation_id=A, version_id=A, lane=Lane.DIRECT, attempt=1,
-        claim=1, deaths=2, suspicion=2, time_limit_s=300, ran_ms=0, is_counted=False,
-    )  # fmt: skip
-
-
-def test_a_suspect_that_is_lost_before_it_begins_frees_the_engine() -> None:
-    execution = claimed_suspect()
-    begun: list[uuid.UUID] = []
-
-    async def never(work: Work, _: LoopTurn) -> Move | None:
-        begun.append(work.execution.id)
-        return None
-
-    async def lose() -> tuple[bool, bool]:
-        database = DatabaseThread(new_id(), 0, lambda *_: None, lambda _: None)
-        claimer = Claimer(10, lambda: len(slots), lambda: slots.has_waiting, database)
-        slots = Slots(BlackBox(new_id()), never, database.move, claimer.note_begun, claimer.note_freed)
-        claimer.note_suspects(True)
-        claimer.ask()
-        was_asked_for, database.gathered = database.gathered.claims_suspect, Batch()
-        slots.run([Work(execution, Definition(), Variables())])
-        claimer.note_claimed([Work(execution, Definition(), Variables())], Claim())
-        slots.drop([execution.id])
-        await asyncio.sleep(0.01)  # more than the time between two claims
-        return was_asked_for, database.gathered.claims_suspect
-
-    was_asked_for, asks_again = asyncio.run(lose())
-
-    assert was_asked_for
-    assert asks_again
-    assert begun == []
-
-
-def test_a_suspect_that_waits_for_long_keeps_no_other_from_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(claiming, "LONGEST_ALONE_S", 0.02)
-    waits = Work(claimed_suspect(), Definition(), Variables())
-
-    async def wait() -> tuple[bool, bool]:
-        database = DatabaseThread(new_id(), 0, lambda *_: None, lambda _: None)
-        claimer = Claimer(10, lambda: 1, lambda: False, database)
-        claimer.note_suspects(True)
-        claimer._drain_ends_at = 0.0
-        claimer.ask()
-        database.gathered = Batch()
-        claimer.note_claimed([waits], Claim())
-        claimer.on_wake(None)
-        await asyncio.sleep(0.01)
-        at_first = bool(database.gathered)
-        await asyncio.sleep(0.03)
-        return at_first, bool(database.gathered.claim)
-
-    assert asyncio.run(wait()) == (False, True)
-
-
-def test_an_engine_that_takes_no_suspects_claims_what_is_due_and_the_suspects_when_it_is_alone() -> None:
-    async def ask() -> list[tuple[bool, bool]]:
-        database = DatabaseThread(new_id(), 0, lambda *_: None, lambda _: None)
-        claimer = Claimer(10, lambda: 0, lambda: False, database)
-        asked = []
-        for takes_suspects in (False, True, False):
-            claimer.rank = Rank(takes_suspects=takes_suspects)
-            claimer.note_suspects(True)
-            claimer.ask()
-            asked.append((bool(database.gathered.claim), database.gathered.claims_suspect))
-            database.gathered = Batch()
-            claimer.note_claimed([], Claim())
-            await asyncio.sleep(2 * GATHER_S)
-        return asked
-
-    assert asyncio.run(ask()) == [(True, False), (False, True), (True, False)]
 
 
 def test_a_moment_that_has_come_already_may_be_set_and_another_one_after_it() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -40,13 +42,18 @@ JUDGED: dict[str, tuple[list[HeldExecution], Evidence, Verdict]] = {
     "alone, third death": ([HeldExecution(A, 2, 2)], Evidence(), Verdict(A, True, True, "worker_died")),
     "stalled alone, first time": ([HeldExecution(A, 0, 0)], Evidence(A, "x", **STALL), Verdict(A, counts=True)),
     "stalled as a suspect": ([HeldExecution(A, 2, 0)], Evidence(A, "x", **STALL), Verdict(A, True, True, "stalled")),
+    "alone in an engine that died with others": ([HeldExecution(A, 4, 2)], Evidence(), Verdict(None)),
+    "named in an engine that died with others": ([HeldExecution(A, 4, 2)], Evidence(A), Verdict(A)),
     "stalled among others": ([HeldExecution(A, 0, 0), HeldExecution(B, 0, 0)], Evidence(A, "x", **STALL), Verdict(A)),
 }
 
 
 @pytest.mark.parametrize(("held", "evidence", "verdict"), JUDGED.values(), ids=JUDGED.keys())
-def test_a_death_is_judged_by_its_evidence(held: list[HeldExecution], evidence: Evidence, verdict: Verdict) -> None:
-    assert judge(held, evidence) == verdict
+def test_a_death_is_judged_by_its_evidence(
+    request: pytest.FixtureRequest, held: list[HeldExecution], evidence: Evidence, verdict: Verdict
+) -> None:
+    died_alone = "died with others" not in request.node.name
+    assert judge(held, evidence, died_alone=died_alone) == verdict
 
 
 FAULTY = {"key": "hurt", "title": "Hurt", "connector": "faulty", "action": "hurt",
@@ -142,35 +149,53 @@ def test_a_suspect_that_gets_a_step_done_is_one_no_longer(made: Made, stub: Stub
     until(lambda: made.counted == 2)
 
 
-SUSPECTED = "status IN (0, 1) AND suspicion >= 2"
-
-
-def test_other_work_goes_on_in_one_of_two_engines_while_many_suspects_run(
+def test_two_unexplained_deaths_hold_up_no_neighbour_and_no_suspect_for_long(
     installation: Installation, stub: Stub
 ) -> None:
     installation.settings["WORKERS"] = "2"
     installation.start()
-    until(lambda: len(have_beaten(installation)) == 2, what="the engines know each other")
-    made = make(installation, {"call": [call()], "transform": [TRANSFORM]})
-    stub.answer(path="/slow", delay=1.5)
-    suspects = [made.start("call", {"url": stub.url + "/slow"}) for _ in range(8)]
-    stub.wait_for(8)
-    for suspect in suspects:
-        sql = "UPDATE executions_execution SET suspicion = 2, status = 0, engine_id = NULL WHERE id = %s"
-        installation.query(sql, [suspect])
-    until(lambda: made.select("id", "executions_execution", f"{SUSPECTED} AND status = 1"), what="one runs alone")
-    seen = have_beaten(installation)
-    until(lambda: all(at > seen[id] for id, at in have_beaten(installation).items()), what="both know of suspects")
+    until(lambda: len(engines(installation)) == 2, what="the engines know each other")
+    made = make(installation, {"call": [call()]})
+    neighbour = make(installation, {"transform": [TRANSFORM]})
+    stub.answer(path="/slow", delay=5)
+    with ThreadPoolExecutor(16) as senders:
+        ids = list(senders.map(lambda _: made.start("call", {"url": stub.url + "/slow"}), range(100)))
+    for suspicion in (1, 2):
+        stub.wait_for(100 * suspicion)
+        for pid in {row["pid"] for row in running(made)}:
+            os.kill(pid, signal.SIGKILL)
+        accused = f"suspicion = {suspicion}"
+        until(lambda accused=accused: len(made.select("id", "executions_execution", accused)) == 100, what=accused)
 
-    made.wait(made.start("transform"))
+    until(lambda: len(running(made)) > 30, what="many suspects run together")
+    assert {row["is_quarantine"] for row in running(made)} == {True}
+    assert neighbour.wait(neighbour.start("transform"), within=5)["claim"] == 1
 
-    left = made.select("engine_id", "executions_execution", SUSPECTED)
-    assert len(left) > 1
-    assert {row["engine_id"] for row in left} <= {None, max(seen)}
-    assert {made.wait(suspect, within=60)["status"] for suspect in suspects} == {Status.SUCCESS}
+    assert {made.wait(one, within=60)["status"] for one in ids} == {Status.SUCCESS}
+    until(lambda: not any(row["is_quarantine"] for row in engines(installation)), what="the quarantine ends")
 
 
-def have_beaten(installation: Installation) -> dict[Any, Any]:
-    """Return the last beats of the engines that have beaten since they began, by id."""
-    rows = installation.query("SELECT id, started_at, beat_at FROM executions_engine")
-    return {row["id"]: row["beat_at"] for row in rows if row["beat_at"] > row["started_at"]}
+def test_suspects_of_another_organization_are_not_behind_many(installation: Installation, stub: Stub) -> None:
+    many, one = (make(installation, {"call": [call()]}) for _ in range(2))
+    stub.answer(path="/slow", delay=4)
+    installation.start()
+    ids = [made.start("call", {"url": stub.url + "/slow"}) for made in (*[many] * 20, one)]
+    stub.wait_for(21)
+    sql = "UPDATE executions_execution SET suspicion = 4, status = 0, engine_id = NULL WHERE status = 1"
+    installation.query(sql)
+
+    assert one.wait(ids[-1], within=30)["status"] == Status.SUCCESS
+    assert len(many.select("id", "executions_execution", "suspicion = 4")) > 10
+
+
+def engines(installation: Installation) -> list[dict[str, Any]]:
+    """Return the engines that have beaten since they began."""
+    rows = installation.query("SELECT id, pid, is_quarantine, started_at, beat_at FROM executions_engine")
+    return [row for row in rows if row["beat_at"] > row["started_at"]]
+
+
+def running(made: Made) -> list[dict[str, Any]]:
+    """Return the engine of each execution that runs."""
+    engine = "(SELECT {column} FROM executions_engine e WHERE e.id = engine_id) AS {column}"
+    columns = ", ".join(engine.format(column=column) for column in ("pid", "is_quarantine"))
+    return made.select(columns, "executions_execution", "status = 1")

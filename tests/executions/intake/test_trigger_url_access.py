@@ -155,10 +155,11 @@ def test_strangers_do_not_cost_a_connection_each() -> None:
 # --- look-ups
 
 
-def test_an_unknown_address_is_looked_up_once_a_second_and_a_new_trigger_works_at_once(
-    make_automation: Callable[..., Automation],
+def test_an_unknown_address_is_not_looked_up_again_at_once_and_a_new_trigger_works_at_once(
+    make_automation: Callable[..., Automation], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    unknown = [PREFIX + f"{number:032x}" for number in range(3)]
+    monkeypatch.setattr(look_ups, "UNKNOWN_S", 3600.0)
+    unknown = [PREFIX + f"{number:032x}" for number in range(3, 6)]
     assert {send(path).status for path in unknown} == {404}
     with looked_up() as uids:
         assert {send(path).status for _ in range(20) for path in unknown} == {404}
@@ -168,6 +169,15 @@ def test_an_unknown_address_is_looked_up_once_a_second_and_a_new_trigger_works_a
     automation.remove_secret()
 
     assert send(url_of(automation), b"{}").status == 202
+
+
+def test_an_unknown_address_is_looked_up_again_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(look_ups, "UNKNOWN_S", 0.0)
+    unknown = PREFIX + f"{7:032x}"
+    with looked_up() as uids:
+        assert [send(unknown).status for _ in range(3)] == [404] * 3
+    assert PREFIX + uids[-1] == unknown
+    assert len(uids) == 3
 
 
 def test_the_triggers_used_last_are_kept_and_no_more(
