@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gc
 import logging
-import multiprocessing
 import multiprocessing.connection
 import os
 import select
@@ -16,6 +15,7 @@ import signal
 import sys
 import threading
 import time
+from multiprocessing.process import BaseProcess
 from multiprocessing.reduction import ForkingPickler
 from typing import Any, NoReturn
 
@@ -199,7 +199,7 @@ def start_engine(**_: Any) -> None:
         logger.exception("the engine could not be started")
 
 
-def start_quarantine() -> multiprocessing.Process:
+def start_quarantine() -> BaseProcess:
     """Start the process whose engine runs suspects only."""
     process = multiprocessing.get_context("fork").Process(target=run_quarantine, name="quarantine")
     process.start()

@@ -10,8 +10,8 @@ import asyncio
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from multiprocessing.process import BaseProcess
 from multiprocessing.sharedctypes import RawValue
-from typing import Any
 
 from executions.engine.claiming import Rank
 from executions.engine.database_thread import DatabaseThread
@@ -95,9 +95,9 @@ def solitude_s(suspicion: int) -> float:
 class Keeper:
     """Starts the quarantine's process when it is called for; in the cluster's main process."""
 
-    def __init__(self, start: Callable[[], Any]) -> None:
-        self._start = start  # starts the process and returns it, as multiprocessing.Process
-        self._process: Any = None
+    def __init__(self, start: Callable[[], BaseProcess]) -> None:
+        self._start = start  # starts the process and returns it
+        self._process: BaseProcess | None = None
         self._started_at = 0.0
 
     def look(self) -> None:

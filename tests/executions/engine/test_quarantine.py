@@ -29,8 +29,8 @@ from tests.support.stub import Stub
 def suspect() -> Work:
     one = uuid.UUID(int=1)
     execution = Claimed(
-        id=new_id(), organization_id=one, project_id=one, automation_id=one, version_id=one, lane=Lane.DIRECT, attempt=1,
-        claim=1, deaths=2, suspicion=2, time_limit_s=300, ran_ms=0, is_counted=False,
+        id=new_id(), organization_id=one, project_id=one, automation_id=one, version_id=one, lane=Lane.DIRECT,
+        attempt=1, claim=1, deaths=2, suspicion=2, time_limit_s=300, ran_ms=0, is_counted=False,
     )  # fmt: skip
     return Work(execution, Definition(), Variables())
 
@@ -57,7 +57,11 @@ BEGUN = [suspect(), suspect()]
 
 def test_it_asks_for_others_once_all_have_shown_what_they_do(monkeypatch: pytest.MonkeyPatch) -> None:
     def free(*works: Work) -> Callable[[SuspectClaimer], None]:
-        return lambda claimer: [claimer.note_freed(work.execution.id) for work in works] and None
+        def act(claimer: SuspectClaimer) -> None:
+            for work in works:
+                claimer.note_freed(work.execution.id)
+
+        return act
 
     assert not asks(lambda claimer: claimer.on_wake(None))
     assert not asks(free(BEGUN[0]))

@@ -7,6 +7,7 @@ import signal
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
@@ -164,8 +165,8 @@ def test_two_unexplained_deaths_hold_up_no_neighbour_and_no_suspect_for_long(
         stub.wait_for(100 * suspicion)
         for pid in {row["pid"] for row in running(made)}:
             os.kill(pid, signal.SIGKILL)
-        accused = f"suspicion = {suspicion}"
-        until(lambda accused=accused: len(made.select("id", "executions_execution", accused)) == 100, what=accused)
+        accused = partial(made.select, "id", "executions_execution", f"suspicion = {suspicion}")
+        until(lambda accused=accused: len(accused()) == 100, what="all are suspected")  # type: ignore[misc]
 
     until(lambda: len(running(made)) > 30, what="many suspects run together")
     assert {row["is_quarantine"] for row in running(made)} == {True}
