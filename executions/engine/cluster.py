@@ -26,6 +26,7 @@ from django_q.signals import post_spawn
 
 from executions.engine.engine import Engine
 from executions.engine.host import die_with_parent, is_alive
+from executions.engine.memory import bound_arenas
 from executions.tasks import make_schedules
 
 logger = logging.getLogger(__name__)
@@ -171,6 +172,7 @@ def start_engine(**_: Any) -> None:
     global _engine
     try:
         connections.close_all()  # those inherited by the fork
+        bound_arenas()
         sys.setswitchinterval(DATABASE_TURN_S)
         gc.freeze()  # no collection touches the loaded modules, so their memory stays shared between workers
         gc.set_threshold(GARBAGE_AFTER, *gc.get_threshold()[1:])

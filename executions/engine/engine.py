@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 import uvloop
 from django.conf import settings
 
-from automations.definition import Unreadable
+from automations.definition import Definition, Unreadable
 from executions.engine import black_box
 from executions.engine.black_box import ARM_EVERY_S, BlackBox
 from executions.engine.claiming import Claimer
@@ -27,7 +27,7 @@ from executions.engine.lease import Lease
 from executions.engine.lifeline import keep
 from executions.engine.loop_share import LoopTurn
 from executions.engine.memory import FreedMemory
-from executions.engine.outside import Outside
+from executions.engine.outside import Outside, Ports
 from executions.engine.slots import Slots
 from executions.engine.work import Work
 from executions.intake.due_schedules import DueSchedules
@@ -174,17 +174,30 @@ class Engine:
     async def _run_execution(self, work: Work, turn: LoopTurn) -> Move | None:
         """Run one execution and return its move out of Running.
 
-        None means that there is no move: the execution is no longer this engine's, or the engine stops.
+        None means that there is no move: the execution is no longer this engine's, or the engine stops. The memory
+        that it holds is given back once the move is stored, and with it the last records.
         """
         if isinstance(work.definition, Unreadable):
             return move_of_unreadable(work)
+        ports, move = self.outside.ports_of(work.execution.organization_id), None
+        holding = ports["http"].holding
+        try:
+            move = await self._walk(work, work.definition, turn, ports)
+            return move
+        finally:
+            if move is None:
+                holding.give_back()
+            elif holding.size:
+                move.when_stored = lambda: self._call_in_loop(holding.give_back)
+
+    async def _walk(self, work: Work, definition: Definition, turn: LoopTurn, ports: Ports) -> Move | None:
         runner = Runner(
             work.execution,
-            work.definition,
+            definition,
             variables=work.variables,
             journal=self,
             enter=turn.enter,
-            **self.outside.ports_of(work.execution.organization_id),
+            **ports,
         )
         turn.if_stalled = runner.stalled
         code, step = work.verdict

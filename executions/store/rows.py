@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -217,7 +217,10 @@ class StepRecord:
 
 @dataclass(slots=True, kw_only=True)
 class Move:
-    """A compare-and-set out of Running; the same transaction stores `records`."""
+    """A compare-and-set out of Running; the same transaction stores `records`.
+
+    `when_stored` is called, in any thread, once nobody needs them any more.
+    """
 
     execution: Claimed
     target: Status
@@ -229,6 +232,7 @@ class Move:
     connectors: str = ""
     wakes_caller: bool = False
     records: list[StepRecord] = field(default_factory=list)
+    when_stored: Callable[[], None] | None = None
 
     def __post_init__(self) -> None:
         check_move(Status.RUNNING, self.target)
