@@ -180,7 +180,7 @@ class Engine:
         if isinstance(work.definition, Unreadable):
             return move_of_unreadable(work)
         ports, move = self.outside.ports_of(work.execution.organization_id), None
-        holding = ports["http"].holding
+        holding = ports["holding"]
         try:
             move = await self._walk(work, work.definition, turn, ports)
             return move
@@ -244,6 +244,14 @@ class Engine:
             execution.acquit()
             self.claimer.note_freed(execution.id)
 
+    async def large_text(self, execution: Claimed, attempt: int, key: str) -> str:
+        """Return a stored text that was not loaded with the claim; also for the runner."""
+        read: asyncio.Future[str] = self.loop.create_future()
+        await self._in_database(
+            lambda: self._call_in_loop(_resolve, read, store().large_text(execution.id, attempt, key))
+        )
+        return await read
+
     # --- the lease
 
     async def _in_database(self, function: object) -> None:
@@ -282,6 +290,6 @@ def seconds_until(moment: datetime) -> float:
     return max(0.0, (moment - datetime.now(UTC)).total_seconds())
 
 
-def _resolve(future: asyncio.Future[bool], value: bool) -> None:
+def _resolve[Value](future: asyncio.Future[Value], value: Value) -> None:
     if not future.done():
         future.set_result(value)

@@ -10,6 +10,7 @@ from django.conf import settings
 from connectors.compute.shared import Compute
 from connectors.outbound.addresses import parse_allow
 from connectors.outbound.client import ExecutionOutbound, Outbound
+from connectors.outbound.holding import Holding
 from connectors.sdk.call import Mail
 from executions.computing import new_pool
 from executions.ports.mail import DjangoMail
@@ -22,6 +23,7 @@ class SharedPorts(TypedDict):
 
 class Ports(SharedPorts):
     http: ExecutionOutbound
+    holding: Holding
 
 
 KNOWN = 1000  # organizations whose ports are kept
@@ -37,7 +39,7 @@ class Outside:
         self._ports: dict[uuid.UUID, SharedPorts] = {}
 
     def ports_of(self, organization_id: uuid.UUID) -> Ports:
-        """Return the ports of one execution; what its `http.holding` has at its end must be given back."""
+        """Return the ports of one execution; what its `holding` has at its end must be given back."""
         shared = self._ports.get(organization_id)
         if shared is None:
             if len(self._ports) >= KNOWN:
@@ -46,7 +48,8 @@ class Outside:
                 "mail": self.mail.of(organization_id),
                 "compute": Compute(self.pool, organization_id),
             }
-        return {"http": self.http.of(organization_id), **shared}
+        http = self.http.of(organization_id)
+        return {"http": http, "holding": http.holding, **shared}
 
     async def close(self) -> None:
         await self.http.close()

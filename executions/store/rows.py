@@ -15,6 +15,7 @@ from projects.ids import made_at
 
 type VariableRow = tuple[str, str, bool]  # key, encrypted value, is secret
 
+LARGE = 64 * 1024  # characters of a stored text that a claim does not load
 SUSPECT = 2  # deaths in common with other executions that make a suspect
 
 
@@ -129,13 +130,20 @@ class Claim:
     next_in_s: float | None = None  # seconds until an execution is due that was not yet; None: none is
 
 
+@dataclass(frozen=True, slots=True)
+class Unloaded:
+    """A stored text of more than LARGE characters: it is read once there is memory for it."""
+
+    characters: int
+
+
 @dataclass(slots=True, kw_only=True)
 class DoneStep:
     """A durable step run of a resumed execution."""
 
     status: StepStatus
     tries: int
-    output: str | None  # sealed JSON text
+    output: str | Unloaded | None  # sealed JSON text
     error_code: str
     resume_at: datetime | None
 
@@ -157,7 +165,7 @@ class Claimed:
     time_limit_s: int
     ran_ms: int
     is_counted: bool
-    payload: str = "null"
+    payload: str | Unloaded = "null"
     variables: list[VariableRow] = field(default_factory=list)  # of the project, ordered by key
     done: dict[tuple[str, str], DoneStep] = field(default_factory=dict)  # by step key and iteration
 

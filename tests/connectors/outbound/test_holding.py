@@ -44,9 +44,9 @@ def run[Result](
     memory: Memory | None = None,
 ) -> Result:
     async def main() -> Result:
-        async with Remote(answer) as remote, asyncio.timeout(30):
-            async with Outbound(LOOPBACK, memory=memory or Memory(TOTAL)) as http:
-                return await scenario(http, remote.url)
+        http = Outbound(LOOPBACK, memory=memory or Memory(TOTAL))
+        async with Remote(answer) as remote, asyncio.timeout(30), http:
+            return await scenario(http, remote.url)
 
     return asyncio.run(main())
 
@@ -201,7 +201,7 @@ BODIES = {
     "keys": ("application/json", json.dumps({f"key {number}": 0 for number in range(MANY)}).encode()),
     "orders": (
         "application/problem+json; charset=utf-8",
-        json.dumps([{"id": n, "name": f"Ada {n}", "lines": [{"sku": f"A{n}", "count": 2.5}]} for n in range(MANY)]).encode(),
+        json.dumps([{"id": n, "who": f"Ada {n}", "lines": [{"sku": f"A{n}", "n": 2.5}]} for n in range(MANY)]).encode(),
     ),
 }  # fmt: skip
 
