@@ -104,7 +104,9 @@ class Engine:
         self.slots = Slots(
             self.black_box, self._run_execution, self._hand_over, self.claimer.note_begun, self.claimer.note_freed
         )
-        self.lease = Lease(self.id, self.database, self.claimer, self.slots, self.wake, self._call_in_loop)
+        self.lease = Lease(
+            self.id, self.database, self.claimer, self.slots, self.outside.http.memory, self.wake, self._call_in_loop
+        )
         self.database.start()
         await self._in_database(self.lease.begin)
         self.wake.start()

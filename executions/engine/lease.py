@@ -13,6 +13,7 @@ import resource
 import uuid
 from collections.abc import Callable
 
+from connectors.outbound.holding import Memory
 from executions.engine.claiming import Claimer, rank_of
 from executions.engine.database_thread import DatabaseThread
 from executions.engine.host import boot_id, host_name
@@ -35,6 +36,7 @@ class Lease:
         database: DatabaseThread,
         claimer: Claimer,
         slots: Slots,
+        memory: Memory,
         wake: Wake,
         call_in_loop: Callable[..., None],
     ) -> None:
@@ -42,6 +44,7 @@ class Lease:
         self.database = database
         self.claimer = claimer
         self.slots = slots
+        self.memory = memory
         self.wake = wake
         self.call_in_loop = call_in_loop
         self.presence = Presence()
@@ -63,6 +66,7 @@ class Lease:
                 rss_kb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
                 is_stopping=self.claimer.is_stopped,
                 holders=self._holders(),
+                held_kb=self.memory.used // 1024,
             )
             if after_s is None:
                 logger.error("engine %s has lost its lease: this worker ends", self.engine_id)
