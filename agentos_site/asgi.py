@@ -18,6 +18,7 @@ from django.conf import settings
 
 from agentos_site.pages import PageAnswer, page, places, poll, probe  # imported first: it sets Django up
 from agentos_site.web import connections
+from executions.engine import memory
 from executions.intake import trigger_url
 from executions.intake.answers import WITHOUT_BODY, Answer, refusal, server_full
 from executions.intake.body import Busy, Refused
@@ -149,6 +150,8 @@ async def live(receive: Receive, send: Send) -> None:
     """Live from the start of the web server to its end, whose first signal also ends what would wait for longer."""
     await receive()
     sys.setswitchinterval(GIL_TURN_S)
+    memory.bound_arenas()
+    memory.keep_small()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, stop, loop)
     await send({"type": "lifespan.startup.complete"})

@@ -147,6 +147,7 @@ REASONS = (
         "An earlier result, or the trigger's payload, cannot be read back: it holds a secret that an older release "
         "sealed or that `FIELD_KEYS` does not open, or it is damaged",
     ),
+    Reason("Failed", "too_large", "The payload and the results of earlier steps need more than 256 MB of memory"),
     Reason("Rejected", "time_limit", "It ran for longer than its allotted time"),
     Reason("Rejected", "worker_died", "Its worker died three times, and nothing else could be the cause"),
     Reason("Rejected", "stalled", "A step blocked its worker for more than 5 s, twice"),

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urljoin
 
@@ -19,14 +18,20 @@ from yarl import URL
 from connectors.outbound.addresses import Allow, checked_url
 from connectors.outbound.asking import asker
 from connectors.outbound.guard import GuardedConnector, GuardedResolver
+from connectors.outbound.holding import FREE, Holding, HoldsTooMuch, Memory, Part
 from connectors.outbound.names import Resolve, SystemNames
 from connectors.outbound.shares import Shares
+from connectors.sdk.answer import weight_held
 from connectors.sdk.call import HttpResponse, StepError
 
 SIZE_LIMIT = 10 * 1024 * 1024  # an answer is held in memory, hundreds of them at once
 REDIRECT_LIMIT = 3
 READ_AHEAD = 64 * 1024  # bytes that one connection reads before its request takes them
 CONNECTIONS = 2000  # twice what an engine runs at once, so that one organization's share is all of its slots
+NO_ROOM = (
+    "The answer could not be read within {:g} s: other executions of the organization hold all the memory for large"
+    " answers that it may use."
+)
 UPGRADE = ("http", 80, "https", 443)
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 # By allow-list: any other header may be a secret that was meant for the first host only.
@@ -36,17 +41,25 @@ SAFE_ACROSS_ORIGINS = frozenset({"accept", "accept-language", "content-type", "u
 class Outbound:
     """Makes outbound HTTP requests over one pool of connections; close it before its event loop ends."""
 
-    def __init__(self, allow: Allow, *, resolve: Resolve | None = None, size_limit: int = SIZE_LIMIT) -> None:
+    def __init__(
+        self,
+        allow: Allow,
+        *,
+        resolve: Resolve | None = None,
+        size_limit: int = SIZE_LIMIT,
+        memory: Memory | None = None,
+    ) -> None:
         self.allow = allow
         self.find = resolve or SystemNames()
         self.size_limit = size_limit
         self.connections = Shares(CONNECTIONS)
+        self.memory = memory or Memory()
         self._session: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    def of(self, organization_id: object) -> OrganizationOutbound:
-        """Return the HTTP port of one organization's steps, with its own share of look-ups and connections."""
-        return OrganizationOutbound(self, str(organization_id))
+    def of(self, organization_id: object) -> ExecutionOutbound:
+        """Return the HTTP port of one execution's steps, with its organization's share of all that it uses."""
+        return ExecutionOutbound(self, str(organization_id))
 
     async def __aenter__(self) -> Outbound:
         return self
@@ -69,26 +82,37 @@ class Outbound:
         body: bytes | None = None,
         timeout_s: float = 30.0,
         follow_redirects: bool = True,
+        holding: Holding | None = None,
     ) -> HttpResponse:
         """Return the answer, whatever its status; `timeout_s` covers everything, redirects and drips too.
 
-        It begins once the organization's share of the connections has a place.
+        It begins once the organization's share of the connections has a place. What a large answer takes of the
+        memory stays taken in `holding`; without one it counts until the request returns.
         """
         target = checked_url(url)
         if query:
             target = target.extend_query(query)
+        part, is_kept = Part(holding or self.memory.of(asker.get())), False
         try:
             async with self.connections.of(asker.get()), asyncio.timeout(timeout_s):
-                return await self._follow(method, target, dict(headers or {}), body, follow_redirects)
+                answer = await self._follow(method, target, dict(headers or {}), body, follow_redirects, part)
+            is_kept = holding is not None
+            return answer
         except TimeoutError:
-            text = f"The service did not answer completely within {timeout_s:g} s."
-            raise StepError(text, code="timeout", external=True, retryable=True, unknown=True) from None
+            text = NO_ROOM if part.is_waiting else "The service did not answer completely within {:g} s."
+            text = text.format(timeout_s)
+            external = not part.is_waiting
+            raise StepError(text, code="timeout", external=external, retryable=True, unknown=True) from None
+        finally:
+            if not is_kept:
+                part.give_back()
 
     async def _follow(
-        self, method: str, url: URL, headers: dict[str, str], body: bytes | None, follow: bool
+        self, method: str, url: URL, headers: dict[str, str], body: bytes | None, follow: bool, part: Part
     ) -> HttpResponse:
         for _ in range(REDIRECT_LIMIT + 1):
-            response = await self._once(method, url, headers, body)
+            part.give_back()
+            response = await self._once(method, url, headers, body, part)
             location = response.headers.get("location", "")
             if not follow or response.status not in REDIRECTS or not location:
                 return response
@@ -112,7 +136,9 @@ class Outbound:
             external=True,
         )
 
-    async def _once(self, method: str, url: URL, headers: dict[str, str], body: bytes | None) -> HttpResponse:
+    async def _once(
+        self, method: str, url: URL, headers: dict[str, str], body: bytes | None, part: Part
+    ) -> HttpResponse:
         # Uncompressed: a few kilobytes could unpack to gigabytes.
         given = {"user-agent": "AgentOS", "accept": "*/*", **_joined(headers), "accept-encoding": "identity"}
         try:
@@ -126,12 +152,17 @@ class Outbound:
                 max_line_size=16_384,
                 max_field_size=16_384,
             ) as answer:
-                content = await self._read(answer)
-                return HttpResponse(
+                content = await self._read(answer, part)
+                response = HttpResponse(
                     status=answer.status, headers=_joined(answer.headers), body=content, url=str(answer.url)
                 )
+                await part.become(weight_held(response))
+                return response
         except StepError:
             raise
+        except HoldsTooMuch:
+            text = f"The answers that this execution uses need more than {self.memory.most >> 20} MB of memory."
+            raise StepError(text, code="too_large", unknown=True) from None
         except (aiohttp.InvalidURL, UnicodeError):
             raise StepError("URL is not valid.", code="bad_url") from None
         except (aiohttp.ClientSSLError, ssl.SSLError):
@@ -146,12 +177,13 @@ class Outbound:
             text = f"The connection to {url.host} broke, or its answer is not valid HTTP."
             raise StepError(text, code="bad_response", external=True, retryable=True, unknown=True) from None
 
-    async def _read(self, answer: aiohttp.ClientResponse) -> bytes:
+    async def _read(self, answer: aiohttp.ClientResponse, part: Part) -> bytes:
+        """Return the body; beyond FREE bytes the rest stays in the socket until there is room for it."""
         if answer.headers.get("Content-Encoding", "identity").lower() not in ("", "identity"):
             text = "The service compressed its answer although the request did not allow that."
             raise StepError(text, code="bad_response", external=True)
         chunks: list[bytes] = []
-        size = 0
+        size, room = 0, FREE
         async for chunk in answer.content.iter_any():
             size += len(chunk)
             if size > self.size_limit:
@@ -159,6 +191,9 @@ class Outbound:
                 text = f"The answer is larger than {self.size_limit / (1024 * 1024):g} MB."
                 raise StepError(text, code="too_large", external=True)
             chunks.append(chunk)
+            if size > room:
+                room = min(self.size_limit, max(answer.content_length or 0, 4 * size))
+                await part.become(2 * room)  # as chunks and whole, later as text and as the text to store
         return b"".join(chunks)
 
     def _open(self) -> aiohttp.ClientSession:
@@ -175,17 +210,20 @@ class Outbound:
         return self._session
 
 
-@dataclass(frozen=True, slots=True)
-class OrganizationOutbound:
-    """The HTTP port of one organization's steps (`connectors.sdk.call.Http`)."""
+class ExecutionOutbound:
+    """The HTTP port of one execution's steps (`connectors.sdk.call.Http`), and the memory that it holds."""
 
-    outbound: Outbound
-    organization: str
+    __slots__ = ("holding", "organization", "outbound")
+
+    def __init__(self, outbound: Outbound, organization: str) -> None:
+        self.outbound = outbound
+        self.organization = organization
+        self.holding = outbound.memory.of(organization)
 
     async def request(self, method: str, url: str, **options: Any) -> HttpResponse:
         before = asker.set(self.organization)
         try:
-            return await self.outbound.request(method, url, **options)
+            return await self.outbound.request(method, url, holding=self.holding, **options)
         finally:
             asker.reset(before)
 

@@ -14,6 +14,8 @@ from connectors.sdk.exact_json import REPLACEMENT
 
 LONGEST_NUMBER = 1_000  # digits; the time to read and write them grows with their square
 VALUES_LIMIT = 1_000_000  # in one answer: ten million brackets would become a gigabyte of lists
+LIGHT = 1_000  # bytes of an answer that never needs much memory, whatever is in it: "{}," needs 66 times as much
+NARROW = bytes(range(0xF0))  # of UTF-8: without the four bytes of an emoji
 # By allow-list, each linear in the length of the text: Python's other codecs include some that are not (punycode
 # takes minutes for 400 kB) and some that unpack or interpret (zip, unicode_escape).
 CHARSETS = frozenset(
@@ -38,13 +40,50 @@ def parsed_body(response: HttpResponse) -> JSON:
     if not response.body:
         return None
     headers = Headers()
-    declared = next((value for name, value in response.headers.items() if name.lower() == "content-type"), "")
-    headers["Content-Type"] = declared
+    declared = headers["Content-Type"] = _declared(response)
     kind = headers.get_content_type() if declared else ""
     text = _text(response.body, headers.get_content_charset() or "utf-8", kind)
     if text is None:
         return f"({len(response.body)} bytes of {kind or 'unknown type'}, not stored)"
     return _value(text) if kind.endswith(("/json", "+json")) else text
+
+
+def weight_held(response: HttpResponse) -> int:
+    """Return the bytes of memory that an answer takes as a step's output, at most: its value and its text to store.
+
+    What JSON's lists, objects and numbers take beyond their text was measured. Small answers are not looked into.
+    """
+    body = response.body
+    if len(body) <= LIGHT:
+        return len(body)
+    weight = 2 * len(body) * _width(body)
+    if "json" in _declared(response).lower() and sum(_counts(body)) <= VALUES_LIMIT:
+        weight += weight_of_values(body)
+    return weight
+
+
+def weight_of_values(text: str | bytes) -> int:
+    """Return the bytes of memory that the values in a JSON text take beyond their text, at most."""
+    lists, objects, values = _counts(text)
+    return 16 * lists + 128 * objects + 64 * values
+
+
+def _counts(text: str | bytes) -> tuple[int, int, int]:
+    """Return how many brackets, braces and commas JSON text has."""
+    if isinstance(text, str):
+        return text.count("["), text.count("{"), text.count(",")
+    return text.count(b"["), text.count(b"{"), text.count(b",")
+
+
+def _declared(response: HttpResponse) -> str:
+    return next((value for name, value in response.headers.items() if name.lower() == "content-type"), "")
+
+
+def _width(text: bytes) -> int:
+    """Return the bytes that Python takes for a character, at most: as for the widest one, and for its UTF-8 kept."""
+    if text.isascii():
+        return 1
+    return 5 if text.translate(None, NARROW) else 3
 
 
 def _text(body: bytes, charset: str, kind: str) -> str | None:
@@ -72,7 +111,7 @@ def _value(text: str) -> JSON:
     """Return the value of JSON text, or the text itself if it is not JSON, or is JSON that cannot be stored."""
     try:
         raw = text.encode()
-        if sum(map(text.count, "[{,")) > VALUES_LIMIT or exact_json.has_long_number(raw, LONGEST_NUMBER):
+        if sum(_counts(text)) > VALUES_LIMIT or exact_json.has_long_number(raw, LONGEST_NUMBER):
             return text
         value = exact_json.loads(raw)
         if exact_json.has_long_number(raw):  # read by Python, which takes infinity and lone surrogates, too

@@ -12,9 +12,13 @@ HTTP_FAILURES = (
     Failure("cannot_resolve", "The host's name is unknown, or its name server gave no answer in time."),
     Failure("cannot_connect", "Nothing accepted the connection."),
     Failure("tls_error", "The server's certificate cannot be trusted, or TLS failed."),
-    Failure("timeout", "The service did not answer completely within the request's time limit."),
+    Failure(
+        "timeout",
+        "The service did not answer completely within the request's time limit, or other executions of the "
+        "organization held all the memory for large answers meanwhile.",
+    ),
     Failure("bad_response", "The answer was cut off, cannot be read, or is compressed."),
-    Failure("too_large", "The answer is larger than 10 MB."),
+    Failure("too_large", "The answer is larger than 10 MB, or all that the execution holds needs more than 256 MB."),
     Failure("too_many_redirects", "More than 3 redirects."),
     Failure("redirect_elsewhere", "The service redirected a request with a body to another host."),
 )

@@ -27,6 +27,7 @@ from django_q.signals import post_spawn
 
 from executions.engine.engine import Engine
 from executions.engine.host import die_with_parent, is_alive
+from executions.engine.memory import bound_arenas
 from executions.engine.quarantine import Keeper, is_called_for
 from executions.tasks import make_schedules
 
@@ -177,6 +178,7 @@ def schedule_housekeeping() -> None:
 def prepare_worker() -> None:
     """Fit this newly forked process to an engine."""
     connections.close_all()  # those inherited by the fork
+    bound_arenas()
     sys.setswitchinterval(DATABASE_TURN_S)
     gc.freeze()  # no collection touches the loaded modules, so their memory stays shared between workers
     gc.set_threshold(GARBAGE_AFTER, *gc.get_threshold()[1:])

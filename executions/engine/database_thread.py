@@ -173,6 +173,8 @@ class DatabaseThread(threading.Thread):
         """Tell the engine the results of a committed batch, and make its calls."""
         for move in batch.moves:
             self.owned.pop(move.execution.id, None)
+            if move.when_stored:
+                move.when_stored()
         self.owned.update((work.execution.id, work.execution) for work in claimed)
         for group, when_durable in zip(batch.records, batch.waiting, strict=True):
             when_durable(group[0].execution.id not in lost)
@@ -212,6 +214,9 @@ class DatabaseThread(threading.Thread):
             self._commit_until_done(Batch(moves=[move]))
         for when_durable in part.waiting:
             when_durable(False)
+        for move in part.moves:
+            if move.when_stored:
+                move.when_stored()
         if rest := replace(part, records=[], waiting=[], moves=[]):
             logger.error("the engine cannot claim executions", exc_info=error)
             self._after(rest, [], Claim(), set())

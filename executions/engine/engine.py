@@ -17,24 +17,21 @@ from datetime import UTC, datetime
 import uvloop
 from django.conf import settings
 
-from automations.definition import Unreadable
 from executions.engine import black_box
 from executions.engine.black_box import ARM_EVERY_S, BlackBox
 from executions.engine.claiming import Claimer
 from executions.engine.database_thread import DatabaseThread
-from executions.engine.endings import failed, move_of_unreadable
 from executions.engine.lease import Lease
 from executions.engine.lifeline import keep
-from executions.engine.loop_share import LoopTurn
 from executions.engine.memory import FreedMemory
 from executions.engine.outside import Outside
 from executions.engine.quarantine import SuspectClaimer
 from executions.engine.slots import Slots
+from executions.engine.walks import Walks
 from executions.engine.work import Work
 from executions.intake.due_schedules import DueSchedules
 from executions.monitoring import histograms
-from executions.runner.context import Fenced, Stalled
-from executions.runner.runner import Runner
+from executions.runner.context import Fenced
 from executions.states import StepStatus
 from executions.store import store
 from executions.store.rows import Claim, Claimed, Move, StepRecord
@@ -102,11 +99,19 @@ class Engine:
         self.stop_requested = asyncio.Event()
         self.outside = Outside()
         self.claimer = self._claimer()
+        walks = Walks(self.outside, self, self._call_in_loop, is_stopping=lambda: self.is_stopping)
         self.slots = Slots(
-            self.black_box, self._run_execution, self._hand_over, self.claimer.note_begun, self.claimer.note_freed
+            self.black_box, walks.walk, self._hand_over, self.claimer.note_begun, self.claimer.note_freed
         )
         self.lease = Lease(
-            self.id, self.database, self.claimer, self.slots, self.wake, self._call_in_loop, self.is_quarantine
+            self.id,
+            self.database,
+            self.claimer,
+            self.slots,
+            self.outside.http.memory,
+            self.wake,
+            self._call_in_loop,
+            self.is_quarantine,
         )
         self.database.start()
         await self._in_database(self.lease.begin)
@@ -183,57 +188,12 @@ class Engine:
         due_in = self.schedules.start_due()
         self.schedule_in = LOOK_S if due_in is None else min(LOOK_S, due_in)
 
-    # --- running
-
-    async def _run_execution(self, work: Work, turn: LoopTurn) -> Move | None:
-        """Run one execution and return its move out of Running.
-
-        None means that there is no move: the execution is no longer this engine's, or the engine stops.
-        """
-        if isinstance(work.definition, Unreadable):
-            return move_of_unreadable(work)
-        runner = Runner(
-            work.execution,
-            work.definition,
-            variables=work.variables,
-            journal=self,
-            enter=turn.enter,
-            **self.outside.ports_of(work.execution.organization_id),
-        )
-        turn.if_stalled = runner.stalled
-        code, step = work.verdict
-        if code:
-            return runner.condemn(code, step)
-        deadline = self.loop.time() + work.execution.time_limit_s - work.execution.ran_ms / 1000
-        try:
-            async with asyncio.timeout(None) as limit:
-                # Most executions never wait and need no timer: until the first wait the watchdog is their limit.
-                turn.before_waiting = lambda: limit.reschedule(deadline)
-                return await runner.run()
-        except TimeoutError as over:
-            return runner.reject(over) if limit.expired() else self._crashed(work.execution)
-        except Stalled:
-            return runner.stalled()
-        except Fenced:
-            logger.info("execution %s no longer belongs to this engine", work.execution.id)
-            return None
-        except asyncio.CancelledError:
-            if self.is_stopping:
-                return None
-            raise
-        except Exception:
-            return self._crashed(work.execution)
-
-    def _crashed(self, execution: Claimed) -> Move:
-        logger.exception("execution %s failed inside the engine", execution.id)
-        return failed(
-            execution, "internal_error", "An unexpected error stopped the execution. The server's log has the details."
-        )
+    # --- the runner's Journal
 
     async def durable(self, execution: Claimed, records: list[StepRecord]) -> None:
         """Commit the records and return once they are durable; raise Fenced when another engine has the execution.
 
-        This makes the engine the runner's Journal. The first durable step of a suspect also acquits it.
+        The first durable step of a suspect also acquits it.
         """
         committed: asyncio.Future[bool] = self.loop.create_future()
         self.database.record(records, lambda is_ours: self._call_in_loop(_resolve, committed, is_ours))
@@ -244,6 +204,14 @@ class Engine:
         ):
             execution.acquit()
             self.claimer.note_freed(execution.id)
+
+    async def large_text(self, execution: Claimed, attempt: int, key: str) -> str:
+        """Return a stored text that was not loaded with the claim; also for the runner."""
+        read: asyncio.Future[str] = self.loop.create_future()
+        await self._in_database(
+            lambda: self._call_in_loop(_resolve, read, store().large_text(execution.id, attempt, key))
+        )
+        return await read
 
     # --- the lease
 
@@ -283,6 +251,6 @@ def seconds_until(moment: datetime) -> float:
     return max(0.0, (moment - datetime.now(UTC)).total_seconds())
 
 
-def _resolve(future: asyncio.Future[bool], value: bool) -> None:
+def _resolve[Value](future: asyncio.Future[Value], value: Value) -> None:
     if not future.done():
         future.set_result(value)

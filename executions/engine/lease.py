@@ -13,6 +13,7 @@ import resource
 import uuid
 from collections.abc import Callable
 
+from connectors.outbound.holding import Memory
 from executions.engine import quarantine
 from executions.engine.claiming import Claimer, rank_of
 from executions.engine.database_thread import DatabaseThread
@@ -37,6 +38,7 @@ class Lease:
         database: DatabaseThread,
         claimer: Claimer | SuspectClaimer,
         slots: Slots,
+        memory: Memory,
         wake: Wake,
         call_in_loop: Callable[..., None],
         is_quarantine: bool,
@@ -45,6 +47,7 @@ class Lease:
         self.database = database
         self.claimer = claimer
         self.slots = slots
+        self.memory = memory
         self.wake = wake
         self.call_in_loop = call_in_loop
         self.is_quarantine = is_quarantine
@@ -66,6 +69,7 @@ class Lease:
                 rss_kb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
                 is_stopping=self.claimer.is_stopped,
                 holders=self._holders(),
+                held_kb=self.memory.used // 1024,
             )
             if after_s is None:
                 logger.error("engine %s has lost its lease: this worker ends", self.engine_id)

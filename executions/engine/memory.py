@@ -1,4 +1,4 @@
-"""Gives memory back to the system after large answers.
+"""Gives memory back to the system: a process that has worked on large data shrinks again.
 
 The C library keeps what Python has freed, and errors keep their frames until the collector comes: after a burst of
 answers of 10 MB, an engine with nothing to do held 650 MB.
@@ -9,12 +9,28 @@ from __future__ import annotations
 import ctypes
 import gc
 import resource
+import threading
+import time
 from pathlib import Path
 
 GROWTH = 32 * 1024 * 1024  # bytes beyond the least so far that are worth the search
 COLLECT_AFTER = 3  # looks at a grown process: collecting stops all threads for some 10 ms
+SELDOM = 32  # looks between two searches, at most, in a process that stays large
+LOOK_S = 2.0
 PAGE = resource.getpagesize()
 STATM = Path("/proc/self/statm")
+M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8  # of mallopt(3), from <malloc.h>
+# By itself glibc raises the threshold to 32 MB once such a block was freed, and gives each thread an arena, of which
+# one small piece keeps all that lies below it.
+LARGE = 256 * 1024  # bytes of a block that goes back to the system as soon as it is freed
+ARENAS = 2
+
+
+def bound_arenas() -> None:
+    """Have the C library keep little of what is freed; call it before threads start. Other libraries than glibc: no."""
+    if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
+        mallopt(M_MMAP_THRESHOLD, LARGE)
+        mallopt(M_ARENA_MAX, ARENAS)
 
 
 class FreedMemory:
@@ -22,20 +38,39 @@ class FreedMemory:
 
     def __init__(self) -> None:
         self.least = resident()
+        self.last = self.least
         self.grown_for = 0  # looks
         self.trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
 
     def give_back(self) -> None:
-        """Give back what is free while the process is larger than it need be; call it at regular intervals."""
+        """Give back what is free while the process is larger than it need be; call it at regular intervals.
+
+        In a process that stays as large as it is, the searches become rarer.
+        """
         now = resident()
         self.least = min(self.least, now)
         if self.trim is None or now < self.least + GROWTH:
             self.grown_for = 0
             return
-        self.grown_for += 1
-        if self.grown_for % COLLECT_AFTER == 0:
+        self.grown_for = 1 if now > self.last + GROWTH else self.grown_for + 1
+        if not (self.grown_for % SELDOM == 0 or self.grown_for.bit_count() == 1 or self.grown_for == COLLECT_AFTER):
+            return
+        if self.grown_for >= COLLECT_AFTER:
             gc.collect()
         self.trim(0)
+        self.last = resident()
+
+
+def keep_small() -> None:
+    """Give memory back in a thread of its own, in a process that has no engine, until it ends."""
+    threading.Thread(target=_keep_small, name="memory", daemon=True).start()
+
+
+def _keep_small() -> None:
+    memory = FreedMemory()
+    while True:
+        time.sleep(LOOK_S)
+        memory.give_back()
 
 
 def resident() -> int:

@@ -9,41 +9,47 @@ from django.conf import settings
 
 from connectors.compute.shared import Compute
 from connectors.outbound.addresses import parse_allow
-from connectors.outbound.client import Outbound
-from connectors.sdk.call import Http, Mail
+from connectors.outbound.client import ExecutionOutbound, Outbound
+from connectors.outbound.holding import Holding
+from connectors.sdk.call import Mail
 from executions.computing import new_pool
 from executions.ports.mail import DjangoMail
 
 
-class Ports(TypedDict):
-    http: Http
+class SharedPorts(TypedDict):
     mail: Mail
     compute: Compute
+
+
+class Ports(SharedPorts):
+    http: ExecutionOutbound
+    holding: Holding
 
 
 KNOWN = 1000  # organizations whose ports are kept
 
 
 class Outside:
-    """The ports of one engine, which all its executions share; made in the thread of the event loop."""
+    """What the executions of one engine share; made in the thread of the event loop."""
 
     def __init__(self) -> None:
         self.http = Outbound(parse_allow(settings.OUTBOUND_ALLOW))
         self.mail = DjangoMail()
         self.pool = new_pool()
-        self._ports: dict[uuid.UUID, Ports] = {}
+        self._ports: dict[uuid.UUID, SharedPorts] = {}
 
     def ports_of(self, organization_id: uuid.UUID) -> Ports:
-        ports = self._ports.get(organization_id)
-        if ports is None:
+        """Return the ports of one execution; what its `holding` has at its end must be given back."""
+        shared = self._ports.get(organization_id)
+        if shared is None:
             if len(self._ports) >= KNOWN:
                 self._ports.clear()
-            ports = self._ports[organization_id] = {
-                "http": self.http.of(organization_id),
+            shared = self._ports[organization_id] = {
                 "mail": self.mail.of(organization_id),
                 "compute": Compute(self.pool, organization_id),
             }
-        return ports
+        http = self.http.of(organization_id)
+        return {"http": http, "holding": http.holding, **shared}
 
     async def close(self) -> None:
         await self.http.close()

@@ -17,6 +17,7 @@ class Engine(models.Model):
     beat_at = models.DateTimeField(default=timezone.now)  # when the lease was renewed last
     running = models.IntegerField(default=0)
     holders = models.TextField(default="{}", db_default="{}")  # JSON: the slots of those organizations that have most
+    held_kb = models.IntegerField(default=0, db_default=0)  # large data of its executions, as weighed
     rss_kb = models.IntegerField(default=0)
     is_stopping = models.BooleanField(default=False)
     is_quarantine = models.BooleanField(default=False, db_default=False)  # it runs suspects only

@@ -80,9 +80,11 @@ def _queue() -> Iterator[str]:
 
 
 def _engines() -> Iterator[str]:
-    rows = Engine.objects.order_by("started_at").values_list("host", "pid", Now() - F("beat_at"), "running", "rss_kb")
+    rows = Engine.objects.order_by("started_at").values_list(
+        "host", "pid", Now() - F("beat_at"), "running", "rss_kb", "held_kb"
+    )
     engines = {f"{host}:{pid}": values for host, pid, *values in rows}  # the newest engine, where a pid was used twice
-    ages = {name: max(0.0, age.total_seconds()) for name, (age, _, _) in engines.items()}
+    ages = {name: max(0.0, age.total_seconds()) for name, (age, *_) in engines.items()}
     families: list[tuple[str, str, dict[str, float]]] = [
         ("up", "1 while the engine renews its lease.", {name: int(ages[name] <= STALE_AFTER_S) for name in engines}),
         (
@@ -90,10 +92,15 @@ def _engines() -> Iterator[str]:
             "Time since the engine last renewed its lease.",
             {name: round(age, 3) for name, age in ages.items()},
         ),
-        ("running", "Executions that the engine runs.", {name: running for name, (_, running, _) in engines.items()}),
+        ("running", "Executions that the engine runs.", {name: running for name, (_, running, *_) in engines.items()}),
         (
             "rss_bytes",
             "Highest memory use of the process of the engine.",
+            {name: kb * 1024 for name, (_, _, kb, _) in engines.items()},
+        ),
+        (
+            "held_bytes",
+            "Memory that large answers and payloads of its executions take.",
             {name: kb * 1024 for name, (*_, kb) in engines.items()},
         ),
     ]

@@ -35,6 +35,9 @@ class Journal(Protocol):
     async def durable(self, execution: Claimed, records: list[StepRecord]) -> None:
         """Return once the records are committed; raise Fenced when another engine runs the execution now."""
 
+    async def large_text(self, execution: Claimed, attempt: int, key: str) -> str:
+        """Return a stored text of the execution that was not loaded with it."""
+
 
 class Fenced(Exception):
     """Another engine runs this execution now, so every result of this one must be dropped."""

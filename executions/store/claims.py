@@ -13,7 +13,18 @@ from executions import sealed_json
 from executions.states import Lane, StepStatus
 from executions.store.dialect import Answer, Row
 from executions.store.moves import CLAIMABLE, PENDING, START
-from executions.store.rows import COMPANY, SUSPECT, Claim, Claimed, DoneStep, Look, VariableRow, Wanted
+from executions.store.rows import (
+    COMPANY,
+    LARGE,
+    SUSPECT,
+    Claim,
+    Claimed,
+    DoneStep,
+    Look,
+    Unloaded,
+    VariableRow,
+    Wanted,
+)
 from executions.store.shares import FIRST, ORGANIZATIONS_A_CLAIM, divide
 from executions.store.throttle import LINE, Throttle
 
@@ -30,6 +41,9 @@ DUE = (
 )
 CLAIMED_LANES = (Lane.SYNC.value, Lane.DIRECT.value)
 SUSPECTS = f"{PENDING} AND suspicion >= {SUSPECT}"
+# Of a step run: what an engine reads of it, the trigger's payload or a step's output.
+TEXT = "CASE WHEN s.attempt = 0 THEN s.input ELSE s.output END"
+SIZE = "CASE WHEN s.attempt = 0 THEN s.input_bytes ELSE s.output_bytes END"
 STARTING = f"{START}, engine_id = %s, claim = claim + 1, rev = rev + 1, reason_code = '', reason = ''"
 FURTHER_LOOKS = 20  # looks of one claim for an organization that may have more slots, so 1,000 organizations
 RIPE_AT_ONCE = 500  # executions whose time has come that one claim makes due
@@ -217,10 +231,8 @@ class Claims(Throttle):
                 self._step_runs(ids),
                 self._variables({execution.project_id for execution in claimed.values()}),
             )
-            rows = step_runs()
-            bodies = self._large_payloads(rows)
-            for row in rows:
-                self._add_step_run(claimed[row[0]], row, bodies)
+            for row in step_runs():
+                self._add_step_run(claimed[row[0]], row)
             by_project: dict[Any, list[VariableRow]] = {}
             for project_id, key, encrypted, is_secret in variables():
                 by_project.setdefault(project_id, []).append((key, encrypted, bool(is_secret)))
@@ -241,24 +253,22 @@ class Claims(Throttle):
         where, parameters = self.among("execution_id", ids)
         return self.ask_many(
             "execution_id, attempt, key, iteration, status, tries, error_code, resume_at,"
-            " CASE WHEN attempt = 0 THEN input ELSE output END,"
-            " CASE WHEN attempt = 0 THEN input_bytes ELSE output_bytes END",
-            f"FROM executions_steprun WHERE {where}",
+            f" CASE WHEN {SIZE} > {LARGE} THEN NULL ELSE {TEXT} END, {SIZE}",
+            f"FROM executions_steprun s WHERE {where}",
             parameters,
         )
 
-    def _large_payloads(self, step_runs: list[Row]) -> dict[Row, str]:
-        """Return the texts too large for their step run's row, by its key: a trigger's input, a step's output."""
-        large = {row[0]: self.to_uuid(row[0]) for row in step_runs if row[9] > sealed_json.ROW_LIMIT}
-        if not large:
-            return {}
-        where, parameters = self.among("execution_id", large.values())
+    def large_text(self, execution_id: uuid.UUID, attempt: int, key: str) -> str:
+        """Return a text that a claim has not loaded: a step's output or, of attempt 0, the trigger's payload."""
         rows = self.ask(
-            f"SELECT execution_id, attempt, key, iteration, body FROM executions_payload WHERE {where}"
-            " AND side = CASE WHEN attempt = 0 THEN 'input' ELSE 'output' END",
-            parameters,
-        )
-        return {tuple(row[:4]): row[4] for row in rows()}
+            f"SELECT COALESCE(p.body, {TEXT}) FROM executions_steprun s LEFT JOIN executions_payload p"
+            f" ON {SIZE} > {sealed_json.ROW_LIMIT} AND p.execution_id = s.execution_id AND p.attempt = s.attempt"
+            " AND p.key = s.key AND p.iteration = s.iteration"
+            " AND p.side = CASE WHEN s.attempt = 0 THEN 'input' ELSE 'output' END"
+            " WHERE s.execution_id = %s AND s.attempt = %s AND s.key = %s AND s.iteration = ''",
+            [self.uid(execution_id), attempt, key],
+        )()
+        return str(rows[0][0]) if rows else ""
 
     def _variables(self, project_ids: Iterable[uuid.UUID]) -> Answer:
         where, parameters = self.among("project_id", project_ids)
@@ -267,9 +277,10 @@ class Claims(Throttle):
             parameters,
         )
 
-    def _add_step_run(self, execution: Claimed, row: Row, bodies: dict[Row, str]) -> None:
-        _, attempt, key, iteration, status, tries, error_code, resume_at, excerpt, _ = row
-        text: str | None = bodies.get(tuple(row[:4]), excerpt)
+    def _add_step_run(self, execution: Claimed, row: Row) -> None:
+        _, attempt, key, iteration, status, tries, error_code, resume_at, text, size = row
+        if size > LARGE:
+            text = Unloaded(size)
         if attempt == 0:
             execution.payload = text or "null"
         elif attempt == execution.attempt:

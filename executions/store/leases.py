@@ -24,7 +24,14 @@ class Leases(Dialect):
         )
 
     def beat(
-        self, engine_id: uuid.UUID, *, running: int, rss_kb: int, is_stopping: bool, holders: str = "{}"
+        self,
+        engine_id: uuid.UUID,
+        *,
+        running: int,
+        rss_kb: int,
+        is_stopping: bool,
+        holders: str = "{}",
+        held_kb: int = 0,
     ) -> float | None:
         """Renew the lease; return the seconds since the beat before.
 
@@ -36,8 +43,8 @@ class Leases(Dialect):
         )()
         is_kept = self._changed(
             f"UPDATE executions_engine SET beat_at = {self.now}, running = %s, rss_kb = %s, is_stopping = %s,"
-            " holders = %s WHERE id = %s",
-            [running, rss_kb, is_stopping, holders, self.uid(engine_id)],
+            " holders = %s, held_kb = %s WHERE id = %s",
+            [running, rss_kb, is_stopping, holders, held_kb, self.uid(engine_id)],
         )
         return float(before[0][0]) if is_kept else None
 

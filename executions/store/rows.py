@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -15,6 +15,7 @@ from projects.ids import made_at
 
 type VariableRow = tuple[str, str, bool]  # key, encrypted value, is secret
 
+LARGE = 64 * 1024  # characters of a stored text that a claim does not load
 SUSPECT = 2  # suspicion that makes a suspect: unexplained deaths in common with other executions
 ALONE = 4  # suspicion from which a suspect runs alone
 COMPANY = {SUSPECT: 64, 3: 8}  # suspects of one suspicion that begin together; from ALONE on it is one
@@ -131,13 +132,20 @@ class Claim:
     next_in_s: float | None = None  # seconds until an execution is due that was not yet; None: none is
 
 
+@dataclass(frozen=True, slots=True)
+class Unloaded:
+    """A stored text of more than LARGE characters: it is read once there is memory for it."""
+
+    characters: int
+
+
 @dataclass(slots=True, kw_only=True)
 class DoneStep:
     """A durable step run of a resumed execution."""
 
     status: StepStatus
     tries: int
-    output: str | None  # sealed JSON text
+    output: str | Unloaded | None  # sealed JSON text
     error_code: str
     resume_at: datetime | None
 
@@ -159,7 +167,7 @@ class Claimed:
     time_limit_s: int
     ran_ms: int
     is_counted: bool
-    payload: str = "null"
+    payload: str | Unloaded = "null"
     variables: list[VariableRow] = field(default_factory=list)  # of the project, ordered by key
     done: dict[tuple[str, str], DoneStep] = field(default_factory=dict)  # by step key and iteration
 
@@ -220,7 +228,10 @@ class StepRecord:
 
 @dataclass(slots=True, kw_only=True)
 class Move:
-    """A compare-and-set out of Running; the same transaction stores `records`."""
+    """A compare-and-set out of Running; the same transaction stores `records`.
+
+    `when_stored` is called, in any thread, once nobody needs them any more.
+    """
 
     execution: Claimed
     target: Status
@@ -232,6 +243,7 @@ class Move:
     connectors: str = ""
     wakes_caller: bool = False
     records: list[StepRecord] = field(default_factory=list)
+    when_stored: Callable[[], None] | None = None
 
     def __post_init__(self) -> None:
         check_move(Status.RUNNING, self.target)

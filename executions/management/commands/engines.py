@@ -50,7 +50,8 @@ def line_of(engine: Engine, age: timedelta) -> str:
     )
     return "  ".join([
         f"{engine.id}  {engine}  since {engine.started_at:%Y-%m-%d %H:%M:%S}  runs {engine.running}"
-        f"  beat {max(0.0, age.total_seconds()):.1f} s ago  {engine.rss_kb // 1024} MB",
+        f"  beat {max(0.0, age.total_seconds()):.1f} s ago  {engine.rss_kb // 1024} MB"
+        f"  holds {engine.held_kb // 1024} MB of large data",
         *(mark for is_so, mark in marks if is_so),
     ])  # fmt: skip
 

@@ -127,7 +127,7 @@ def test_a_long_queue_is_counted_up_to_a_bound(
 
 def test_engines_are_told_by_machine_and_process(scrape: Callable[[], Metrics]) -> None:
     now = timezone.now()
-    Engine.objects.create(host="one", pid=7, boot_id="", running=3, rss_kb=2, beat_at=now)
+    Engine.objects.create(host="one", pid=7, boot_id="", running=3, rss_kb=2, held_kb=5, beat_at=now)
     Engine.objects.create(host="two", pid=7, boot_id="", beat_at=now - timedelta(minutes=5))
     Engine.objects.create(host="one", pid=7, boot_id="", running=1, started_at=now - timedelta(days=1))
 
@@ -137,6 +137,7 @@ def test_engines_are_told_by_machine_and_process(scrape: Callable[[], Metrics]) 
     assert told.value("agentos_engine_up", engine="two:7") == 0
     assert told.value("agentos_engine_running", engine="one:7") == 3
     assert told.value("agentos_engine_rss_bytes", engine="one:7") == 2048
+    assert told.value("agentos_engine_held_bytes", engine="one:7") == 5120
     assert told.value("agentos_engine_beat_age_seconds", engine="two:7") == pytest.approx(300, abs=60)
 
 

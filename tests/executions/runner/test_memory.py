@@ -37,7 +37,8 @@ async def walk() -> tuple[Status, list[weakref.ref[object]]]:
     outbound = Outbound(parse_allow(""))
     runner = Runner(
         claimed(), definition, variables=Variables(), journal=Engine(), http=outbound,
-        mail=DjangoMail().of(new_id()), compute=COMPUTE, enter=enter,
+        mail=DjangoMail().of(new_id()), compute=COMPUTE, holding=outbound.memory.of("A"),
+        enter=enter,
     )  # fmt: skip
     move = await runner.run()
     await outbound.close()

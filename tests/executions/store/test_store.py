@@ -21,7 +21,7 @@ from executions.models import Engine, Execution, Payload, StepRun
 from executions.states import Lane, Status, StepStatus
 from executions.store import store
 from executions.store.leases import STALE_AFTER_S
-from executions.store.rows import Wanted
+from executions.store.rows import Unloaded, Wanted
 from executions.store.shares import FIRST
 from executions.store.throttle import JOIN_MOST
 from projects.ids import made_at, new_id
@@ -70,8 +70,12 @@ def test_a_claim_brings_whole_payloads_when_they_are_large(make_execution: Calla
     with store().transaction():
         again = store().claim(new_id(), Wanted(limit=1)).executions[0]
 
-    assert again.payload == large
-    assert {key: done.output for (key, _), done in again.done.items()} == {"a": large, "b": "{}"}
+    assert again.payload == Unloaded(len(large))
+    assert {key: done.output for (key, _), done in again.done.items()} == {"a": Unloaded(len(large)), "b": "{}"}
+    texts = [
+        store().large_text(again.id, attempt, key) for attempt, key in ((0, "trigger"), (1, "a"), (1, "b"), (1, "c"))
+    ]
+    assert texts == [large, large, "{}", ""]
 
 
 @pytest.mark.django_db
