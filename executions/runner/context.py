@@ -82,7 +82,8 @@ def variables_of(project_id: uuid.UUID, rows: Iterable[VariableRow]) -> Variable
     return Variables(values=values, secret_keys=frozenset(secret_keys))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# Not frozen, as StepNote and Work: one is made for each execution, and a frozen one takes four times as long.
+@dataclass(slots=True, kw_only=True)
 class StepContext:
     """The part of an execution that its steps may use; the runner makes one for all of them.
 
@@ -104,7 +105,7 @@ class StepContext:
     learn: Callable[[Iterable[JSON]], None]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class StepNote:
     """One step run in the clear. It may hold secrets; `sealed` makes the record that may be stored."""
 
