@@ -27,10 +27,11 @@ class Line:
     def add(self, works: Iterable[Work]) -> None:
         for work in works:
             organization_id = work.execution.organization_id
-            if organization_id not in self._heaps:
-                self._heaps[organization_id] = []
+            heap = self._heaps.get(organization_id)
+            if heap is None:
+                heap = self._heaps[organization_id] = []
                 self._turns.append(organization_id)
-            heapq.heappush(self._heaps[organization_id], (work.execution.lane, next(self._numbers), work))
+            heapq.heappush(heap, (work.execution.lane, next(self._numbers), work))
             self._length += 1
 
     def pop(self) -> Work:
