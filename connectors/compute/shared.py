@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 from concurrent.futures import Future
 
 from connectors.compute.pool import Pool
@@ -28,9 +28,9 @@ class Compute:
         self.owner = owner
         self.spent = 0  # units since the event loop last had its turn
 
-    async def render(self, value: JSON, scope: Mapping[str, JSON]) -> JSON:
+    def render(self, value: JSON, scope: Mapping[str, JSON]) -> Awaitable[JSON]:
         """Return the value with its templates rendered; raise MappingError or StepError."""
-        return await self.awaited(self._rendered(value, scope))
+        return self.awaited(self._rendered(value, scope))
 
     def render_now(self, value: JSON, scope: Mapping[str, JSON]) -> JSON:
         return _result(self._rendered(value, scope))

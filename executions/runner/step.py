@@ -98,13 +98,11 @@ class StepCall:
             scope=context.scope,
             paused_until=paused_until,
         )
-        output = await self._in_time(action, call)
+        output = await (action.run(call) if self.step.time_limit_s is None else self._in_time(action, call))
         self._learn_output(output)
         return self.note(StepStatus.SUCCESS, output=output)
 
     async def _in_time(self, action: Action[Any], call: Call[Any]) -> JSON:
-        if self.step.time_limit_s is None:
-            return await action.run(call)
         try:
             async with asyncio.timeout(self.step.time_limit_s) as limit:
                 return await action.run(call)
@@ -131,7 +129,8 @@ class StepCall:
         try:
             rendered = await self.context.compute.render(self.step.input, self.context.scope)
             self._learn(rendered)
-            self.input = typed_secrets.recorded(await self._recorded(rendered))
+            secret_keys = self.context.variables.secret_keys
+            self.input = typed_secrets.recorded(await self._recorded(rendered) if secret_keys else rendered)
             return action.input.model_validate(rendered)
         except (mapping.MappingError, StepError) as error:
             self.input = self.step.input if self.input is None else self.input
@@ -164,7 +163,7 @@ class StepCall:
     async def _recorded(self, rendered: JSON) -> JSON:
         """Return the input to record: rendered once more with expressions for secrets, if it may hold any."""
         variables = self.context.variables
-        if variables.secret_keys and mapping.mentions(self.step.input, "vars"):
+        if mapping.mentions(self.step.input, "vars"):
             unresolved = {**self.context.scope, "vars": variables.unresolved}
             try:
                 return await self.context.compute.render(self.step.input, unresolved)
