@@ -18,7 +18,7 @@ from connectors.sdk.problems import first_problem
 from executions.monitoring import histograms
 from executions.runner.context import StepContext, StepNote
 from executions.states import StepStatus
-from executions.store.rows import DoneStep
+from executions.store.rows import DoneStep, StepRecord
 
 BACKOFF_IN_PLACE_S = 5.0  # seconds that a step waits in its slot for its next try; before a longer wait it pauses
 
@@ -189,8 +189,10 @@ class StepCall:
         finished_at = datetime.now(UTC) if is_finished and resume_at is None else None
         if finished_at and self.action and status is not StepStatus.SKIPPED:
             histograms.step_ended(self.step.connector, finished_at - self.started_at)
-        return StepNote(
+        record = StepRecord(
+            execution=self.context.execution,
             key=self.step.key,
+            iteration="",
             position=self.position,
             status=status,
             connector=self.step.connector,
@@ -199,12 +201,11 @@ class StepCall:
             tries=max(1, self.tries),
             started_at=self.started_at,
             finished_at=finished_at,
-            input=self.input,
-            output=output,
+            input=None,
+            output=None,
             error_code=error_code,
-            error=error,
             is_external=is_external,
             is_reply=self.replies and status is StepStatus.SUCCESS,
-            is_secret=self.is_secret,
             resume_at=resume_at,
         )
+        return StepNote(record=record, input=self.input, output=output, error=error, is_secret=self.is_secret)
