@@ -105,7 +105,7 @@ class _Rendering:
 
     def of(self, value: JSON, depth: int = 0) -> JSON:
         if isinstance(value, str):
-            return self._counted(_render_text(value, self.scope)) if "{{" in value or "{%" in value else value
+            return self._text(value) if "{{" in value or "{%" in value else value
         if depth > NESTING_LIMIT:
             raise MappingError(f"The input has more than {NESTING_LIMIT} levels of lists and objects.")
         if isinstance(value, dict):
@@ -114,7 +114,10 @@ class _Rendering:
             return [self.of(item, depth + 1) for item in value]
         return value
 
-    def _counted(self, value: JSON) -> JSON:
+    def _text(self, text: str) -> JSON:
+        simple = _simple(text)
+        found = simple.value(self.scope) if simple is not None else MISSING
+        value = _render_template(text, self.scope) if isinstance(found, Missing) else found
         if isinstance(value, str):
             self.left -= len(value)
         elif isinstance(value, list | dict):
@@ -148,12 +151,7 @@ def mentions(value: JSON, root: str) -> bool:
             return False
 
 
-def _render_text(text: str, scope: Mapping[str, JSON]) -> JSON:
-    simple = _simple(text)
-    if simple is not None:
-        found = simple.value(scope)
-        if not isinstance(found, Missing):
-            return found
+def _render_template(text: str, scope: Mapping[str, JSON]) -> JSON:
     template = compiled(text)
     try:
         for read in reads(text):

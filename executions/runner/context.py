@@ -6,7 +6,6 @@ import logging
 import uuid
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import cached_property, lru_cache
 from typing import Protocol
 
@@ -88,9 +87,8 @@ class StepContext:
     """The part of an execution that its steps may use; the runner makes one for all of them.
 
     `scope` maps names to values for data mapping and grows with each step. `enter` takes a step's key, waits for the
-    execution's turn of the loop and notes in the black box that the step's code runs next. `make_durable` commits every
-    step run so far, and the note given with it; a step calls it before it acts on the world. It raises Fenced.
-    `learn` takes values that were computed with one of the `secrets`: all later records mask them.
+    execution's turn of the loop and notes in the black box that the step's code runs next. `log` keeps the step runs; a
+    step makes it durable before it acts on the world.
     """
 
     execution: Claimed
@@ -100,9 +98,7 @@ class StepContext:
     mail: Mail
     compute: Compute
     enter: Callable[[str], Awaitable[None]]
-    make_durable: Callable[[StepNote | None], Awaitable[None]]
-    secrets: Secrets
-    learn: Callable[[Iterable[JSON]], None]
+    log: StepLog
 
 
 @dataclass(slots=True, kw_only=True)

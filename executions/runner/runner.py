@@ -74,9 +74,7 @@ class Runner:
             mail=mail,
             compute=compute,
             enter=enter,
-            make_durable=self.log.make_durable,
-            secrets=self.log.secrets,
-            learn=self.log.learn,
+            log=self.log,
         )
         self.started = asyncio.get_running_loop().time()
         self.position = 0

@@ -88,7 +88,8 @@ class StepCall:
         await context.enter(self.step.key)
         model = await self._checked_input(action)
         if action.acts:
-            await context.make_durable(self.note(StepStatus.RUNNING, is_finished=False) if self.never_repeats else None)
+            intent = self.note(StepStatus.RUNNING, is_finished=False) if self.never_repeats else None
+            await context.log.make_durable(intent)
         call = Call(
             input=model,
             idempotency_key=self.idempotency_key if action.acts else "",
@@ -142,23 +143,24 @@ class StepCall:
 
     async def recall(self, output: JSON) -> None:
         """Learn again what a step that is done computed with secrets: later steps may hold it."""
-        if self.context.secrets and any(secret_use.computed(self.step.input, self.step.input, self.context.secrets)):
+        secrets = self.context.log.secrets
+        if secrets and any(secret_use.computed(self.step.input, self.step.input, secrets)):
             with suppress(mapping.MappingError, StepError):
                 self._learn(await self.context.compute.render(self.step.input, self.context.scope))
         self._learn_output(output)
 
     def _learn(self, rendered: JSON) -> None:
-        secrets = self.context.secrets
+        secrets = self.context.log.secrets
         if secrets:
             values = list(secret_use.computed(self.step.input, rendered, secrets))
             self.is_secret = bool(values)
-            self.context.learn(values)
+            self.context.log.learn(values)
 
     def _learn_output(self, output: JSON) -> None:
-        secrets = self.context.secrets
+        secrets = self.context.log.secrets
         if secrets and self.action and self.action.computes and secret_use.reads(self.step.input, secrets):
             self.is_secret = True
-            self.context.learn([output])
+            self.context.log.learn([output])
 
     async def _recorded(self, rendered: JSON) -> JSON:
         """Return the input to record: rendered once more with expressions for secrets, if it may hold any."""
