@@ -29,7 +29,9 @@ CONNECTORS: dict[str, Connector] = {
 }
 
 
+_ACTIONS = {(connector.key, action.key): action for connector in CONNECTORS.values() for action in connector.actions}
+
+
 def find_action(connector: str, action: str) -> Action[Any] | None:
     """Return an action by its connector's key and its own, or None: a version may name one that is gone."""
-    found = CONNECTORS.get(connector)
-    return found.action(action) if found else None
+    return _ACTIONS.get((connector, action))

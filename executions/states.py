@@ -16,6 +16,8 @@ class Status(IntegerChoices):
     REJECTED = 5, "Rejected"  # exceeded its allotted time, killed its worker three times, or stalled it twice
     PARTIALLY_EXECUTED = 6, "Partially Executed"  # the monthly e-mail maximum stopped it between two steps
 
+    __hash__ = int.__hash__  # an enum's own hashes its name, in Python, at each look into a set
+
     @property
     def code(self) -> str:
         """Return the status' word in JSON, in URLs and in attributes of HTML."""

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import secrets
 import uuid
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 
 import uuid_utils
 
+MS_A_DAY = 86_400_000  # milliseconds
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -21,6 +23,16 @@ def new_id() -> uuid.UUID:
 def made_at(identifier: uuid.UUID) -> datetime:
     """Return the millisecond at which a UUIDv7 was made (RFC 9562 5.7)."""
     return _EPOCH + timedelta(milliseconds=identifier.int >> 80)
+
+
+def day_of(identifier: uuid.UUID) -> date:
+    """Return the day (UTC) on which a UUIDv7 was made."""
+    return _day((identifier.int >> 80) // MS_A_DAY)
+
+
+@lru_cache(maxsize=400)
+def _day(number: int) -> date:
+    return (_EPOCH + timedelta(days=number)).date()
 
 
 def id_at(moment: datetime) -> uuid.UUID:

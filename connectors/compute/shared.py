@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 from concurrent.futures import Future
 
 from connectors.compute.pool import Pool
@@ -28,18 +28,16 @@ class Compute:
         self.owner = owner
         self.spent = 0  # units since the event loop last had its turn
 
-    async def render(self, value: JSON, scope: Mapping[str, JSON]) -> JSON:
+    def render(self, value: JSON, scope: Mapping[str, JSON]) -> Awaitable[JSON]:
         """Return the value with its templates rendered; raise MappingError or StepError."""
-        return await self.awaited(self._rendered(value, scope))
+        return self.awaited(self._rendered(value, scope))
 
     def render_now(self, value: JSON, scope: Mapping[str, JSON]) -> JSON:
         return _result(self._rendered(value, scope))
 
     async def search(self, expression: str, source: JSON) -> JSON:
         """Return what a JMESPath query finds in a value; raise StepError."""
-        return await self.awaited(
-            self._done(lambda: search(expression, source), "search", lambda: (expression, source))
-        )
+        return await self.awaited(self._done(search, (expression, source), "search", lambda: (expression, source)))
 
     async def judge(self, group: Group, scope: Mapping[str, JSON]) -> str:
         """Return why the conditions do not hold, empty when they do; raise StepError."""
@@ -49,7 +47,8 @@ class Compute:
         """Return the same for `awaited`, from any thread: the result, or the future of it; raise StepError."""
         try:
             return self._done(
-                lambda: judge(group, scope),
+                judge,
+                (group, scope),
                 "judge",
                 lambda: (group.model_dump(mode="json", exclude_none=True), needed(group, scope)),
             )
@@ -72,18 +71,18 @@ class Compute:
     # --- each returns a result, or one to come
 
     def _rendered(self, value: JSON, scope: Mapping[str, JSON]) -> JSON | Future[JSON]:
-        return self._done(lambda: mapping.render(value, scope), "render", lambda: (value, mapping.needed(value, scope)))
+        return self._done(mapping.render, (value, scope), "render", lambda: (value, mapping.needed(value, scope)))
 
-    def _done(
-        self, here: Callable[[], JSON], job: str, arguments: Callable[[], tuple[JSON, ...]]
+    def _done[*A](
+        self, here: Callable[[*A], JSON], arguments: tuple[*A], job: str, needed: Callable[[], tuple[JSON, ...]]
     ) -> JSON | Future[JSON]:
-        """Return what `here` computes within the budget, or the result to come of the same job in a child."""
+        """Return what `here` computes of the arguments within the budget, or the result to come of a job in a child."""
         allowed = budget()
         try:
             with allowed:
-                return here()
+                return here(*arguments)
         except OverBudget:
-            return self.pool.submit(self.owner, job, *arguments())
+            return self.pool.submit(self.owner, job, *needed())
         finally:
             self.spent += allowed.spent
 

@@ -212,6 +212,12 @@ def as_text(value: JSON) -> str:
             return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
+def whole(value: float) -> int | float:
+    """Return a number without a fraction as an integer."""
+    # Below 2**53 the whole number is exact; above it, digits would be made up.
+    return int(value) if value.is_integer() and abs(value) < 2**53 else value
+
+
 def plain(value: object) -> JSON:
     """Return what Liquid computed as plain JSON: ranges and tuples as lists, decimals as numbers, else as text."""
     if type(value) in PLAIN:
@@ -222,8 +228,7 @@ def plain(value: object) -> JSON:
         case None | bool() | int() | str():
             return value if not isinstance(value, str) else str(value)
         case float():
-            # Below 2**53 the whole number is exact; above it, digits would be made up.
-            return int(value) if value.is_integer() and abs(value) < 2**53 else value
+            return whole(value)
         case dict():
             return {str(key): plain(item) for key, item in value.items()}
         case list() | tuple() | range():

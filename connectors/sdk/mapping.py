@@ -29,7 +29,7 @@ from connectors.sdk.budget import (
     written_size,
 )
 from connectors.sdk.call import JSON
-from connectors.sdk.language import ENVIRONMENT, PLAIN, MappingError, as_text, bounded, compiled, plain
+from connectors.sdk.language import ENVIRONMENT, PLAIN, MappingError, as_text, bounded, compiled, plain, whole
 from connectors.sdk.problems import quoted
 from connectors.sdk.reads import needed, reads
 from connectors.sdk.sentences import template_sentence
@@ -87,7 +87,11 @@ def render(value: JSON, scope: Mapping[str, JSON]) -> JSON:
         render({"id": "{{ trigger.body.id }}", "note": "No. {{ trigger.body.id }}"}, {"trigger": {"body": {"id": 7}}})
         # {"id": 7, "note": "No. 7"}
     """
-    return _Rendering(scope).of(value)
+    rendering = _Rendering(scope)
+    try:
+        return rendering.of(value)
+    finally:
+        note_copied(RESULT_LIMIT - rendering.left)
 
 
 class _Rendering:
@@ -101,7 +105,7 @@ class _Rendering:
 
     def of(self, value: JSON, depth: int = 0) -> JSON:
         if isinstance(value, str):
-            return self._counted(_render_text(value, self.scope)) if "{{" in value or "{%" in value else value
+            return self._text(value) if "{{" in value or "{%" in value else value
         if depth > NESTING_LIMIT:
             raise MappingError(f"The input has more than {NESTING_LIMIT} levels of lists and objects.")
         if isinstance(value, dict):
@@ -110,16 +114,17 @@ class _Rendering:
             return [self.of(item, depth + 1) for item in value]
         return value
 
-    def _counted(self, value: JSON) -> JSON:
-        kind = type(value)
-        if kind is not str and kind is not list and kind is not dict:
-            return value
-        try:
-            size = len(cast(str, value)) if kind is str else written_size(value)
-        except TooLarge as error:
-            raise MappingError(str(error)) from None
-        note_copied(size)
-        self.left -= size
+    def _text(self, text: str) -> JSON:
+        simple = _simple(text)
+        found = simple.value(self.scope) if simple is not None else MISSING
+        value = _render_template(text, self.scope) if isinstance(found, Missing) else found
+        if isinstance(value, str):
+            self.left -= len(value)
+        elif isinstance(value, list | dict):
+            try:
+                self.left -= written_size(value)
+            except TooLarge as error:
+                raise MappingError(str(error)) from None
         if self.left < 0:
             raise MappingError(TOO_LARGE)
         return value
@@ -146,12 +151,7 @@ def mentions(value: JSON, root: str) -> bool:
             return False
 
 
-def _render_text(text: str, scope: Mapping[str, JSON]) -> JSON:
-    simple = _simple(text)
-    if simple is not None:
-        found = simple.value(scope)
-        if not isinstance(found, Missing):
-            return found
+def _render_template(text: str, scope: Mapping[str, JSON]) -> JSON:
     template = compiled(text)
     try:
         for read in reads(text):
@@ -186,7 +186,8 @@ class _Simple:
     def value(self, scope: Mapping[str, JSON]) -> JSON | Missing:
         value: Any = _walk(self.parts, scope)
         if not self.filters or isinstance(value, Missing):
-            return cast(JSON | Missing, value)
+            found: JSON | Missing = value
+            return found
         try:
             for function, arguments in self.filters:
                 value = function(value, *arguments)
@@ -239,8 +240,10 @@ def _evaluated(template: BoundTemplate, scope: Mapping[str, JSON]) -> JSON:
 
 
 def _plain(value: Any) -> JSON:
-    if type(value) in PLAIN:
-        return cast(JSON, value)
+    kind = type(value)
+    if kind in PLAIN or kind is float:
+        found: JSON = whole(value) if kind is float else value
+        return found
     if isinstance(value, list | tuple | dict | range):
         spend(weight(value))
     return plain(value)
@@ -256,4 +259,5 @@ def _walk(parts: tuple[Any, ...], scope: Mapping[str, JSON]) -> JSON | Missing:
             value = value[part]
     except (KeyError, IndexError):
         return MISSING
-    return cast(JSON, value)
+    found: JSON = value
+    return found

@@ -13,6 +13,7 @@ import mmap
 import time
 import uuid
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from django.conf import settings
@@ -45,18 +46,18 @@ class BlackBox:
         self._armed_at = math.inf  # monotonic time; infinite, so that only arm_watchdog() arms it for the first time
 
     def note_execution(self, execution_id: bytes, step: bytes) -> None:
-        """Write down the execution whose code runs from now on, and the key of its step.
+        """Write down the execution whose code runs from now on, and its step as `step_field` gives it.
 
         Arms the watchdog anew if the last time is longer ago than ARM_EVERY_S. The execution then has STALL_S for
         itself: the executions that held the loop just before it do not shorten its time.
         """
-        self._map[:16] = execution_id
-        self.note_step(step)
+        self._map[:81] = execution_id + step
         if time.monotonic() - self._armed_at > ARM_EVERY_S:
             self.arm_watchdog()
 
-    def note_step(self, key: bytes) -> None:
-        self._map[16:81] = key.ljust(65, b"\0")
+    def note_step(self, step: bytes) -> None:
+        """Write down the step whose code runs from now on, as `step_field` gives it."""
+        self._map[16:81] = step
 
     def clear(self) -> None:
         self._map[:16] = NO_EXECUTION
@@ -72,6 +73,12 @@ class BlackBox:
 
     def disarm_watchdog(self) -> None:
         faulthandler.cancel_dump_traceback_later()
+
+
+@lru_cache(maxsize=4096)
+def step_field(key: str) -> bytes:
+    """Return a step's key as it stands in the file; empty before the first step."""
+    return key.encode().ljust(65, b"\0")
 
 
 def paths_of(engine_id: uuid.UUID) -> tuple[Path, Path]:

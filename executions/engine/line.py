@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import heapq
 import uuid
 from collections import deque
 from collections.abc import Iterable
-from itertools import count
 
 from executions.engine.work import Work
+from executions.states import Lane
 
 
 class Line:
     """Gives out works by organization in turn; of one organization the sync lane first, then in the order they came."""
 
     def __init__(self, works: Iterable[Work] = ()) -> None:
-        self._heaps: dict[uuid.UUID, list[tuple[int, int, Work]]] = {}
+        self._lanes: dict[uuid.UUID, tuple[deque[Work], ...]] = {}  # by organization, each by number
         self._turns: deque[uuid.UUID] = deque()
-        self._numbers = count()
         self._length = 0
         self.add(works)
 
@@ -26,25 +24,26 @@ class Line:
 
     def add(self, works: Iterable[Work]) -> None:
         for work in works:
-            organization_id = work.execution.organization_id
-            if organization_id not in self._heaps:
-                self._heaps[organization_id] = []
-                self._turns.append(organization_id)
-            heapq.heappush(self._heaps[organization_id], (work.execution.lane, next(self._numbers), work))
+            execution = work.execution
+            lanes = self._lanes.get(execution.organization_id)
+            if lanes is None:
+                lanes = self._lanes[execution.organization_id] = tuple(deque() for _ in Lane)
+                self._turns.append(execution.organization_id)
+            lanes[execution.lane].append(work)
             self._length += 1
 
     def pop(self) -> Work:
         """Take the next work out; the line must not be empty."""
         organization_id = self._turns.popleft()
-        heap = self._heaps[organization_id]
-        _, _, work = heapq.heappop(heap)
+        lanes = self._lanes[organization_id]
+        work = next(lane for lane in lanes if lane).popleft()
         self._length -= 1
-        if heap:
+        if any(lanes):
             self._turns.append(organization_id)
         else:
-            del self._heaps[organization_id]
+            del self._lanes[organization_id]
         return work
 
     def works(self) -> list[Work]:
         """Return all works, those of one organization in the order of their turns."""
-        return [work for heap in self._heaps.values() for _, _, work in sorted(heap, key=lambda entry: entry[:2])]
+        return [work for lanes in self._lanes.values() for lane in lanes for work in lane]

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any
 
-from executions.engine.black_box import BlackBox
+from executions.engine.black_box import BlackBox, step_field
 from executions.engine.stall_guard import StallGuard
 from executions.runner.context import Stalled
 
@@ -52,7 +52,7 @@ class LoopTurn:
         self.guard = guard
         self.share = share
         self.execution_id = execution_id.bytes
-        self.step = b""
+        self.step = step_field("")
         self.has_waited = False
         self.if_stalled: Callable[[], Any] | None = None  # returns the result in place of what a late stall has lost
         self.before_waiting: Callable[[], None] | None = None  # called before the first wait; most executions have none
@@ -61,7 +61,7 @@ class LoopTurn:
         """Wait until the execution may use the loop, and note which step's code runs from now on."""
         while self.has_waited and self.share.is_used_up:  # before its first wait it uses the turn in which it began
             await asyncio.sleep(0)
-        self.step = key.encode()
+        self.step = step_field(key)
         self.black_box.note_step(self.step)
 
     def begin(self) -> None:

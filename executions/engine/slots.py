@@ -106,19 +106,21 @@ class Slots:
 
     async def _execute(self, work: Work) -> None:
         execution_id = work.execution.id
+        turn = LoopTurn(self.black_box, self.guard, self.share, execution_id)
         try:
-            turn = LoopTurn(self.black_box, self.guard, self.share, execution_id)
             move = await traced(self.run_execution(work, turn), turn)
             if move is not None:
                 self._note_end(move)
         finally:
-            if self._tasks.get(execution_id) is asyncio.current_task():  # else a later claim of the same execution runs
+            # One that has never waited is not among the tasks; another task may be that of a later claim.
+            if turn.has_waited and self._tasks.get(execution_id) is asyncio.current_task():
                 del self._tasks[execution_id]
             self._free(work.execution)
 
     def _free(self, execution: Claimed) -> None:
-        self.held[execution.organization_id] -= 1
-        if not self.held[execution.organization_id]:
+        if left := self.held[execution.organization_id] - 1:
+            self.held[execution.organization_id] = left
+        else:
             del self.held[execution.organization_id]
         self.on_freed(execution.id)
 

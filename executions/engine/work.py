@@ -10,7 +10,7 @@ from executions.runner.context import Variables
 from executions.store.rows import Claimed, Move, StepRecord, Wanted
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Work:
     """A claimed execution with everything that its runner needs."""
 

@@ -6,7 +6,6 @@ import logging
 import uuid
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import cached_property, lru_cache
 from typing import Protocol
 
@@ -85,14 +84,14 @@ def variables_of(project_id: uuid.UUID, rows: Iterable[VariableRow]) -> Variable
     return Variables(values=values, secret_keys=frozenset(secret_keys))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# Not frozen, as StepNote and Work: one is made for each execution, and a frozen one takes four times as long.
+@dataclass(slots=True, kw_only=True)
 class StepContext:
     """The part of an execution that its steps may use; the runner makes one for all of them.
 
     `scope` maps names to values for data mapping and grows with each step. `enter` takes a step's key, waits for the
-    execution's turn of the loop and notes in the black box that the step's code runs next. `make_durable` commits every
-    step run so far, and the note given with it; a step calls it before it acts on the world. It raises Fenced.
-    `learn` takes values that were computed with one of the `secrets`: all later records mask them.
+    execution's turn of the loop and notes in the black box that the step's code runs next. `log` keeps the step runs; a
+    step makes it durable before it acts on the world.
     """
 
     execution: Claimed
@@ -102,62 +101,30 @@ class StepContext:
     mail: Mail
     compute: Compute
     enter: Callable[[str], Awaitable[None]]
-    make_durable: Callable[[StepNote | None], Awaitable[None]]
-    secrets: Secrets
-    learn: Callable[[Iterable[JSON]], None]
+    log: StepLog
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class StepNote:
-    """One step run in the clear. It may hold secrets; `sealed` makes the record that may be stored."""
+    """One step run in the clear: its record, and what the record gets only once it is sealed."""
 
-    key: str
-    position: int  # the step's place in the definition, from 1
-    status: StepStatus
-    connector: str
-    action: str
-    title: str
-    tries: int
-    started_at: datetime
-    finished_at: datetime | None
+    record: StepRecord
     input: JSON  # None when the step's input was not rendered
     output: JSON
-    error_code: str
     error: str
-    is_external: bool  # the cause of the error lies in another service
-    is_reply: bool  # a caller waits for the output
-    resume_at: datetime | None  # when a paused step goes on
     is_secret: bool = False  # the output was computed with a secret, so that all of it is one
 
-    def sealed(self, execution: Claimed, masks: sealed_json.Masks) -> StepRecord:
+    def sealed(self, masks: sealed_json.Masks) -> StepRecord:
         """Return the record to store: secrets are encrypted where they stand, and masked in the error message."""
-        output = None
-        if self.status is StepStatus.SUCCESS or self.output is not None:
-            output = (
-                sealed_json.whole(self.output, execution.id)
-                if self.is_secret
-                else sealed_json.sealed(self.output, masks, execution.id)
-            )
-        return StepRecord(
-            execution=execution,
-            key=self.key,
-            iteration="",
-            position=self.position,
-            status=self.status,
-            connector=self.connector,
-            action=self.action,
-            title=self.title,
-            tries=self.tries,
-            started_at=self.started_at,
-            finished_at=self.finished_at,
-            input=sealed_json.sealed(self.input, masks, execution.id) if self.input is not None else None,
-            output=output,
-            error_code=self.error_code,
-            error=sealed_json.hidden(self.error, masks),
-            is_external=self.is_external,
-            is_reply=self.is_reply,
-            resume_at=self.resume_at,
-        )
+        record, execution_id = self.record, self.record.execution.id
+        if self.input is not None:
+            record.input = sealed_json.sealed(self.input, masks, execution_id)
+        if self.is_secret and (record.status is StepStatus.SUCCESS or self.output is not None):
+            record.output = sealed_json.whole(self.output, execution_id)
+        elif record.status is StepStatus.SUCCESS or self.output is not None:
+            record.output = sealed_json.sealed(self.output, masks, execution_id)
+        record.error = sealed_json.hidden(self.error, masks)
+        return record
 
 
 @lru_cache(maxsize=256)  # a live version has the same at every execution
@@ -181,7 +148,7 @@ class StepLog:
         self.secrets = Secrets(keys=variables.secret_keys)
 
     def keep(self, note: StepNote) -> None:
-        record = note.sealed(self.execution, self.masks)
+        record = note.sealed(self.masks)
         self.note_output(record.key, record.output)
         self.records.append(record)
 

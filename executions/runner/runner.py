@@ -79,9 +79,7 @@ class Runner:
             mail=mail,
             compute=compute,
             enter=enter,
-            make_durable=self.log.make_durable,
-            secrets=self.log.secrets,
-            learn=self.log.learn,
+            log=self.log,
         )
         self.started = asyncio.get_running_loop().time()
         self.position = 0
@@ -153,7 +151,7 @@ class Runner:
         # not end as interrupted because another execution kills the worker meanwhile. A suspect is acquitted by its
         # first durable step.
         is_last = step is self.definition.steps[-1]
-        if self.execution.is_suspect or ((call.replies or call.never_repeats) and not is_last):
+        if self.execution.is_suspect or (not is_last and (call.replies or call.never_repeats)):
             await self.log.make_durable()
 
     async def _result(self, call: StepCall) -> JSON:
@@ -265,11 +263,12 @@ class Runner:
 
 def _typed_in(version_id: uuid.UUID, definition: Definition) -> tuple[str, ...]:
     """Return the secrets that were typed into a version's steps."""
-    if version_id not in _typed:
+    found = _typed.get(version_id)
+    if found is None:
         if len(_typed) > VERSIONS:
             _typed.clear()
-        _typed[version_id] = typed_secrets.texts_in(definition)
-    return _typed[version_id]
+        found = _typed[version_id] = typed_secrets.texts_in(definition)
+    return found
 
 
 def _count(number: int, noun: str) -> str:

@@ -18,7 +18,7 @@ from connectors.sdk.problems import first_problem
 from executions.monitoring import histograms
 from executions.runner.context import StepContext, StepNote
 from executions.states import StepStatus
-from executions.store.rows import DoneStep
+from executions.store.rows import DoneStep, StepRecord
 
 BACKOFF_IN_PLACE_S = 5.0  # seconds that a step waits in its slot for its next try; before a longer wait it pauses
 
@@ -88,7 +88,8 @@ class StepCall:
         await context.enter(self.step.key)
         model = await self._checked_input(action)
         if action.acts:
-            await context.make_durable(self.note(StepStatus.RUNNING, is_finished=False) if self.never_repeats else None)
+            intent = self.note(StepStatus.RUNNING, is_finished=False) if self.never_repeats else None
+            await context.log.make_durable(intent)
         call = Call(
             input=model,
             idempotency_key=self.idempotency_key if action.acts else "",
@@ -98,13 +99,11 @@ class StepCall:
             scope=context.scope,
             paused_until=paused_until,
         )
-        output = await self._in_time(action, call)
+        output = await (action.run(call) if self.step.time_limit_s is None else self._in_time(action, call))
         self._learn_output(output)
         return self.note(StepStatus.SUCCESS, output=output)
 
     async def _in_time(self, action: Action[Any], call: Call[Any]) -> JSON:
-        if self.step.time_limit_s is None:
-            return await action.run(call)
         try:
             async with asyncio.timeout(self.step.time_limit_s) as limit:
                 return await action.run(call)
@@ -131,7 +130,8 @@ class StepCall:
         try:
             rendered = await self.context.compute.render(self.step.input, self.context.scope)
             self._learn(rendered)
-            self.input = typed_secrets.recorded(await self._recorded(rendered))
+            secret_keys = self.context.variables.secret_keys
+            self.input = typed_secrets.recorded(await self._recorded(rendered) if secret_keys else rendered)
             return action.input.model_validate(rendered)
         except (mapping.MappingError, StepError) as error:
             self.input = self.step.input if self.input is None else self.input
@@ -143,28 +143,29 @@ class StepCall:
 
     async def recall(self, output: JSON) -> None:
         """Learn again what a step that is done computed with secrets: later steps may hold it."""
-        if self.context.secrets and any(secret_use.computed(self.step.input, self.step.input, self.context.secrets)):
+        secrets = self.context.log.secrets
+        if secrets and any(secret_use.computed(self.step.input, self.step.input, secrets)):
             with suppress(mapping.MappingError, StepError):
                 self._learn(await self.context.compute.render(self.step.input, self.context.scope))
         self._learn_output(output)
 
     def _learn(self, rendered: JSON) -> None:
-        secrets = self.context.secrets
+        secrets = self.context.log.secrets
         if secrets:
             values = list(secret_use.computed(self.step.input, rendered, secrets))
             self.is_secret = bool(values)
-            self.context.learn(values)
+            self.context.log.learn(values)
 
     def _learn_output(self, output: JSON) -> None:
-        secrets = self.context.secrets
+        secrets = self.context.log.secrets
         if secrets and self.action and self.action.computes and secret_use.reads(self.step.input, secrets):
             self.is_secret = True
-            self.context.learn([output])
+            self.context.log.learn([output])
 
     async def _recorded(self, rendered: JSON) -> JSON:
         """Return the input to record: rendered once more with expressions for secrets, if it may hold any."""
         variables = self.context.variables
-        if variables.secret_keys and mapping.mentions(self.step.input, "vars"):
+        if mapping.mentions(self.step.input, "vars"):
             unresolved = {**self.context.scope, "vars": variables.unresolved}
             try:
                 return await self.context.compute.render(self.step.input, unresolved)
@@ -190,8 +191,10 @@ class StepCall:
         finished_at = datetime.now(UTC) if is_finished and resume_at is None else None
         if finished_at and self.action and status is not StepStatus.SKIPPED:
             histograms.step_ended(self.step.connector, finished_at - self.started_at)
-        return StepNote(
+        record = StepRecord(
+            execution=self.context.execution,
             key=self.step.key,
+            iteration="",
             position=self.position,
             status=status,
             connector=self.step.connector,
@@ -200,12 +203,11 @@ class StepCall:
             tries=max(1, self.tries),
             started_at=self.started_at,
             finished_at=finished_at,
-            input=self.input,
-            output=output,
+            input=None,
+            output=None,
             error_code=error_code,
-            error=error,
             is_external=is_external,
             is_reply=self.replies and status is StepStatus.SUCCESS,
-            is_secret=self.is_secret,
             resume_at=resume_at,
         )
+        return StepNote(record=record, input=self.input, output=output, error=error, is_secret=self.is_secret)

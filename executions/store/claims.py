@@ -39,6 +39,7 @@ DUE = (
     f"FROM executions_execution WHERE {CLAIMABLE} AND {{is_due}} AND suspicion < {SUSPECT}"
     " AND organization_id = {owner} AND lane = {lane} AND run_at <= {due_ago}"
 )
+LANES = tuple(Lane)  # by number
 CLAIMED_LANES = (Lane.SYNC.value, Lane.DIRECT.value)
 SUSPECTS = f"{PENDING} AND suspicion >= {SUSPECT}"
 # Of a step run: what an engine reads of it, the trigger's payload or a step's output.
@@ -227,23 +228,21 @@ class Claims(Throttle):
         claimed = {row[0]: self._claimed(row) for row in rows}
         if claimed:
             ids = [execution.id for execution in claimed.values()]
-            step_runs, variables = (
-                self._step_runs(ids),
-                self._variables({execution.project_id for execution in claimed.values()}),
-            )
+            projects = {execution.project_id for execution in claimed.values()}
+            step_runs, variables = self._step_runs(ids), self._variables(projects)
             for row in step_runs():
                 self._add_step_run(claimed[row[0]], row)
-            by_project: dict[Any, list[VariableRow]] = {}
+            by_project: dict[uuid.UUID, list[VariableRow]] = {project_id: [] for project_id in projects}
             for project_id, key, encrypted, is_secret in variables():
-                by_project.setdefault(project_id, []).append((key, encrypted, bool(is_secret)))
+                by_project[self.known_uuid(project_id)].append((key, encrypted, bool(is_secret)))
             for execution in claimed.values():
-                execution.variables = by_project.get(self.uid(execution.project_id), [])
+                execution.variables = by_project[execution.project_id]
         return list(claimed.values())
 
     def _claimed(self, row: Row) -> Claimed:
         return Claimed(
             id=self.to_uuid(row[0]), organization_id=self.known_uuid(row[1]), project_id=self.known_uuid(row[2]),
-            automation_id=self.known_uuid(row[3]), version_id=self.known_uuid(row[4]), lane=Lane(row[5]),
+            automation_id=self.known_uuid(row[3]), version_id=self.known_uuid(row[4]), lane=LANES[row[5]],
             attempt=row[6], claim=row[7], deaths=row[8], suspicion=row[9], time_limit_s=row[10], ran_ms=row[11],
             is_counted=bool(row[12]),
         )  # fmt: skip

@@ -11,7 +11,7 @@ from executions import sealed_json
 from executions.states import FINAL, Status, StepStatus, counts
 from executions.store.dialect import PAYLOAD_COLUMNS, STEP_COLUMNS, STEP_KEY, Dialect, Row, upsert
 from executions.store.rows import Claimed, Move, ReplyRow, StepRecord
-from projects.ids import made_at
+from projects.ids import day_of
 
 
 class Results(Dialect):
@@ -44,13 +44,13 @@ class Results(Dialect):
         )  # fmt: skip
 
     def _payload_rows(self, record: StepRecord) -> list[Row]:
+        sides = (("input", record.input), ("output", record.output))
+        large = [(side, text) for side, text in sides if text is not None and len(text) > sealed_json.ROW_LIMIT]
+        if not large:
+            return []
         execution = record.execution
         key = (self.uid(execution.id), execution.attempt, record.key, record.iteration)
-        return [
-            (*key, side, self.uid(execution.organization_id), text)
-            for side, text in (("input", record.input), ("output", record.output))
-            if text is not None and len(text) > sealed_json.ROW_LIMIT
-        ]
+        return [(*key, side, self.uid(execution.organization_id), text) for side, text in large]
 
     def write(self, engine_id: uuid.UUID, shard: int, records: list[StepRecord], moves: list[Move]) -> set[uuid.UUID]:
         """Store an engine's records and moves; return the executions that were no longer its own.
@@ -88,7 +88,7 @@ class Results(Dialect):
         """Add executions to the usage of the day (UTC) on which they were accepted, each of them only once."""
         totals = Counter(
             (move.execution.organization_id, move.execution.project_id, move.execution.automation_id,
-             made_at(move.execution.id).date(), move.target.value)
+             day_of(move.execution.id), move.target.value)
             for move in moves
             if counts(target=move.target, is_counted=move.execution.is_counted)
         )  # fmt: skip

@@ -209,7 +209,7 @@ class StepRecord:
     execution: Claimed
     key: str
     iteration: str
-    position: int
+    position: int  # the step's place in the definition, from 1
     status: StepStatus
     connector: str
     action: str
@@ -221,9 +221,9 @@ class StepRecord:
     output: str | None
     error_code: str = ""
     error: str = ""
-    is_external: bool = False
-    resume_at: datetime | None = None
-    is_reply: bool = False
+    is_external: bool = False  # the cause of the error lies in another service
+    resume_at: datetime | None = None  # when a paused step goes on
+    is_reply: bool = False  # a caller waits for the output
 
 
 @dataclass(slots=True, kw_only=True)

@@ -90,7 +90,10 @@ class SQLiteStore(Store):
         return value.hex
 
     def at(self, value: datetime | None) -> Any:
-        return value.astimezone(UTC).isoformat(" ", "microseconds").removesuffix("+00:00") if value else None
+        if value is None:
+            return None
+        in_utc = value if value.tzinfo is UTC else value.astimezone(UTC)
+        return in_utc.isoformat(" ", "microseconds").removesuffix("+00:00")
 
     def ask(self, sql: str, parameters: Sequence[Any] = ()) -> Answer:
         """Run a statement without Django's cursor, which costs several times as much as a short statement itself."""
