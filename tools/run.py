@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -20,7 +19,7 @@ sys.path.insert(0, str(ROOT))
 from django.core.exceptions import ImproperlyConfigured  # noqa: E402  (the checkout is not installed)
 
 try:
-    from agentos_site import environment, interpreter, private_files, service
+    from agentos_site import environment, interpreter, port, private_files, service
     from agentos_site.keys import create_missing, data_dir
     from agentos_site.service import Service, Stop, tick
 
@@ -29,46 +28,61 @@ except ImproperlyConfigured as error:
     sys.exit(str(error))
 
 
+STOPS = "stops"  # stands in the lock's file behind the process id of a holder that stops
+
+
 def main() -> int:
     service.listen()
     os.chdir(ROOT)
     os.environ["DATA_DIR"] = str(data_dir())
     private_files.keep_private()
-    lock = take_over(data_dir())
     try:
-        check_port()
+        lock = take_over(data_dir())
+        port.check()  # says before the data is prepared that the port is taken
         demo = prepare()
         with Service() as running:
-            wait_until_ready(running)
-            say(demo)
-            watch(running)
+            try:
+                wait_until_ready(running)
+                say(demo)
+                watch(running)
+            finally:
+                note(lock, f"{os.getpid()} {STOPS}")
     except Stop:
         return service.STOPPED_BY_SIGNAL + service.received[0]
-    finally:
-        os.close(lock)
 
 
 # --- before the start
 
 
 def take_over(directory: Path) -> int:
-    """Lock the data directory: two clusters may share a database, but two `make run` may not share a directory."""
+    """Lock the data directory: two clusters may share a database, but two `make run` may not share a directory.
+
+    One that stops is waited for. The lock is this process's alone: its children do not inherit it.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(directory / "run.lock", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        sys.exit(f"AgentOS is already running on {directory}. A second one needs its own DATA_DIR and PORT.")
+    has_said = False
+    while True:
+        try:
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except (BlockingIOError, PermissionError):
+            holder, _, state = os.pread(descriptor, 100, 0).decode().partition(" ")
+            if state != STOPS:
+                sys.exit(f"AgentOS is already running on {directory} (process {holder}). A second one needs its own "
+                         "DATA_DIR and PORT.")  # fmt: skip
+        if not has_said:
+            print(f"AgentOS on {directory} (process {holder}) stops. This one waits for it ...", flush=True)
+            has_said = True
+        tick()
+    note(descriptor, str(os.getpid()))
     return descriptor
 
 
-def check_port() -> None:
-    with socket.socket(socket.AF_INET6 if ":" in HOST else socket.AF_INET) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, PORT))
-        except OSError as error:
-            sys.exit(f"Port {PORT} of {HOST} cannot be used ({error.strerror}). Choose another: PORT=8001 make run")
+def note(lock: int, text: str) -> None:
+    """Write into the lock's file, for a second `make run`, who holds it."""
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, text.encode(), 0)
 
 
 def prepare() -> dict[str, Any]:

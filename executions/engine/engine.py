@@ -12,6 +12,7 @@ import logging
 import os
 import threading
 import uuid
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import uvloop
@@ -22,7 +23,7 @@ from executions.engine.black_box import ARM_EVERY_S, BlackBox
 from executions.engine.claiming import Claimer
 from executions.engine.database_thread import DatabaseThread
 from executions.engine.lease import Lease
-from executions.engine.lifeline import keep
+from executions.engine.lifeline import insist, keep
 from executions.engine.memory import FreedMemory
 from executions.engine.outside import Outside
 from executions.engine.quarantine import SuspectClaimer
@@ -42,6 +43,7 @@ logger = logging.getLogger(__name__)
 
 BEAT_S = 2.0  # seconds between two renewals of the lease, which is stale after 10 s (store.leases.STALE_AFTER_S)
 LOOK_S = 1.0  # seconds between two looks for due schedules, at most: a new or changed schedule is seen within it
+CLOSE_S = 1.0  # seconds for the ends of connections and look-ups, once everything is given back
 SHARDS = 16  # rows of each usage counter, so that engines seldom wait for each other's lock
 
 
@@ -52,7 +54,7 @@ class Engine:
         self.id = new_id()
         self.is_quarantine = is_quarantine  # it runs suspects only
         self.slot_count: int = settings.ENGINE_SLOTS
-        self.is_stopping = False
+        self.is_asked_to_stop = self.is_stopping = False
         self.black_box = BlackBox(self.id)
         self.stopped = threading.Event()
         self.database = DatabaseThread(self.id, self.id.int % SHARDS, self._on_claimed, self._on_lost)
@@ -68,12 +70,11 @@ class Engine:
     def stop(self, timeout_s: float) -> None:
         """Stop claiming, let running executions end for a while, give back the others, and wait for all of it.
 
-        `timeout_s` is the drain (settings.ENGINE_DRAIN_S). Does nothing when the engine has not begun or has ended.
+        `timeout_s` is the drain (settings.ENGINE_DRAIN_S).
         """
-        try:
+        self.is_asked_to_stop = True
+        with contextlib.suppress(AttributeError, RuntimeError):  # the loop has not begun or has ended
             self.loop.call_soon_threadsafe(self._stop_claiming)
-        except (AttributeError, RuntimeError):
-            return
         self.stopped.wait(timeout_s + 5)
 
     @property
@@ -114,7 +115,10 @@ class Engine:
             self.is_quarantine,
         )
         self.database.start()
-        await self._in_database(self.lease.begin)
+        if self.is_asked_to_stop:
+            self._stop_claiming()
+        if not await self._in_database(self.lease.begin, unless=self.stop_requested):
+            return
         self.wake.start()
         watch = keep(self._keep_watchdog_armed())
         beats = [keep(beat()) for beat in (self._beat, self._keep_schedules)]
@@ -124,14 +128,20 @@ class Engine:
         for beat in beats:
             beat.cancel()
         self.database.call(histograms.save)
-        await self._in_database(lambda: store().unregister(self.id))
+        await self._in_database(self._unregister)
         black_box.remove(self.id)
-        await self.outside.close()
+        logger.info("engine %s stopped", self.id)
+        self.stopped.set()  # all is stored or given back: the process may end while the rest still goes on
         self.database.stop()
         self.wake.stop()
-        await asyncio.to_thread(self.database.join, 5)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_S):
+                await self.outside.close()
         watch.cancel()
-        logger.info("engine %s stopped", self.id)
+
+    def _unregister(self) -> None:
+        with store().transaction():
+            store().unregister(self.id)
 
     def _claimer(self) -> Claimer | SuspectClaimer:
         if self.is_quarantine:
@@ -215,20 +225,9 @@ class Engine:
 
     # --- the lease
 
-    async def _in_database(self, function: object) -> None:
-        """Call a function in the database thread, again every 5 s until it has succeeded; it may run twice."""
-        done = asyncio.Event()
-
-        def call() -> None:
-            function()  # type: ignore[operator]
-            self._call_in_loop(done.set)
-
-        self.database.call(call)
-        while not done.is_set():
-            try:
-                await asyncio.wait_for(done.wait(), 5)
-            except TimeoutError:
-                self.database.call(call)
+    async def _in_database(self, function: Callable[[], None], *, unless: asyncio.Event | None = None) -> bool:
+        """Call a function in the database thread until it has succeeded; return False if it has not at `unless`."""
+        return await insist(function, self.database.call, self._call_in_loop, unless)
 
     async def _beat(self) -> None:
         """Renew the lease and do the regular work every BEAT_S seconds."""

@@ -10,6 +10,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_safe
 
 from executions.models import Engine
+from executions.monitoring.database import BEHIND
 from executions.store.leases import STALE_AFTER_S
 
 
@@ -30,5 +31,15 @@ def why_not_ready() -> str:
         is_running = fresh.exists()
     except DatabaseError:
         connection.close()
-        return "The database does not answer."
-    return "" if is_running else "No engine is running. Start the cluster: manage.py qcluster."
+        return BEHIND if _answers() else "The database does not answer."
+    return "" if is_running else "No engine is running. Start the cluster: manage.py qcluster. Its log says more."
+
+
+def _answers() -> bool:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except DatabaseError:
+        connection.close()
+        return False
+    return True

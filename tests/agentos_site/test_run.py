@@ -31,9 +31,11 @@ pytestmark = pytest.mark.cluster
 class Running:
     """One `make run`; the environment it runs in is the tests' own, so that nothing is installed."""
 
-    def __init__(self, data_dir: Path, log: Path, *, command: list[str] | None = None, **settings: str) -> None:
+    def __init__(
+        self, data_dir: Path, log: Path, *, command: list[str] | None = None, port: int = 0, **settings: str
+    ) -> None:
         self.data_dir = data_dir
-        self.port = free_port()
+        self.port = port or free_port()
         environment = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
         self.mark = {"DATA_DIR": str(data_dir), "PORT": str(self.port)}  # of all that it starts
         environment |= {**self.mark, "OUTBOUND_ALLOW": "127.0.0.0/8", STARTED_BY: os.environ["PYTEST_CURRENT_TEST"]}
@@ -153,6 +155,29 @@ def test_a_second_run_keeps_the_data_and_collects_no_static_file_anew(start: Cal
     assert stamp.stat().st_mtime_ns == collected_at
 
 
+def test_a_second_one_waits_for_one_that_stops(start: Callable[..., Running], stub: Stub) -> None:
+    first = start()
+    stub.answer(200, {}, delay=3)
+    post(json.loads(demo_of(first))["automations"]["call-api"], {"url": stub.url})
+    stub.wait_for(1)
+
+    first.process.signal(signal.SIGTERM)
+    until(lambda: "stops" in (first.data_dir / "run.lock").read_text(), every=0.01, what="the first one stops")
+    second = start()
+
+    assert "This one waits for it" in second.process.output
+    assert second.query("SELECT COUNT(*) FROM executions_execution WHERE finished_at IS NULL") == [(0,)]
+
+
+def test_one_is_started_anew_at_once_after_one_that_was_killed(start: Callable[..., Running]) -> None:
+    first = start()
+    os.kill(min(alive(first.pids)), signal.SIGKILL)
+
+    start(port=first.port)
+
+    until(lambda: not alive(first.pids), within=DRAIN_S, what="nothing is left of the first one")
+
+
 @pytest.mark.parametrize("name", ["web", "cluster"])
 def test_everything_ends_with_an_error_when_web_or_cluster_dies(start: Callable[..., Running], name: str) -> None:
     running = start()
@@ -230,7 +255,7 @@ def test_a_second_one_on_the_same_data_is_refused_in_words(start: Callable[..., 
     second = start(other.data_dir, wait=False)
 
     assert second.process.popen.wait(20) != 0
-    assert "already running on" in second.process.output
+    assert re.search(r"already running on .* \(process [0-9]+\)", second.process.output)
     assert "DATA_DIR" in second.process.output
 
 
