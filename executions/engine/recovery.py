@@ -56,9 +56,9 @@ def recover(engine_id: uuid.UUID, peers: Sequence[Peer], *, trusts_silence: bool
         # On the same machine an engine sees at once that a process is gone, up to 10 s before its lease is stale.
         is_gone = is_ours and not is_alive(peer.pid)
         if (is_gone or (peer.is_stale and trusts_silence)) and store().end_lease(peer.id, if_stale=not is_gone):
-            condemned += _recover_from(peer.id, engine_id, black_box.evidence_of(peer.id) if is_ours else Evidence())
             if is_ours:
-                transaction.on_commit(partial(_kill_if_hanging, peer))
+                transaction.on_commit(partial(_kill_if_hanging, peer))  # before the black box goes
+            condemned += _recover_from(peer.id, engine_id, black_box.evidence_of(peer.id) if is_ours else Evidence())
     return condemned
 
 
