@@ -38,6 +38,7 @@ from executions.states import StepStatus
 from executions.store import store
 from executions.store.rows import Claim, Claimed, Move, StepRecord
 from executions.store.wake import wake_for_work
+from projects import quiet
 from projects.ids import new_id
 
 logger = logging.getLogger(__name__)
@@ -105,10 +106,22 @@ class Engine:
             self.black_box, self._run_execution, self._hand_over, self.claimer.note_begun, self.claimer.note_freed
         )
         self.lease = Lease(self.id, self.database, self.claimer, self.slots, self.wake, self._call_in_loop)
+        watch = keep(self._keep_watchdog_armed())
         self.database.start()
+        if await self._is_let_in():
+            await self._live()
+        black_box.remove(self.id)
+        await self.outside.close()
+        self.database.stop()
+        self.wake.stop()
+        await asyncio.to_thread(self.database.join, 5)
+        watch.cancel()
+        logger.info("engine %s stopped", self.id)
+
+    async def _live(self) -> None:
+        """Hold a lease, and claim and run executions, until a stop is requested; then give back the rest."""
         await self._in_database(self.lease.begin)
         self.wake.start()
-        watch = keep(self._keep_watchdog_armed())
         beats = [keep(beat()) for beat in (self._beat, self._keep_schedules)]
         logger.info("engine %s runs, %s slots", self.id, self.slot_count)
         await self.stop_requested.wait()
@@ -117,13 +130,20 @@ class Engine:
             beat.cancel()
         self.database.call(histograms.save)
         await self._in_database(lambda: store().unregister(self.id))
-        black_box.remove(self.id)
-        await self.outside.close()
-        self.database.stop()
-        self.wake.stop()
-        await asyncio.to_thread(self.database.join, 5)
-        watch.cancel()
-        logger.info("engine %s stopped", self.id)
+
+    async def _is_let_in(self) -> bool:
+        """Wait as long as the installation keeps quiet, and touch nothing; return False if a stop comes before."""
+        told = ""
+        while not self.stop_requested.is_set():
+            await self._in_database(self.lease.look)
+            if not (why := quiet.reason()):
+                return True
+            if why != told:
+                logger.warning("engine %s keeps quiet and does not begin: %s See `manage.py restored`.", self.id, why)
+                told = why
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.stop_requested.wait(), quiet.LOOK_S)
+        return False
 
     def _stop_claiming(self) -> None:
         self.is_stopping = self.claimer.is_stopped = self.slots.is_stopped = True
