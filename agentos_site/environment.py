@@ -108,6 +108,14 @@ FIELD_KEYS = Setting(
     "database: without them the secrets are lost.",
 )
 
+QUIET = Setting(
+    name="QUIET",
+    kind=SWITCH,
+    default=False,
+    meaning="Starts, calls and sends nothing, as a copy does that AgentOS knows for one ([backup.md](backup.md)). "
+    "Switch on to start a copy of a whole disk or of PostgreSQL's files, which cannot be told from the original.",
+)
+
 # --- what steps may reach
 
 OUTBOUND_ALLOW = Setting(
@@ -209,7 +217,7 @@ DEBUG = Setting(
 
 GROUPS = (
     Group("Addresses", (PORT, HOST, BASE_URL, ALLOWED_HOSTS)),
-    Group("Data and keys", (DATA_DIR, DATABASE_URL, SECRET_KEY, FIELD_KEYS)),
+    Group("Data and keys", (DATA_DIR, DATABASE_URL, SECRET_KEY, FIELD_KEYS, QUIET)),
     Group("The outside world", (OUTBOUND_ALLOW, EMAIL_URL, FROM_EMAIL, SUPPORT_EMAIL, EXTRA_CONNECTORS)),
     *limits.GROUPS,
     Group(

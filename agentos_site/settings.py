@@ -21,6 +21,9 @@ SECRET_KEY = environment.SECRET_KEY.read()
 # Encrypts stored secrets; newest first, older ones still decrypt. Never the same as SECRET_KEY, which signs sessions
 # and the pickles of django-q2.
 FIELD_KEYS = environment.FIELD_KEYS.read()
+KEY_FILES: list[Path] = [DATA_DIR / environment.SECRET_KEY_FILE, DATA_DIR / environment.FIELD_KEYS_FILE]
+
+QUIET = environment.QUIET.read()  # projects.quiet
 
 PORT = environment.PORT.read()
 BASE_URL = environment.BASE_URL.read()

@@ -71,6 +71,7 @@ TRIGGER_URL = (
     Answer(
         503, "unavailable", "The database is unreachable; nothing is stored. Send it again after `Retry-After` seconds"
     ),
+    Answer(503, "quiet", "The installation is a copy that starts nothing yet; nothing is stored, see `Retry-After`"),
     Answer(503, "too_many_bodies", f"{BUSY} requests of the organization being read: `OPEN_BODIES`, `BODY_MEMORY`"),
     Answer(503, "too_many_callers", f"{BUSY} callers of the organization waiting for a reply: `WAITING_CALLERS`"),
     Answer(503, "too_many_look_ups", f"{BUSY} look-ups of addresses that this client asks for"),
@@ -151,6 +152,11 @@ REASONS = (
     Reason("Rejected", "time_limit", "It ran for longer than its allotted time"),
     Reason("Rejected", "worker_died", "Its worker died three times, and nothing else could be the cause"),
     Reason("Rejected", "stalled", "A step blocked its worker for more than 5 s, twice"),
+    Reason(
+        "Rejected",
+        "restored",
+        "It was under way when the data was copied, and the operator chose to end it: the original has run it",
+    ),
     Reason("Partially Executed", "email_limit", "The organization's monthly e-mail maximum met an e-mail step"),
     Reason(
         "Pending",

@@ -14,6 +14,7 @@ from django_q.tasks import async_task
 
 from executions.housekeeping import limit_notices, retention
 from executions.store import partitions
+from projects import quiet
 
 BUDGET_S = 3  # seconds of one round of retention: a cluster that stops waits for its tasks about as long
 SCHEDULES = {
@@ -24,6 +25,8 @@ SCHEDULES = {
 
 def remove_old() -> str:
     """Do one round of retention, and queue another one if its time was too short; return a summary for django-q2."""
+    if why := quiet.look():
+        return why
     try:
         run = retention.begin()
     except retention.AlreadyRunning:
@@ -36,7 +39,7 @@ def remove_old() -> str:
 
 def notify_of_limits() -> str:
     """Send the due e-mails about limits; return a summary for django-q2."""
-    return limit_notices.looks.look()
+    return quiet.look() or limit_notices.looks.look()
 
 
 def make_schedules() -> None:

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any, NoReturn
@@ -42,8 +43,8 @@ def main() -> int:
         demo = prepare()
         with Service() as running:
             try:
-                wait_until_ready(running)
-                say(demo)
+                quiet = wait_until_ready(running)
+                say(demo, quiet)
                 watch(running)
             finally:
                 note(lock, f"{os.getpid()} {STOPS}")
@@ -130,20 +131,25 @@ def manage(*arguments: str) -> list[str]:
     return [sys.executable, "manage.py", *arguments]
 
 
-def wait_until_ready(running: Service) -> None:
-    while not is_ready():
+def wait_until_ready(running: Service) -> str:
+    """Wait for an engine, and return ""; of an installation that keeps quiet, whose engines wait, return why."""
+    while (found := readiness())["status"] not in ("ok", "quiet"):
         running.fail_if_dead()
         tick()
+    return found.get("reason", "")
 
 
-def is_ready() -> bool:
+def readiness() -> dict[str, str]:
+    """Return what /readyz says."""
     host = "127.0.0.1" if HOST in ("0.0.0.0", "::") else HOST
     host = f"[{host}]" if ":" in host else host
     try:
         with urllib.request.urlopen(f"http://{host}:{PORT}/readyz", timeout=5) as answer:
-            return bool(answer.status == 200)
+            return dict(json.load(answer))
+    except urllib.error.HTTPError as refusal:
+        return dict(json.load(refusal))
     except OSError:
-        return False
+        return {"status": "away"}
 
 
 def watch(running: Service) -> NoReturn:
@@ -156,10 +162,12 @@ def watch(running: Service) -> NoReturn:
         tick()
 
 
-def say(demo: dict[str, Any]) -> None:
+def say(demo: dict[str, Any], quiet: str) -> None:
     transform = demo["automations"]["transform"]
     body = json.dumps({"id": 7, "customer": {"name": "Ada"}, "total": 100})
     logins = "\n".join(f"    {user['username']:<10} {user['password']}" for user in demo["users"].values())
+    if quiet:
+        print(f"\n  {quiet}")
     if not interpreter.is_optimized():
         print(f"\n  {interpreter.SLOW}")
     print(

@@ -37,6 +37,7 @@ from executions.states import StepStatus
 from executions.store import store
 from executions.store.rows import Claim, Claimed, Move, StepRecord
 from executions.store.wake import wake_for_work
+from projects import quiet
 from projects.ids import new_id
 
 logger = logging.getLogger(__name__)
@@ -114,21 +115,12 @@ class Engine:
             self._call_in_loop,
             self.is_quarantine,
         )
+        watch = keep(self._keep_watchdog_armed())
         self.database.start()
         if self.is_asked_to_stop:
             self._stop_claiming()
-        if not await self._in_database(self.lease.begin, unless=self.stop_requested):
-            return
-        self.wake.start()
-        watch = keep(self._keep_watchdog_armed())
-        beats = [keep(beat()) for beat in (self._beat, self._keep_schedules)]
-        logger.info("%s %s runs, %s slots", "quarantine" if self.is_quarantine else "engine", self.id, self.slot_count)
-        await self.stop_requested.wait()
-        await self.slots.drain(settings.ENGINE_DRAIN_S - 2)
-        for beat in beats:
-            beat.cancel()
-        self.database.call(histograms.save)
-        await self._in_database(self._unregister)
+        if await self._is_let_in() and await self._in_database(self.lease.begin, unless=self.stop_requested):
+            await self._live()
         black_box.remove(self.id)
         logger.info("engine %s stopped", self.id)
         self.stopped.set()  # all is stored or given back: the process may end while the rest still goes on
@@ -138,6 +130,18 @@ class Engine:
             async with asyncio.timeout(CLOSE_S):
                 await self.outside.close()
         watch.cancel()
+
+    async def _live(self) -> None:
+        """Claim and run executions, until a stop is requested; then give back the rest."""
+        self.wake.start()
+        beats = [keep(beat()) for beat in (self._beat, self._keep_schedules)]
+        logger.info("%s %s runs, %s slots", "quarantine" if self.is_quarantine else "engine", self.id, self.slot_count)
+        await self.stop_requested.wait()
+        await self.slots.drain(settings.ENGINE_DRAIN_S - 2)
+        for beat in beats:
+            beat.cancel()
+        self.database.call(histograms.save)
+        await self._in_database(self._unregister)
 
     def _unregister(self) -> None:
         with store().transaction():
@@ -153,6 +157,20 @@ class Engine:
             database=self.database,
             held=lambda: self.slots.held,
         )
+
+    async def _is_let_in(self) -> bool:
+        """Wait as long as the installation keeps quiet, and touch nothing; return False if a stop comes before."""
+        told = ""
+        while not self.stop_requested.is_set():
+            await self._in_database(self.lease.look, unless=self.stop_requested)
+            if not (why := quiet.reason()):
+                return True
+            if why != told:
+                logger.warning("engine %s keeps quiet and does not begin: %s See `manage.py restored`.", self.id, why)
+                told = why
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.stop_requested.wait(), quiet.LOOK_S)
+        return False
 
     def _stop_claiming(self) -> None:
         self.is_stopping = self.claimer.is_stopped = self.slots.is_stopped = True

@@ -22,12 +22,13 @@ def host_name() -> str:
 
 @cache
 def boot_id() -> str:
-    """Return the id of this start of the machine, or "" where the kernel has none.
+    """Return the id of this start of the machine and of the PID namespace, or "" where the kernel has none.
 
-    A pid means something only with it: after a restart, and in another container, the same pid is another process.
+    A pid means something only with both: after a restart, and in another container, the same pid is another process.
     """
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        start = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{start}:{Path('/proc/self/ns/pid').stat().st_ino}"
     except OSError:
         return ""
 

@@ -23,6 +23,7 @@ from executions.engine.recovery import Presence, recover
 from executions.engine.slots import Slots
 from executions.store import store
 from executions.store.wake import Wake
+from projects import quiet
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +54,11 @@ class Lease:
         self.is_quarantine = is_quarantine
         self.presence = Presence()
 
+    def look(self) -> None:
+        """Ask whether the installation keeps quiet; `quiet.reason` then says so."""
+        with store().transaction():
+            quiet.look()
+
     def begin(self) -> None:
         with store().transaction():
             store().register(self.engine_id, host_name(), boot_id(), os.getpid(), is_quarantine=self.is_quarantine)
@@ -60,9 +66,13 @@ class Lease:
     def renew(self) -> None:
         """Renew the lease and recover the executions of dead engines.
 
-        An engine that has lost its lease ends its process at once: its executions belong to others by now.
+        An engine that has lost its lease ends its process at once: its executions belong to others by now. So does one
+        that finds a copy in place of its database.
         """
         with store().transaction():
+            if why := quiet.look():
+                logger.error("engine %s must keep quiet, so this worker ends: %s", self.engine_id, why)
+                os._exit(1)
             after_s = store().beat(
                 self.engine_id,
                 running=len(self.slots),

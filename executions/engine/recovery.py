@@ -60,9 +60,9 @@ def recover(engine_id: uuid.UUID, peers: Sequence[Peer], *, trusts_silence: bool
         if store().end_lease(peer.id, if_stale=peer.id not in gone):
             evidence = black_box.evidence_of(peer.id) if _is_ours(peer) else Evidence()
             died_alone = deaths[peer.host, peer.boot_id] == 1
-            condemned += _recover_from(peer.id, engine_id, evidence, died_alone=died_alone)
             if _is_ours(peer):
-                transaction.on_commit(partial(_kill_if_hanging, peer))
+                transaction.on_commit(partial(_kill_if_hanging, peer))  # before the black box goes
+            condemned += _recover_from(peer.id, engine_id, evidence, died_alone=died_alone)
     return condemned
 
 

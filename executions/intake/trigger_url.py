@@ -38,6 +38,7 @@ from executions.intake.ticket import accept, reply_of
 from executions.models import Outcome
 from executions.store.away import AWAY
 from executions.store.rows import DeliveryId, NewExecution
+from projects import quiet
 
 logger = logging.getLogger(__name__)
 
@@ -115,12 +116,20 @@ def unavailable() -> Refused:
     return Refused(503, "unavailable", message, headers=[("Retry-After", "5")])
 
 
+def keeps_quiet() -> Refused:
+    """Say no more to strangers than they need."""
+    message = "This installation takes no requests for now. Nothing was stored: send the request again later."
+    return Refused(503, "quiet", message, headers=[("Retry-After", str(quiet.RETRY_AFTER_S))])
+
+
 def internal_error() -> Refused:
     return Refused(500, "internal_error", "AgentOS failed with an unexpected error. Nothing was stored.")
 
 
 async def respond(call: Call) -> Answer | None:
     """Try the cached trigger first; before refusing a request, look the trigger up afresh. Raise Refused."""
+    if quiet.reason():
+        raise keeps_quiet()
     uid = call.message.path[len(PREFIX) :]
     for is_fresh in (False, *[True] * TRIES):
         live = await look_ups().find(uid, call.client, is_fresh=is_fresh) if TRIGGER_UID.fullmatch(uid) else None

@@ -17,6 +17,7 @@ from executions.models import Attempt, Engine, Execution, StepRun
 from executions.models.retry import RetryRefused
 from executions.states import Status, StepStatus
 from executions.store.leases import STALE_AFTER_S
+from projects import quiet
 
 ENDED_BADLY = (StepStatus.FAILED, StepStatus.REJECTED, StepStatus.PARTIALLY_EXECUTED)
 
@@ -190,6 +191,8 @@ class ExecutionPage:
 
 def _next_action(page: ExecutionPage) -> str:
     match page.execution.state:
+        case Status.PENDING | Status.PAUSED if quiet.reason():
+            return "This installation keeps quiet. The execution goes on once whoever runs AgentOS for you says so."
         case Status.PENDING if not page.has_engine:
             return "No worker is running. Start the cluster; the execution then starts by itself."
         case Status.PENDING if page.waiting:
@@ -228,4 +231,6 @@ def _after_rejection(code: str) -> str:
             "Set a longer allotted time in the settings of the automation, or make the step faster. "
             "Then start a new execution. A Rejected execution cannot be retried."
         )
+    if code == "restored":
+        return "It may have run where the data was copied from. If it must run here, start a new execution."
     return "Start a new execution. A Rejected execution cannot be retried."

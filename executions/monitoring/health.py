@@ -12,13 +12,15 @@ from django.views.decorators.http import require_safe
 from executions.models import Engine
 from executions.monitoring.database import BEHIND
 from executions.store.leases import STALE_AFTER_S
+from projects import quiet
 
 
 @require_safe
 def readyz(request: HttpRequest) -> HttpResponse:
     """Answer 200 if the database answers and an engine has beaten in the last 10 s, else 503 with the reason."""
     reason = why_not_ready()
-    return JsonResponse({"status": "not ready", "reason": reason} if reason else {"status": "ok"},
+    status = "quiet" if quiet.reason() else "not ready"
+    return JsonResponse({"status": status, "reason": reason} if reason else {"status": "ok"},
                         status=503 if reason else 200)  # fmt: skip
 
 
@@ -32,6 +34,8 @@ def why_not_ready() -> str:
     except DatabaseError:
         connection.close()
         return BEHIND if _answers() else "The database does not answer."
+    if why := quiet.reason():
+        return f"This installation keeps quiet. {why} Run manage.py restored."
     return "" if is_running else "No engine is running. Start the cluster: manage.py qcluster. Its log says more."
 
 

@@ -113,6 +113,18 @@ class Leases(Dialect):
         self._give_back(engine_id, "")
         self._run("DELETE FROM executions_engine WHERE id = %s", [self.uid(engine_id)])
 
+    def end_all(self) -> int:
+        """End every lease and give all executions back, accusing none; return their number.
+
+        For a copy: the engines that its rows name belong to another installation.
+        """
+        given = self._changed(
+            f"UPDATE executions_execution SET {GIVE_BACK}, engine_id = NULL, run_at = {self.now}, is_due = TRUE,"
+            f" rev = rev + 1 WHERE {GIVEN_BACK_FROM}"
+        )
+        self._run("DELETE FROM executions_engine")
+        return given
+
     def _give_back(
         self, engine_id: uuid.UUID, changes: str, condition: str = "", parameters: Sequence[Any] = ()
     ) -> int:

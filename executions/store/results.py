@@ -6,12 +6,28 @@ import uuid
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable
+from typing import Protocol
 
 from executions import sealed_json
 from executions.states import FINAL, Status, StepStatus, counts
 from executions.store.dialect import PAYLOAD_COLUMNS, STEP_COLUMNS, STEP_KEY, Dialect, Row, upsert
 from executions.store.rows import Claimed, Move, ReplyRow, StepRecord
 from projects.ids import day_of
+
+
+class Countable(Protocol):
+    """What usage needs to know of an execution that ends."""
+
+    @property
+    def id(self) -> uuid.UUID: ...
+    @property
+    def organization_id(self) -> uuid.UUID: ...
+    @property
+    def project_id(self) -> uuid.UUID: ...
+    @property
+    def automation_id(self) -> uuid.UUID: ...
+    @property
+    def is_counted(self) -> bool: ...
 
 
 class Results(Dialect):
@@ -67,7 +83,7 @@ class Results(Dialect):
         unfinished += [record for move in moved if move.target not in FINAL for record in move.records]
         kept = unfinished + [record for move in moved if move.target in FINAL for record in move.records]
         self.record(list({(record.execution.id, record.key, record.iteration): record for record in kept}.values()))
-        self.count(shard, moved)
+        self.count(shard, [(move.execution, move.target) for move in moved])
         self.acquit(unfinished)
         if any(move.wakes_caller for move in moved) or any(record.is_reply for record in kept):
             self.notify_reply()
@@ -84,13 +100,13 @@ class Results(Dialect):
             where, parameters = self.among("id", done)
             self._run(f"UPDATE executions_execution SET suspicion = 0, deaths = 0 WHERE {where}", parameters)
 
-    def count(self, shard: int, moves: list[Move]) -> None:
+    def count(self, shard: int, moves: Iterable[tuple[Countable, Status]]) -> None:
         """Add executions to the usage of the day (UTC) on which they were accepted, each of them only once."""
         totals = Counter(
-            (move.execution.organization_id, move.execution.project_id, move.execution.automation_id,
-             day_of(move.execution.id), move.target.value)
-            for move in moves
-            if counts(target=move.target, is_counted=move.execution.is_counted)
+            (execution.organization_id, execution.project_id, execution.automation_id, day_of(execution.id),
+             target.value)
+            for execution, target in moves
+            if counts(target=target, is_counted=execution.is_counted)
         )  # fmt: skip
         columns = ("organization_id", "project_id", "automation_id", "day", "status", "shard", "count")
         rows = [

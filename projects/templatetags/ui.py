@@ -11,6 +11,8 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from projects import quiet
+
 register = template.Library()
 
 STATUS_ICONS = {
@@ -35,6 +37,12 @@ def icon(name: str, classes: str = "") -> SafeString:
         static("icons.svg"),
         name,
     )
+
+
+@register.simple_tag(name="quiet")
+def quiet_reason() -> str:
+    """Return why this installation keeps quiet; empty when it does not."""
+    return quiet.reason()
 
 
 @register.simple_tag

@@ -35,7 +35,7 @@ DEFAULTS = {
     "COMPUTE_CHILDREN": 2, "COMPUTE_TIME_S": 2, "COMPUTE_MEMORY_MB": 256,
     "SESSION_HOURS": 12, "SIGN_IN_TRIES": 5, "PASSWORD_HASHES": max(1, (os.cpu_count() or 1) // 2),
     "TRUSTED_PROXIES": 0, "HSTS_SUBDOMAINS": False, "HSTS_PRELOAD": False, "HSTS_SECONDS": 0,
-    "METRICS_TOKEN": "", "LOG_LEVEL": "INFO", "DEBUG": False,
+    "METRICS_TOKEN": "", "LOG_LEVEL": "INFO", "DEBUG": False, "QUIET": False,
 }  # fmt: skip
 
 

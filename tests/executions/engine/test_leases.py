@@ -8,12 +8,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.utils import timezone
+from pytest_django import Settings
 
+from executions.engine.engine import BEAT_S
 from executions.engine.host import boot_id, host_name
 from executions.engine.recovery import recover
 from executions.models import Engine, Execution
@@ -139,6 +142,69 @@ def test_a_worker_that_hangs_is_killed_once_a_peer_has_taken_what_it_ran(pair: I
 def pids(installation: Installation) -> dict[Any, int]:
     """Return the processes of the engines, by id."""
     return {row["id"]: row["pid"] for row in installation.query("SELECT id, pid FROM executions_engine")}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may make a PID namespace")
+def test_engines_in_pid_namespaces_of_their_own_leave_each_other_alone(installation: Installation) -> None:
+    """So do containers that share host name and kernel: pids of one mean nothing in the other."""
+    if installation.backend == "sqlite":
+        pytest.skip("containers do not share a file of SQLite")
+    installation.start_cluster()
+    installation.prefix = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    other = installation.start_another_cluster()
+    try:
+        before = engines(installation)
+        assert len(before) == 2
+
+        until(lambda: beaten_since(installation, before, 3 * BEAT_S), what="both have looked at each other three times")
+
+        assert engines(installation).keys() == before.keys()
+    finally:
+        other.kill()
+
+
+def beaten_since(installation: Installation, before: dict[Any, Any], seconds: float) -> bool:
+    """Return whether no engine of before is left, or each of them has beaten for so long."""
+    now = {id: moment(beat) for id, beat in engines(installation).items() if id in before}
+    return all(now[id] - moment(before[id]) >= timedelta(seconds=seconds) for id in now)
+
+
+def moment(value: Any) -> datetime:
+    return datetime.fromisoformat(value) if isinstance(value, str) else value
+
+
+MAPPED = """
+import mmap, sys
+with open(sys.argv[1], "r+b") as file:
+    box = mmap.mmap(file.fileno(), 0)
+print("mapped", flush=True)
+input()
+"""
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("is_ours", [True, False])
+def test_the_engine_of_the_original_is_not_killed_by_its_copy(
+    tmp_path: Path, settings: Settings, django_capture_on_commit_callbacks: Callable[..., Any], is_ours: bool
+) -> None:
+    """Both have a black box of the same name, as `cp -r` copies it; only one lies in this installation's folder."""
+    settings.DATA_DIR = tmp_path / "copy"
+    id, long_ago = new_id(), timezone.now() - timedelta(seconds=STALE_AFTER_S + 1)
+    boxes = [tmp_path / of / "engines" / f"{id}.black-box" for of in ("copy", "original")]
+    for box in boxes:
+        box.parent.mkdir(parents=True)
+        box.write_bytes(bytes(128))
+    command = [sys.executable, "-c", MAPPED, str(boxes[0 if is_ours else 1])]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as engine:
+        assert engine.stdout
+        engine.stdout.readline()
+        Engine.objects.create(id=id, host=host_name(), boot_id=boot_id(), pid=engine.pid, beat_at=long_ago)
+
+        with django_capture_on_commit_callbacks(execute=True):
+            recover(OURS, store().peers(OURS), trusts_silence=True)
+        engine.communicate(b"\n")
+
+    assert engine.returncode == (-signal.SIGKILL if is_ours else 0)
 
 
 @pytest.mark.django_db
