@@ -13,7 +13,7 @@ class Status(IntegerChoices):
     PAUSED = 2, "Paused"  # waits for a time, and takes no slot
     SUCCESS = 3, "Success"  # the last step is done, or a condition ended the execution
     FAILED = 4, "Failed"  # a step failed whose rule is *stop*
-    REJECTED = 5, "Rejected"  # exceeded its allotted time, killed its worker three times, or stalled it twice
+    REJECTED = 5, "Rejected"  # cancelled, exceeded its allotted time, killed its worker three times or stalled it twice
     PARTIALLY_EXECUTED = 6, "Partially Executed"  # the monthly e-mail maximum stopped it between two steps
 
     @property
@@ -60,13 +60,14 @@ class Kind(IntegerChoices):
 
 
 FINAL = frozenset({Status.SUCCESS, Status.FAILED, Status.REJECTED, Status.PARTIALLY_EXECUTED})
+WAITING = frozenset({Status.PENDING, Status.PAUSED})  # no engine runs it
 
 # Every move that an execution can make. The store makes its SQL from this table, and all other code that writes a
 # status calls check_move() first.
 MOVES: dict[Status, frozenset[Status]] = {
-    Status.PENDING: frozenset({Status.RUNNING}),
+    Status.PENDING: frozenset({Status.RUNNING, Status.REJECTED}),  # Rejected: cancelled before it started
     Status.RUNNING: FINAL | {Status.PAUSED, Status.PENDING},
-    Status.PAUSED: frozenset({Status.RUNNING, Status.REJECTED}),  # no code rejects a paused execution yet
+    Status.PAUSED: frozenset({Status.RUNNING, Status.REJECTED}),  # Rejected: cancelled while it waited
     Status.FAILED: frozenset({Status.PENDING}),  # Retry Execution
     Status.SUCCESS: frozenset(),
     Status.REJECTED: frozenset(),

@@ -12,6 +12,7 @@ project_urls: list[URLPattern | URLResolver] = [
     path("executions/delta/", delta.delta, name="delta"),
     path("executions/<uuid:execution_id>/", detail.detail, name="detail"),
     path("executions/<uuid:execution_id>/retry/", detail.retry, name="retry"),
+    path("executions/<uuid:execution_id>/cancel/", detail.cancel, name="cancel"),
     path("executions/<uuid:execution_id>/steps/<int:attempt>/<slug:key>/<slug:side>/", payload.payload, name="payload"),
     path("automations/<uuid:automation_uid>/last-executions/", listing.last_executions, name="last"),
     path("automations/<uuid:automation_uid>/requests/", requests.requests, name="requests"),

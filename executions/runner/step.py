@@ -16,7 +16,7 @@ from connectors.sdk import mapping, secret_use
 from connectors.sdk.call import JSON, Action, Call, NotBegun, StepError
 from connectors.sdk.problems import first_problem
 from executions.monitoring import histograms
-from executions.runner.context import StepContext, StepNote
+from executions.runner.context import StepContext, StepNote, Stopped
 from executions.states import StepStatus
 from executions.store.rows import DoneStep
 
@@ -55,7 +55,7 @@ class StepCall:
 
         `done` is the step's durable step run, if it has one: Paused (it goes on, or tries again) or Running (its worker
         died while it acted). Raises StepError once the step has failed, Pause, EndExecution or StopPartially when the
-        action asks for one of them, and Fenced.
+        action asks for one of them, Stopped when the execution is to stop before the step acts, and Fenced.
         """
         if self.action is None:
             raise StepError("This step has no action yet.", code="not_configured")
@@ -72,6 +72,8 @@ class StepCall:
                 if backoff is None or backoff > BACKOFF_IN_PLACE_S:
                     raise
                 await asyncio.sleep(backoff)
+                if self.context.execution.stop:
+                    raise
 
     def next_try_in(self, error: StepError) -> float | None:
         """Return the seconds until the next try, or None when the step is not tried again.
@@ -89,6 +91,8 @@ class StepCall:
         model = await self._checked_input(action)
         if action.acts:
             await context.make_durable(self.note(StepStatus.RUNNING, is_finished=False) if self.never_repeats else None)
+            if context.execution.stop and self.tries == 1:  # the commit has read the request
+                raise Stopped
         call = Call(
             input=model,
             idempotency_key=self.idempotency_key if action.acts else "",

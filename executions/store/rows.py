@@ -10,6 +10,7 @@ from typing import Any
 
 from connectors.sdk.call import JSON
 from executions.states import Lane, Status, StepStatus, check_move
+from executions.stop import Stop, stop_of
 from executions.store.shares import FIRST, NO_BOUND
 from projects.ids import made_at
 
@@ -157,9 +158,17 @@ class Claimed:
     time_limit_s: int
     ran_ms: int
     is_counted: bool
+    stop: Stop | None = None  # a request to stop it; the database thread sets it while the execution runs
     payload: str = "null"
     variables: list[VariableRow] = field(default_factory=list)  # of the project, ordered by key
     done: dict[tuple[str, str], DoneStep] = field(default_factory=dict)  # by step key and iteration
+
+    def note_held(self, claim: int, stop_code: str | None, stop_reason: str | None) -> bool:
+        """Take a request to stop from the row, if the row still has this claim; return whether it has."""
+        if claim != self.claim:
+            return False
+        self.stop = stop_of(stop_code, stop_reason)
+        return True
 
     @property
     def is_suspect(self) -> bool:
@@ -228,6 +237,7 @@ class Move:
     steps: int = 0
     connectors: str = ""
     wakes_caller: bool = False
+    closes_steps: bool = False  # its step that waits ends with it
     records: list[StepRecord] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -243,4 +253,5 @@ class ReplyRow:
 
     output: JSON
     status: Status
+    reason_code: str = ""
     unreadable: str = ""
