@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections import Counter
 from collections.abc import Iterable
+from datetime import timedelta
 
 from django.db import transaction
 from django.db.models import BooleanField, Case, F, Q, QuerySet, Value, When
 from django.db.models.functions import Now
+from django.utils import timezone
 
+from automations.models import Automation
 from executions.models.execution import Execution
 from executions.models.step_run import StepRun
 from executions.states import FINAL, WAITING, Lane, Status, StepStatus, check_move
-from executions.stop import Stop
+from executions.stop import Stop, cancelled_by
 from executions.store import store
 from projects.ids import made_at
 
 SHARD = 16  # the usage counters' shard of those that end here: engines, which hold theirs while they lock, have 0 to 15
 
 
+ROUND = 200  # executions that one transaction ends, at most
+SETTLED_AFTER = timedelta(minutes=5)
 ANOTHER_ATTEMPT = "The attempt that you saw has ended, and another one has begun. It is shown below."
 
 
@@ -51,18 +57,48 @@ def stop(execution: Execution, request: Stop, *, attempt: int | None = None) -> 
         if current.state in WAITING:
             _end([current], request)
             return Status.REJECTED
-        unasked = Execution.objects.filter(pk=current.pk, stop_code=None)
-        unasked.update(stop_code=request.code, stop_reason=request.reason, rev=F("rev") + 1)
+        _ask(Execution.objects.filter(pk=current.pk), request)
         return current.state
 
 
-def stop_waiting(executions: QuerySet[Execution], request: Stop, *, limit: int) -> int:
-    """End up to `limit` of the executions that wait, in one transaction; return their number."""
+def stop_all(executions: QuerySet[Execution], request: Stop, *, limit: int) -> int:
+    """End or ask up to `limit` of the executions that have not ended, in one transaction; return their number.
+
+    Those that somebody else has locked are left for the next call: to wait for several at once could be a deadlock.
+    """
     with transaction.atomic():
-        waiting = executions.filter(~Q(status=Status.SUCCESS), status__in=WAITING)  # as in the partial indexes
-        found = list(waiting.select_for_update().order_by("pk")[:limit])
-        _end(found, request)
+        unended = executions.filter(~Q(status=Status.SUCCESS), ~Q(status__in=FINAL))  # the first as in the indexes
+        unasked = unended.exclude(status=Status.RUNNING, stop_code__isnull=False)
+        found = list(unasked.select_for_update(skip_locked=True).order_by("pk")[:limit])
+        _end([execution for execution in found if execution.state in WAITING], request)
+        running = [execution.pk for execution in found if execution.state is Status.RUNNING]
+        _ask(Execution.objects.filter(pk__in=running), request)
         return len(found)
+
+
+def stop_deleted(automation: uuid.UUID | None = None, *, budget_s: float) -> bool:
+    """Cancel the executions of deleted automations (of one, or of all) that were deleted with this wish.
+
+    Return whether more may be left when `budget_s` seconds are over. A wish is forgotten when nothing is left a while
+    after the deletion: until then an execution may still arrive that was accepted at the same moment.
+    """
+    until = time.monotonic() + budget_s
+    deleted = Automation.objects.filter(cancels_for__isnull=False, deleted_at__isnull=False)
+    for one in deleted.filter(pk=automation) if automation else deleted.order_by("deleted_at"):
+        own = Execution.objects.filter(automation=one)
+        while stop_all(own, cancelled_by(one.cancels_for or ""), limit=ROUND):
+            if time.monotonic() > until:
+                return True
+        if one.deleted_at and timezone.now() - one.deleted_at > SETTLED_AFTER:
+            left = own.filter(~Q(status=Status.SUCCESS), ~Q(status__in=FINAL))
+            if not left.exists():
+                Automation.objects.filter(pk=one.pk).update(cancels_for=None)
+    return False
+
+
+def _ask(running: QuerySet[Execution], request: Stop) -> None:
+    unasked = running.filter(stop_code=None)
+    unasked.update(stop_code=request.code, stop_reason=request.reason, rev=F("rev") + 1)
 
 
 def _end(waiting: list[Execution], request: Stop) -> None:

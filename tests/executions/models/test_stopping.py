@@ -207,11 +207,11 @@ def test_many_that_wait_end_in_bounded_rounds(make_execution: MakeExecution) -> 
     running = make_execution(status=Status.RUNNING)
     all_of_it = Execution.objects.filter(automation=running.automation)
 
-    rounds = [stopping.stop_waiting(all_of_it, BY_ADA, limit=4) for _ in range(3)]
+    rounds = [stopping.stop_all(all_of_it, BY_ADA, limit=4) for _ in range(3)]
 
-    assert rounds == [4, 2, 0]
+    assert rounds == [4, 3, 0]
     assert {now_of(one).state for one in Execution.objects.filter(pk__in=ids)} == {Status.REJECTED}
-    assert now_of(running).state is Status.RUNNING
+    assert now_of(running).is_stopping
 
 
 # --- races: whoever comes first, one of the two outcomes holds, and nothing is left that nobody ends
@@ -373,7 +373,10 @@ def test_cancel_is_not_for_others(make_execution: MakeExecution, stranger: User,
 
 def test_the_api_cancels(make_execution: MakeExecution, builder: User, stranger: User) -> None:
     waiting, running, ended = make_execution(), make_execution(status=Status.RUNNING), make_execution(status=3)
-    api, path = Api(builder, waiting.organization_id), lambda one: f"/v1/{path_of(one, '/cancel')}"
+    api = Api(builder, waiting.organization_id)
+
+    def path(one: Execution) -> str:
+        return f"/v1/{path_of(one, '/cancel')}"
 
     answers = [api.ask("POST", path(one)) for one in (waiting, waiting, running, ended)]
 
