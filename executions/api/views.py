@@ -88,7 +88,7 @@ def cancel(request: HttpRequest, caller: Caller, project_uid: uuid.UUID, executi
     try:
         stopping.stop(row, cancelled_by(str(caller.user)))
     except AlreadyEnded as refused:
-        raise ApiError(409, refused.code, refused.sentence) from None
+        raise ApiError(409, "already_ended", refused.sentence) from None
     return answers.ok(_shown(_execution(caller, project_uid, execution_id)), status=202)
 
 

@@ -42,9 +42,9 @@ def json_answer(status: int, body: JSON, *headers: tuple[str, str]) -> Answer:
     return Answer(status=status, body=sealed_json.dumps(body).encode(), headers=[*headers, NO_STORE])
 
 
-def accepted_answer(live: LiveTrigger, execution_id: str) -> Answer:
+def accepted_answer(live: LiveTrigger, execution_id: str, status: str = "pending") -> Answer:
     url = status_url(live, execution_id)
-    return json_answer(202, {"execution_id": execution_id, "status": "pending", "status_url": url}, ("Location", url))
+    return json_answer(202, {"execution_id": execution_id, "status": status, "status_url": url}, ("Location", url))
 
 
 def status_url(live: LiveTrigger, execution_id: str) -> str:

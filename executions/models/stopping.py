@@ -30,9 +30,7 @@ ANOTHER_ATTEMPT = "The attempt that you saw has ended, and another one has begun
 
 
 class AlreadyEnded(Exception):
-    """There is nothing to stop; `code` is a stable machine word, `sentence` is for people."""
-
-    code = "already_ended"
+    """There is nothing to stop; `sentence` says why."""
 
     def __init__(self, sentence: str) -> None:
         super().__init__(sentence)

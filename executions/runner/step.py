@@ -16,6 +16,7 @@ from connectors.sdk import mapping, secret_use
 from connectors.sdk.call import JSON, Action, Call, NotBegun, StepError
 from connectors.sdk.problems import first_problem
 from executions.monitoring import histograms
+from executions.runner.backoff import wait_s
 from executions.runner.context import StepContext, StepNote, Stopped
 from executions.states import StepStatus
 from executions.store.rows import DoneStep
@@ -78,12 +79,11 @@ class StepCall:
     def next_try_in(self, error: StepError) -> float | None:
         """Return the seconds until the next try, or None when the step is not tried again.
 
-        The wait doubles with each try and is at least as long as the other service asked for (`retry_after_s`).
+        It is the same each time it is asked for.
         """
         if not error.retryable or self.tries > self.step.retry.times or (error.unknown and self.never_repeats):
             return None
-        backoff: float = self.step.retry.backoff_s * 2 ** (self.tries - 1)
-        return max(backoff, error.retry_after_s or 0.0)
+        return wait_s(self.step.retry.backoff_s, self.tries, error.retry_after_s or 0.0, self.idempotency_key)
 
     async def _try(self, action: Action[Any], paused_until: datetime | None) -> StepNote:
         context = self.context

@@ -26,6 +26,17 @@ class DeliveryId:
     key: str
     fingerprint: str  # SHA-256 of method, query and body
     must_match: bool  # whether different content under the same id is the sender's error, not a repetition
+    starts_again: bool = False  # a repetition starts a new execution where the first one's cannot be retried
+
+
+@dataclass(frozen=True, slots=True)
+class First:
+    """What has become of a delivery's execution."""
+
+    status: Status
+    reason_code: str
+    lane: Lane
+    attempt: int
 
 
 @dataclass(slots=True, kw_only=True)

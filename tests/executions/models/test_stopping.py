@@ -190,7 +190,7 @@ def test_a_retry_begins_without_the_request_that_came_too_late(make_execution: M
 
     execution.retry(None)
 
-    assert claim()[1][0].stop is None
+    assert (now_of(execution).stop_code, now_of(execution).stop_reason) == (None, None)
 
 
 def test_an_attempt_that_is_over_is_not_cancelled_in_place_of_the_next_one(make_execution: MakeExecution) -> None:
@@ -236,7 +236,7 @@ def cancelled(execution: Execution) -> Status | str:
     try:
         return stopping.stop(execution, BY_ADA)
     except AlreadyEnded as refused:
-        return refused.code
+        return refused.sentence
 
 
 @pytest.mark.django_db(transaction=True)
@@ -279,7 +279,7 @@ def test_cancel_races_the_end_and_the_pause(make_execution: MakeExecution, targe
             case Status.REJECTED:
                 assert target is Status.PAUSED and stored.state is Status.REJECTED
             case _:
-                assert (stored.state, result) == (target, "already_ended")
+                assert (stored.state, result) == (target, f"This execution has already ended: it is {target.label}.")
 
 
 @pytest.mark.django_db(transaction=True)
@@ -316,7 +316,7 @@ def test_cancel_races_a_retry(make_execution: MakeExecution) -> None:
 
     for execution, (first, second) in zip(executions, itertools.batched(results, 2), strict=True):
         assert first == "retried"
-        expected = Status.PENDING if second == "already_ended" else Status.REJECTED
+        expected = Status.REJECTED if second is Status.REJECTED else Status.PENDING
         assert (now_of(execution).state, now_of(execution).attempt) == (expected, 2)
 
 
