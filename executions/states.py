@@ -60,6 +60,7 @@ class Kind(IntegerChoices):
 
 
 FINAL = frozenset({Status.SUCCESS, Status.FAILED, Status.REJECTED, Status.PARTIALLY_EXECUTED})
+OPEN = frozenset(Status) - FINAL
 WAITING = frozenset({Status.PENDING, Status.PAUSED})  # no engine runs it
 
 # Every move that an execution can make. The store makes its SQL from this table, and all other code that writes a

@@ -250,7 +250,8 @@ async def repeated(
     assert live.definition is not None
     if not live.definition.replies:
         status = await present_status(live, duplicate)
-        given: Answer | None = accepted_answer(live, str(duplicate.execution_id), status.code if status else "removed")
+        word = "removed" if status is None else status.code
+        given: Answer | None = accepted_answer(live, str(duplicate.execution_id), word)
     else:
         wait = await reply_of(duplicate.execution_id, live.organization_id)
         try:

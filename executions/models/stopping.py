@@ -16,7 +16,7 @@ from django.utils import timezone
 from automations.models import Automation
 from executions.models.execution import Execution
 from executions.models.step_run import StepRun
-from executions.states import FINAL, WAITING, Lane, Status, StepStatus, check_move
+from executions.states import FINAL, OPEN, WAITING, Lane, Status, StepStatus, check_move
 from executions.stop import Stop, cancelled_by
 from executions.store import store
 from projects.ids import made_at
@@ -65,9 +65,8 @@ def stop_all(executions: QuerySet[Execution], request: Stop, *, limit: int) -> i
     Those that somebody else has locked are left for the next call: to wait for several at once could be a deadlock.
     """
     with transaction.atomic():
-        unended = executions.filter(~Q(status=Status.SUCCESS), ~Q(status__in=FINAL))  # the first as in the indexes
-        unasked = unended.exclude(status=Status.RUNNING, stop_code__isnull=False)
-        found = list(unasked.select_for_update(skip_locked=True).order_by("pk")[:limit])
+        unasked = _open(executions).exclude(status=Status.RUNNING, stop_code__isnull=False)
+        found = list(unasked.select_for_update(skip_locked=True).order_by()[:limit])  # to sort all would take long
         _end([execution for execution in found if execution.state in WAITING], request)
         running = [execution.pk for execution in found if execution.state is Status.RUNNING]
         _ask(Execution.objects.filter(pk__in=running), request)
@@ -87,11 +86,13 @@ def stop_deleted(automation: uuid.UUID | None = None, *, budget_s: float) -> boo
         while stop_all(own, cancelled_by(one.cancels_for or ""), limit=ROUND):
             if time.monotonic() > until:
                 return True
-        if one.deleted_at and timezone.now() - one.deleted_at > SETTLED_AFTER:
-            left = own.filter(~Q(status=Status.SUCCESS), ~Q(status__in=FINAL))
-            if not left.exists():
-                Automation.objects.filter(pk=one.pk).update(cancels_for=None)
+        if one.deleted_at and timezone.now() - one.deleted_at > SETTLED_AFTER and not _open(own).exists():
+            Automation.objects.filter(pk=one.pk).update(cancels_for=None)
     return False
+
+
+def _open(executions: QuerySet[Execution]) -> QuerySet[Execution]:
+    return executions.filter(~Q(status=Status.SUCCESS), status__in=OPEN)  # the first as in the partial indexes
 
 
 def _ask(running: QuerySet[Execution], request: Stop) -> None:

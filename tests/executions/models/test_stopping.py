@@ -1,22 +1,16 @@
-"""Cancel: what ends at once, what is asked to end, what counts, and what each race leaves behind."""
+"""Cancel: what ends at once, what is asked to end, and what counts."""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from threading import Barrier
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
-from django.db import connection, transaction
-from django.test import Client
+from django.db import transaction
 from django.utils import timezone
 
 from executions.models import Execution, StepRun, stopping
-from executions.models.retry import RetryRefused
 from executions.models.stopping import AlreadyEnded
 from executions.states import FINAL, Lane, Status, StepStatus
 from executions.stop import Stop, cancelled_by
@@ -24,14 +18,13 @@ from executions.store import store
 from executions.store.rows import Claimed, Move, Wanted
 from projects.ids import new_id
 from projects.models import UsageDay, UsageMonth, this_month
-from tests.support.api import Api, make_step, path_of
+from tests.support.api import make_step
 
 pytestmark = pytest.mark.django_db
 
 type MakeExecution = Callable[..., Execution]
 
 BY_ADA = cancelled_by("ada")
-AJAX = {"HX-Request": "true", "HX-Request-Type": "partial"}
 
 
 def now_of(execution: Execution) -> Execution:
@@ -212,178 +205,3 @@ def test_many_that_wait_end_in_bounded_rounds(make_execution: MakeExecution) -> 
     assert rounds == [4, 3, 0]
     assert {now_of(one).state for one in Execution.objects.filter(pk__in=ids)} == {Status.REJECTED}
     assert now_of(running).is_stopping
-
-
-# --- races: whoever comes first, one of the two outcomes holds, and nothing is left that nobody ends
-
-
-def raced(*actions: Callable[[], Any]) -> list[Any]:
-    """Do all at the same moment, each on a connection of its own; return their results."""
-    start = Barrier(len(actions))
-
-    def act(action: Callable[[], Any]) -> Any:
-        try:
-            start.wait()
-            return action()
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(len(actions)) as threads:
-        return list(threads.map(act, actions))
-
-
-def cancelled(execution: Execution) -> Status | str:
-    try:
-        return stopping.stop(execution, BY_ADA)
-    except AlreadyEnded as refused:
-        return refused.sentence
-
-
-@pytest.mark.django_db(transaction=True)
-def test_cancel_races_a_claim(make_execution: MakeExecution) -> None:
-    executions = [make_execution() for _ in range(12)]
-
-    (engine_id, claimed), *results = raced(claim, *(lambda one=one: cancelled(one) for one in executions))
-
-    ran = {one.id for one in claimed}
-    for execution, result in zip(executions, results, strict=True):
-        stored = now_of(execution)
-        assert result is (Status.RUNNING if execution.pk in ran else Status.REJECTED)
-        assert (stored.state, stored.stop_code) == ((result, "cancelled") if execution.pk in ran else (result, None))
-    assert {row[0] if connection.vendor == "postgresql" else store().to_uuid(row[0])
-            for row in store().requests_to_stop(engine_id)()} == ran  # fmt: skip
-
-
-@pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("target", [Status.SUCCESS, Status.FAILED, Status.PAUSED], ids=lambda status: status.name)
-def test_cancel_races_the_end_and_the_pause(make_execution: MakeExecution, target: Status) -> None:
-    executions = [make_execution() for _ in range(8)]
-    engine_id, claimed = claim()
-    resume_at = timezone.now() + timedelta(days=20) if target is Status.PAUSED else None
-
-    def end() -> set[Any]:
-        moves = [Move(execution=one, target=target, resume_at=resume_at) for one in claimed]
-        with store().transaction():
-            return store().write(engine_id, 0, [], moves)
-
-    lost, *results = raced(end, *(lambda one=one: cancelled(one) for one in executions))
-
-    assert not lost
-    again = {one.id for one in claim()[1]}
-    for execution, result in zip(executions, results, strict=True):
-        stored = now_of(execution)
-        match result:
-            case Status.RUNNING:  # it came before: a pause ends at once, and what has ended stays
-                assert stored.state is (Status.RUNNING if target is Status.PAUSED else target)
-                assert (execution.pk in again) is (target is Status.PAUSED)
-            case Status.REJECTED:
-                assert target is Status.PAUSED and stored.state is Status.REJECTED
-            case _:
-                assert (stored.state, result) == (target, f"This execution has already ended: it is {target.label}.")
-
-
-@pytest.mark.django_db(transaction=True)
-def test_cancel_races_recovery(make_execution: MakeExecution) -> None:
-    executions = [make_execution() for _ in range(8)]
-    dead, _ = claim()
-
-    def recover() -> None:
-        with store().transaction():
-            store().end_lease(dead, if_stale=False)
-            store().inherit(dead, all_suspected=False)
-
-    _, *results = raced(recover, *(lambda one=one: cancelled(one) for one in executions))
-
-    again = {one.id: one.stop for one in claim()[1]}
-    for execution, result in zip(executions, results, strict=True):
-        assert again.get(execution.pk) == (BY_ADA if result is Status.RUNNING else None)
-        assert now_of(execution).state is result
-
-
-@pytest.mark.django_db(transaction=True)
-def test_cancel_races_a_retry(make_execution: MakeExecution) -> None:
-    executions = [make_execution(status=Status.FAILED, is_counted=True) for _ in range(6)]
-
-    def retried(execution: Execution) -> str:
-        try:
-            now_of(execution).retry(None)
-        except RetryRefused as refused:
-            return refused.code
-        return "retried"
-
-    asked = [(lambda one=one: retried(one), lambda one=one: cancelled(one)) for one in executions]
-    results = raced(*itertools.chain.from_iterable(asked))
-
-    for execution, (first, second) in zip(executions, itertools.batched(results, 2), strict=True):
-        assert first == "retried"
-        expected = Status.REJECTED if second is Status.REJECTED else Status.PENDING
-        assert (now_of(execution).state, now_of(execution).attempt) == (expected, 2)
-
-
-# --- the button, and the API
-
-
-def cancel_url(execution: Execution) -> str:
-    return f"/projects/{execution.project_id}/executions/{execution.pk}/cancel/"
-
-
-def test_the_button_cancels_and_says_so(make_execution: MakeExecution, builder: User, client: Client) -> None:
-    execution = make_execution()
-    client.force_login(builder)
-
-    answer = client.post(cancel_url(execution), {"attempt": "1"}, headers=AJAX)
-
-    assert "Cancelled by builder before it started." in answer.content.decode()
-    assert "Cancelled. The execution has ended." in answer["HX-Trigger"]
-    assert now_of(execution).state is Status.REJECTED
-
-
-def test_the_button_works_without_scripts(make_execution: MakeExecution, builder: User, client: Client) -> None:
-    execution = make_execution(status=Status.RUNNING)
-    client.force_login(builder)
-
-    answer = client.post(cancel_url(execution), follow=True)
-
-    html = answer.content.decode()
-    assert "The execution stops before its next step." in html and "Cancelled by builder" in html
-    assert "Cancel execution" not in html
-
-
-def test_the_button_says_what_had_happened_meanwhile(
-    make_execution: MakeExecution, builder: User, client: Client
-) -> None:
-    execution = make_execution(status=Status.SUCCESS)
-    client.force_login(builder)
-
-    answer = client.post(cancel_url(execution), {"attempt": "1"}, headers=AJAX)
-
-    assert "This execution has already ended: it is Success." in answer.content.decode()
-    assert "HX-Trigger" not in answer
-
-
-def test_cancel_is_not_for_others(make_execution: MakeExecution, stranger: User, client: Client) -> None:
-    execution = make_execution()
-    assert client.post(cancel_url(execution)).status_code == 302
-    client.force_login(stranger)
-
-    assert client.post(cancel_url(execution)).status_code == 404
-    assert client.get(cancel_url(execution)).status_code == 405
-    assert now_of(execution).state is Status.PENDING
-
-
-def test_the_api_cancels(make_execution: MakeExecution, builder: User, stranger: User) -> None:
-    waiting, running, ended = make_execution(), make_execution(status=Status.RUNNING), make_execution(status=3)
-    api = Api(builder, waiting.organization_id)
-
-    def path(one: Execution) -> str:
-        return f"/v1/{path_of(one, '/cancel')}"
-
-    answers = [api.ask("POST", path(one)) for one in (waiting, waiting, running, ended)]
-
-    assert [answer.status_code for answer in answers] == [202, 202, 202, 409]
-    shown = [(answer.json()["status"], answer.json()["is_stopping"]) for answer in answers[:3]]
-    assert shown == [("rejected", False), ("rejected", False), ("running", True)]
-    assert answers[3].json()["error"]["code"] == "already_ended"
-    assert "it is Success" in answers[3].json()["error"]["message"]
-    assert Api(stranger, waiting.organization_id).ask("POST", path(running)).status_code == 403
-    assert api.ask("GET", path(running)).status_code == 405
