@@ -143,7 +143,8 @@ class ExecutionPage:
 
     @property
     def may_cancel(self) -> bool:
-        return self.is_active and not self.execution.is_stopping
+        is_asked = self.execution.is_stopping and self.execution.state is Status.RUNNING
+        return self.is_active and not is_asked
 
     @property
     def cancel_warning(self) -> str:
