@@ -234,6 +234,12 @@ class DatabaseThread(threading.Thread):
         lost = [self.owned.pop(execution_id) for execution_id in self.owned.keys() - held]
         self.on_lost([execution.id for execution in lost])
 
+    def read_requests_to_stop(self) -> None:
+        """Note, in this thread, which of the engine's executions are to stop: their runners look before each step."""
+        for execution_id, claim, code, reason in store().requests_to_stop(self.engine_id)():
+            if execution := self.owned.get(store().to_uuid(execution_id)):
+                execution.note_held(claim, code, reason)
+
     def adopt(self, condemned: list[tuple[Claimed, str, str]]) -> list[Work]:
         """Own, in this thread, the executions that recovery took over from dead engines; return them to be rejected."""
         works = self._works([execution for execution, _, _ in condemned])

@@ -251,6 +251,7 @@ class Engine:
         """Renew the lease and do the regular work every BEAT_S seconds."""
         while True:
             self.database.call(self.lease.renew)
+            self.database.call(self.database.read_requests_to_stop)
             self.database.call(histograms.save_when_due)
             self.database.call(self.lease.join_direct)
             self.database.call(self.memory.give_back)

@@ -17,10 +17,11 @@ from django.db import connection
 from executions.intake.fair_threads import FairThreads, Join
 from executions.intake.live_trigger import LiveTrigger
 from executions.models import Outcome
-from executions.states import Lane
+from executions.states import Lane, Status
+from executions.stop import CANCELLED
 from executions.store import store
 from executions.store.away import AWAY, forget_connection
-from executions.store.rows import LiveRow, NewExecution, NewReceipt
+from executions.store.rows import DeliveryId, First, LiveRow, NewExecution, NewReceipt
 from projects.ids import made_at, new_id
 
 logger = logging.getLogger(__name__)
@@ -43,11 +44,15 @@ class LimitReached(Exception):
 
 
 class Duplicate(Exception):
-    """The delivery has made an execution before; `is_same` says whether its content was the same then."""
+    """The delivery has made an execution before; `is_same` says whether its content was the same then.
 
-    def __init__(self, execution_id: uuid.UUID, *, is_same: bool) -> None:
+    `first` is what has become of that execution; None when retention has removed it.
+    """
+
+    def __init__(self, execution_id: uuid.UUID, first: First | None, *, is_same: bool) -> None:
         super().__init__(execution_id)
         self.execution_id = execution_id
+        self.first = first
         self.is_same = is_same
 
 
@@ -125,12 +130,22 @@ class Acceptance:
         firsts = {(item.trigger_uid, item.delivery.key): item for item in reversed(named) if item.delivery}
         windows = {first.id: self.live[first.automation_id].duplicates_h for first in firsts.values()}
         remembered = store().remember_deliveries(list(firsts.values()), windows)
+        new = {first.id: First(Status.PENDING, "", first.lane, 1) for first in firsts.values()}
+        earlier = {first_id for first_id, _ in remembered.values()} - new.keys()
+        known = new | (store().firsts(earlier) if earlier else {})
         for execution in named:
             delivery = execution.delivery
             assert delivery is not None
             first_id, fingerprint = remembered[execution.trigger_uid, delivery.key]
-            if first_id != execution.id:
-                self.refused[execution.id] = Duplicate(first_id, is_same=fingerprint == delivery.fingerprint)
+            if first_id == execution.id:
+                continue
+            duplicate = Duplicate(first_id, known.get(first_id), is_same=fingerprint == delivery.fingerprint)
+            if _starts_again(execution, delivery, duplicate):
+                store().turn_delivery(execution)
+                remembered[execution.trigger_uid, delivery.key] = execution.id, delivery.fingerprint
+                known[execution.id] = First(Status.PENDING, "", execution.lane, 1)
+            else:
+                self.refused[execution.id] = duplicate
 
     def _refuse_over_limit(self) -> None:
         """Reserve the month's executions; refuse those beyond the organization's hard limit."""
@@ -174,6 +189,19 @@ class Acceptance:
             for execution in self.executions
             if (why := self.refused.get(execution.id)) and (receipt := _receipt(execution, why))
         ]
+
+
+def _starts_again(execution: NewExecution, delivery: DeliveryId, duplicate: Duplicate) -> bool:
+    """Return whether a repetition starts a new execution: the first one ended badly and cannot be retried.
+
+    One that a person cancelled stays cancelled, however often its sender repeats the delivery.
+    """
+    first = duplicate.first
+    if not delivery.starts_again or first is None or (delivery.must_match and not duplicate.is_same):
+        return False
+    answers = Lane.SYNC in (first.lane, execution.lane)
+    is_rejected = first.status is Status.REJECTED and first.reason_code != CANCELLED
+    return is_rejected or (first.status is Status.FAILED and answers)
 
 
 def _month_of(execution: NewExecution) -> tuple[uuid.UUID, date]:

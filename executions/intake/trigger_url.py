@@ -31,6 +31,7 @@ from executions.intake.live_trigger import LiveTrigger, new_execution
 from executions.intake.look_ups import look_ups
 from executions.intake.message import Message
 from executions.intake.reading import Held, Receive, bodies, hang_up, read_body
+from executions.intake.redelivery import present_status
 from executions.intake.replies import End, Wait
 from executions.intake.request import METHODS, Request
 from executions.intake.shares import Shares
@@ -193,7 +194,7 @@ def make(live: LiveTrigger, call: Call, compute: Compute) -> JSON | Future[JSON]
     assert live.definition is not None
     trigger = live.definition.trigger
     payload = call.request.payload(trigger.config)
-    call.execution = new_execution(live, payload, call.request.delivery(payload))
+    call.execution = new_execution(live, payload, call.request.delivery(payload, trigger.config))
     if not trigger.conditions.members:
         return ""
     return compute.judging(trigger.conditions, {"trigger": payload})
@@ -248,13 +249,18 @@ async def stored(live: LiveTrigger, call: Call) -> Answer | None:
 async def repeated(
     live: LiveTrigger, call: Call, delivery: DeliveryId | None, duplicate: acceptance.Duplicate
 ) -> Answer | None:
-    """Answer a repeated delivery as the first one was answered; raise Refused for other content under the same key."""
+    """Answer a repeated delivery with what has become of the first one, and retry that if it has failed.
+
+    Raise Refused for other content under the same key.
+    """
     if delivery and delivery.must_match and not duplicate.is_same:
         raise Refused(422, "idempotency_key_reused", acceptance.KEY_REUSED)
     call.forget_body()
     assert live.definition is not None
     if not live.definition.replies:
-        given: Answer | None = accepted_answer(live, str(duplicate.execution_id))
+        status = await present_status(live, duplicate)
+        word = "removed" if status is None else status.code
+        given: Answer | None = accepted_answer(live, str(duplicate.execution_id), word)
     else:
         wait = await reply_of(duplicate.execution_id, live.organization_id)
         try:

@@ -20,14 +20,16 @@ from connectors.outbound.holding import FREE, MEGABYTE, Holding, HoldsTooMuch
 from connectors.sdk.answer import LIGHT, weight_of_values
 from connectors.sdk.call import JSON, EndExecution, Http, Mail, NotBegun, Pause, StepError, StopPartially
 from executions import sealed_json
-from executions.runner.context import STALL_CPU_S, Journal, Stalled, StepContext, StepLog, Variables
+from executions.runner.context import STALL_CPU_S, Journal, Stalled, StepContext, StepLog, Stopped, Variables
 from executions.runner.step import StepCall
 from executions.states import Lane, Status, StepStatus
+from executions.stop import CANCELLED
 from executions.store.rows import Claimed, DoneStep, Move, Unloaded
 
 WIDER = 6  # bytes that a character of a text and of its value takes more, where one of them is not ASCII
 VERSIONS = 2000  # whose typed secrets are kept
 MESSAGE_LIMIT = 2000  # characters of a step's error message that are stored
+NOT_BEGUN = "The execution was stopped before this step acted."
 STALLED = f"The step's code held up its worker for more than {STALL_CPU_S} s."
 CONDEMNED = {
     "worker_died": "The worker died 3 times{step}.",
@@ -159,6 +161,7 @@ class Runner:
         done = self.execution.done.get((call.step.key, ""))
         if done and done.status in (StepStatus.SUCCESS, StepStatus.FAILED):
             return await self._replayed(call, done)
+        self._stop_before(call, done)
         try:
             note = await call.perform(done)
         except Pause as pause:
@@ -171,6 +174,10 @@ class Runner:
         except StopPartially as stop:
             self.log.keep(call.note(StepStatus.PARTIALLY_EXECUTED, error_code=stop.code, error=stop.reason))
             raise _Ended(self._move(Status.PARTIALLY_EXECUTED, stop.code, stop.reason)) from None
+        except Stopped:
+            if call.never_repeats:  # its intent is stored
+                self.log.keep(call.note(StepStatus.REJECTED, error_code=CANCELLED, error=NOT_BEGUN))
+            raise self._stopped(f"before step “{call.title}”", steps=self.position - (not call.never_repeats)) from None
         except StepError as error:
             return self._failed(call, error)
         except Stalled:
@@ -222,7 +229,8 @@ class Runner:
         # Hidden before it is cut: nobody recognizes half a secret.
         message = sealed_json.hidden(error.message, self.log.masks)[:MESSAGE_LIMIT]
         backoff = call.next_try_in(error)
-        until = datetime.now(UTC) + timedelta(seconds=backoff) if backoff is not None else None
+        is_stopped = bool(self.execution.stop) and backoff is not None
+        until = datetime.now(UTC) + timedelta(seconds=backoff) if backoff is not None and not is_stopped else None
         status = StepStatus.PAUSED if until else StepStatus.FAILED
         self.log.keep(
             call.note(
@@ -234,6 +242,8 @@ class Runner:
                 resume_at=until,
             )
         )
+        if is_stopped:
+            raise self._stopped(f"before the next try of step “{call.title}”")
         if until is not None:
             raise _Ended(self._pause(until, f"Step “{call.title}” is tried again at {_when(until)}: {message}"))
         if call.step.on_error == "skip":
@@ -245,6 +255,25 @@ class Runner:
         move = self._move(Status.PAUSED, "waiting", reason)
         move.resume_at = until
         return move
+
+    def _stop_before(self, call: StepCall, done: DoneStep | None) -> None:
+        """Raise _Ended if the execution is to stop, unless the step may have acted already: then it says so."""
+        if self.execution.stop and done is None:
+            raise self._stopped(f"before step “{call.title}”", steps=self.position - 1)
+        if self.execution.stop and done and done.status is StepStatus.PAUSED:
+            where = "before the next try of" if done.error_code else "while it waited in"
+            raise self._stopped(f"{where} step “{call.title}”")
+
+    def _stopped(self, where: str, *, steps: int | None = None) -> _Ended:
+        """Return the end of an execution that is to stop; `steps` is the number of those that have begun."""
+        assert self.execution.stop is not None
+        if steps is not None:
+            self.position = steps
+            begun = (step for step in self.definition.steps[:steps] if isinstance(step, ActionStep))
+            self.connectors = dict.fromkeys(step.connector for step in begun if not step.disabled)
+        move = self._move(Status.REJECTED, self.execution.stop.code, self.execution.stop.at(where))
+        move.closes_steps = True
+        return _Ended(move)
 
     def _move(self, target: Status, code: str = "", reason: str = "") -> Move:
         elapsed = int((asyncio.get_running_loop().time() - self.started) * 1000)

@@ -160,20 +160,22 @@ class PostgreSQLStore(Store):
     def fenced(self, engine_id: uuid.UUID, executions: list[Claimed]) -> Callable[[], set[uuid.UUID]]:
         if not executions:
             return set
-        claims = {execution.id: execution.claim for execution in executions}
+        ours = {execution.id: execution for execution in executions}
         still_ours = self.ask(
-            "SELECT id, claim FROM unnest(%s::uuid[]) AS ours(our_id) JOIN executions_execution ON id = our_id"
-            f" WHERE {RUNS_HERE.format(alias='')} ORDER BY id FOR UPDATE OF executions_execution",
-            [list(claims), engine_id],
+            "SELECT id, claim, stop_code, stop_reason FROM unnest(%s::uuid[]) AS ours(our_id)"
+            f" JOIN executions_execution ON id = our_id WHERE {RUNS_HERE.format(alias='')} ORDER BY id"
+            " FOR UPDATE OF executions_execution",
+            [list(ours), engine_id],
         )
-        return lambda: {row[0] for row in still_ours() if claims[row[0]] == row[1]}
+        return lambda: {row[0] for row in still_ours() if ours[row[0]].note_held(*row[1:])}
 
     def apply_moves(self, engine_id: uuid.UUID, moves: list[Move]) -> Callable[[], set[uuid.UUID]]:
         if not moves:
             return set
         moved = self.ask(
             "UPDATE executions_execution e SET status = r.status, reason_code = r.reason_code, reason = r.reason,"
-            " ran_ms = r.ran_ms, run_at = COALESCE(r.run_at, e.run_at), is_due = r.run_at IS NULL, steps = r.steps,"
+            " ran_ms = r.ran_ms, run_at = CASE WHEN e.stop_code IS NULL THEN COALESCE(r.run_at, e.run_at)"
+            " ELSE e.run_at END, is_due = r.run_at IS NULL OR e.stop_code IS NOT NULL, steps = r.steps,"
             " connectors = r.connectors,"
             " finished_at = CASE WHEN r.is_final THEN now() END, is_counted = e.is_counted OR r.is_final,"
             " engine_id = NULL, rev = e.rev + 1 FROM json_to_recordset(%s::json) AS r(id uuid, claim int,"

@@ -163,14 +163,14 @@ class SQLiteStore(Store):
     def fenced(self, engine_id: uuid.UUID, executions: list[Claimed]) -> Callable[[], set[uuid.UUID]]:
         if not executions:
             return set
-        claims = {execution.id.hex: execution for execution in executions}
+        ours = {execution.id.hex: execution for execution in executions}
         where, parameters = self.among("id", (execution.id for execution in executions))
         still_ours = self.ask_many(
-            "id, claim",
+            "id, claim, stop_code, stop_reason",
             f"FROM executions_execution WHERE {where} AND {RUNNING} AND engine_id = %s",
             [*parameters, engine_id.hex],
         )
-        return lambda: {claims[id].id for id, claim in still_ours() if claims[id].claim == claim}
+        return lambda: {ours[row[0]].id for row in still_ours() if ours[row[0]].note_held(*row[1:])}
 
     def apply_moves(self, engine_id: uuid.UUID, moves: list[Move]) -> Callable[[], set[uuid.UUID]]:
         rows = [
@@ -185,9 +185,9 @@ class SQLiteStore(Store):
         self._run_with_values(
             "WITH r (status, reason_code, reason, ran_ms, run_at, steps, connectors, is_final, id, engine_id, claim)"
             " AS (VALUES {rows}) UPDATE executions_execution AS e SET status = r.status, reason_code = r.reason_code,"
-            " is_due = r.run_at IS NULL,"
-            " reason = r.reason, ran_ms = r.ran_ms, run_at = COALESCE(r.run_at, e.run_at), steps = r.steps,"
-            f" connectors = r.connectors, finished_at = CASE WHEN r.is_final THEN {self.now % ()} END,"
+            " is_due = r.run_at IS NULL OR e.stop_code IS NOT NULL, reason = r.reason, ran_ms = r.ran_ms,"
+            " run_at = CASE WHEN e.stop_code IS NULL THEN COALESCE(r.run_at, e.run_at) ELSE e.run_at END,"
+            f" steps = r.steps, connectors = r.connectors, finished_at = CASE WHEN r.is_final THEN {self.now % ()} END,"
             " is_counted = e.is_counted OR r.is_final, engine_id = NULL, rev = e.rev + 1 FROM r"
             f" WHERE e.id = r.id AND e.{RUNNING} AND e.engine_id = r.engine_id AND e.claim = r.claim",
             rows,
