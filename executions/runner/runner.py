@@ -16,17 +16,16 @@ from typing import Any
 from automations import typed_secrets
 from automations.definition import ActionStep, Definition
 from connectors.compute.shared import Compute
-from connectors.outbound.holding import FREE, MEGABYTE, Holding, HoldsTooMuch
-from connectors.sdk.answer import LIGHT, weight_of_values
+from connectors.outbound.holding import Holding
 from connectors.sdk.call import JSON, EndExecution, Http, Mail, NotBegun, Pause, StepError, StopPartially
 from executions import sealed_json
 from executions.runner.context import STALL_CPU_S, Journal, Stalled, StepContext, StepLog, Stopped, Variables
+from executions.runner.earlier import Earlier, Unusable
 from executions.runner.step import StepCall
 from executions.states import Lane, Status, StepStatus
 from executions.stop import CANCELLED
-from executions.store.rows import Claimed, DoneStep, Move, Unloaded
+from executions.store.rows import Claimed, DoneStep, Move
 
-WIDER = 6  # bytes that a character of a text and of its value takes more, where one of them is not ASCII
 VERSIONS = 2000  # whose typed secrets are kept
 MESSAGE_LIMIT = 2000  # characters of a step's error message that are stored
 NOT_BEGUN = "The execution was stopped before this step acted."
@@ -68,10 +67,10 @@ class Runner:
         enter: Callable[[str], Awaitable[None]],
     ) -> None:
         self.execution = execution
-        self.holding = holding
         self.definition = definition
         self.variables = variables
         self.log = StepLog(execution, variables, journal, _typed_in(execution.version_id, definition))
+        self.earlier = Earlier(execution, journal, holding)
         self.scope: dict[str, JSON] = {"vars": dict(variables.values)}
         self.context = StepContext(
             execution=execution,
@@ -92,13 +91,14 @@ class Runner:
     async def run(self) -> Move:
         """Run the steps one after the other; return the move. Raises Fenced when another engine has the execution."""
         try:
-            self.scope["trigger"] = await self._opened(
-                await self._read(self.execution.payload, 0, "trigger"), "The trigger's payload"
-            )
+            payload = await self.earlier.read(self.execution.payload, 0, "trigger")
+            self.scope["trigger"] = await self.earlier.opened(payload, "The trigger's payload")
             for step in self.definition.steps:
                 await self._run_step(step)
         except _Ended as ended:
             return ended.move
+        except Unusable as data:
+            return self._move(Status.FAILED, data.code, str(data))
         skipped = f"{_count(self.skipped_failures, 'step')} failed, skipped." if self.skipped_failures else ""
         return self._move(Status.SUCCESS, "skipped_failures" if skipped else "", skipped)
 
@@ -192,37 +192,11 @@ class Runner:
             return None
         if done.output is None:
             return None
-        text = await self._read(done.output, self.execution.attempt, call.step.key)
-        output = await self._opened(text, f"The output of step “{call.title}”")
+        text = await self.earlier.read(done.output, self.execution.attempt, call.step.key)
+        output = await self.earlier.opened(text, f"The output of step “{call.title}”")
         self.log.note_output(call.step.key, text)
         await call.recall(output)
         return output
-
-    async def _read(self, text: str | Unloaded, attempt: int, key: str) -> str:
-        """Return a stored text; read a large one once there is memory for it."""
-        if isinstance(text, str):
-            return text
-        await self._hold(2 * text.characters)  # for its value, too
-        return await self.log.journal.large_text(self.execution, attempt, key)
-
-    async def _opened(self, text: str, what: str) -> JSON:
-        """Return the value of stored text; end the execution, and nothing else, when it cannot be read back."""
-        if len(text) > LIGHT:
-            await self._hold(weight_of_values(text) + (0 if text.isascii() else WIDER * len(text)))
-        try:
-            return sealed_json.opened(text, self.execution.id)
-        except sealed_json.Unreadable as error:
-            raise _Ended(self._move(Status.FAILED, "unreadable_data", f"{what} {error}.")) from None
-
-    async def _hold(self, size: int) -> None:
-        """Wait until there is memory for stored data that is large, and end an execution that needs too much of it."""
-        try:
-            if size > FREE:
-                await self.holding.take(size)
-        except HoldsTooMuch:
-            most = self.holding.memory.most // MEGABYTE
-            reason = f"The payload and the results of earlier steps need more than {most} MB of memory."
-            raise _Ended(self._move(Status.FAILED, "too_large", reason)) from None
 
     def _failed(self, call: StepCall, error: StepError) -> JSON:
         """Follow a failed try: pause until the next try, skip the step (its output is None), or end the execution."""
