@@ -191,7 +191,7 @@ class TriggerConfig(Input):
         "body. Empty: the headers of known senders.",
         max_length=200,
         examples=["X-Request-Id", "trigger.body.event.id"],
-        json_schema_extra={"advanced": True},
+        json_schema_extra={"widget": "text", "advanced": True},
     )
     starts_again: bool = Field(
         False,

@@ -23,6 +23,7 @@ from executions.models import Engine, Execution
 from executions.states import Status
 from executions.store import store
 from executions.store.leases import STALE_AFTER_S
+from executions.store.rows import ALONE
 from harness.automations import call, make
 from harness.installation import Installation
 from harness.processes import alive, until
@@ -65,7 +66,7 @@ def test_what_a_dead_engine_holds_is_accused_and_taken_over(make_execution: Call
 
     assert len(taken) == 1
     execution.refresh_from_db()
-    assert (execution.suspicion, execution.deaths, execution.engine_id) == (2, 1, OURS)
+    assert (execution.suspicion, execution.deaths, execution.engine_id) == (ALONE, 1, OURS)
 
 
 @pytest.mark.django_db
