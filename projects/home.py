@@ -1,6 +1,6 @@
 """Where the data lies: a name that no copy of it shares, although restarts, mounts and renamed folders keep it.
 
-Decision 0064 (docs/decisions/0059-what-a-copy-is-known-by.md) gives the reasons.
+Decision 0059 (docs/decisions/0059-what-a-copy-is-known-by.md) gives the reasons.
 """
 
 from __future__ import annotations

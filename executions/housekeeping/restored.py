@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Count, F, Q
+from django.db.models import Count, Q
 from django.db.models.functions import Now
 from django.utils import timezone
 from pydantic import ValidationError
@@ -17,18 +16,16 @@ from pydantic import ValidationError
 from automations.models import Schedule
 from connectors.schedule.fire_times import next_fire_time
 from executions.housekeeping import limit_notices
-from executions.models import Engine, Execution, StepRun
-from executions.states import FINAL, Status, StepStatus, check_move
+from executions.models import Engine, Execution, stopping
+from executions.states import OPEN, Status
+from executions.stop import Stop
 from executions.store import store
 from executions.store.leases import STALE_AFTER_S
 from projects import quiet
 from projects.models import Organization
 
-OPEN = [status for status in Status if status not in FINAL]
-UNDER_WAY = [StepStatus.RUNNING, StepStatus.PAUSED]
 CODE, REASON = "restored", "Restored from a copy"
 BATCH = 500  # executions that one transaction ends
-SHARD = os.getpid() % 16  # of the usage counters
 NOT_SUCCESS = ~Q(status=Status.SUCCESS)  # the condition of the partial indexes
 
 
@@ -87,30 +84,17 @@ def reject() -> int:
 
     Raise EnginesRun. When it is interrupted, the installation stays quiet, and the next call does the rest.
     """
+    with transaction.atomic():
+        _check_no_engine()
+        store().end_all()  # Running ones wait now, too
     ended = 0
-    while batch := list(Execution.objects.filter(NOT_SUCCESS, status__in=OPEN).order_by("id")[:BATCH]):
-        with transaction.atomic():
-            _check_no_engine()
-            _end(batch)
-        ended += len(batch)
+    while rejected := stopping.stop_all(Execution.objects.all(), Stop(CODE, REASON), limit=BATCH):
+        ended += rejected
     with transaction.atomic():
         for trigger_uid, next_at in _missed(timezone.now()):
             store().set_schedule(trigger_uid, next_at)
         go_on()
     return ended
-
-
-def _end(executions: list[Execution]) -> None:
-    for execution in executions:
-        check_move(execution.state, Status.REJECTED)
-    ids = [execution.pk for execution in executions]
-    Execution.objects.filter(pk__in=ids).update(
-        status=Status.REJECTED, reason_code=CODE, reason=REASON, engine_id=None, is_counted=True, finished_at=Now(),
-        rev=F("rev") + 1,
-    )  # fmt: skip
-    runs = StepRun.objects.filter(execution__in=ids, status__in=UNDER_WAY)
-    runs.update(status=StepStatus.REJECTED, error_code=CODE, error=REASON, finished_at=Now())
-    store().count(SHARD, [(execution, Status.REJECTED) for execution in executions])
 
 
 def _missed(now: datetime) -> Iterator[tuple[str, datetime | None]]:

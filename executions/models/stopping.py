@@ -112,8 +112,8 @@ def _end(waiting: list[Execution], request: Stop) -> None:
             status=Status.REJECTED, reason_code=request.code, reason=request.at(place), finished_at=Now(),
             is_counted=has_counted, is_due=True, rev=F("rev") + 1,
         )  # fmt: skip
-    if paused := [execution.pk for execution in waiting if execution.state is Status.PAUSED]:
-        store().close_steps(paused)
+    if begun := [execution.pk for execution in waiting if execution.started_at]:
+        store().close_steps(begun)
     _count(waiting)
     if any(execution.lane == Lane.SYNC for execution in waiting):
         store().notify_reply()

@@ -19,6 +19,7 @@ from executions.monitoring import histograms
 from executions.runner.backoff import wait_s
 from executions.runner.context import StepContext, StepNote, Stopped
 from executions.states import StepStatus
+from executions.store.results import OUTCOME_UNKNOWN
 from executions.store.rows import DoneStep, StepRecord
 
 BACKOFF_IN_PLACE_S = 5.0  # seconds that a step waits in its slot for its next try; before a longer wait it pauses
@@ -61,7 +62,7 @@ class StepCall:
         if self.action is None:
             raise StepError("This step has no action yet.", code="not_configured")
         if done and done.status is StepStatus.RUNNING:
-            raise StepError("The worker died during the step, so its outcome is unknown.", code="interrupted")
+            raise StepError(OUTCOME_UNKNOWN, code="interrupted")
         paused_until = done.resume_at if done and not done.error_code else None
         self.tries = done.tries if done and done.error_code else 0
         while True:

@@ -7,7 +7,6 @@ from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date
-from typing import Protocol
 
 from executions import sealed_json
 from executions.states import FINAL, Status, StepStatus, counts
@@ -17,21 +16,8 @@ from executions.store.moves import RUNNING
 from executions.store.rows import Claimed, Move, ReplyRow, StepRecord
 from projects.ids import day_of
 
-
-class Countable(Protocol):
-    """What usage needs to know of an execution that ends."""
-
-    @property
-    def id(self) -> uuid.UUID: ...
-    @property
-    def organization_id(self) -> uuid.UUID: ...
-    @property
-    def project_id(self) -> uuid.UUID: ...
-    @property
-    def automation_id(self) -> uuid.UUID: ...
-    @property
-    def is_counted(self) -> bool: ...
-
+OUTCOME_UNKNOWN = "The worker died during the step, so its outcome is unknown."
+WAITED = "The execution was stopped while this step waited."
 
 # What executions are counted by: organization, project, automation, day of acceptance (UTC), first final status.
 type Used = tuple[uuid.UUID, uuid.UUID, uuid.UUID, date, int]
@@ -92,22 +78,25 @@ class Results(Dialect):
         self.record(list({(record.execution.id, record.key, record.iteration): record for record in kept}.values()))
         if stopped := [move for move in moved if move.closes_steps]:
             self.close_steps(move.execution.id for move in stopped)
-        self.count(shard, [(move.execution, move.target) for move in moved])
+        self.count(shard, moved)
         self.acquit(unfinished)
         if any(move.wakes_caller for move in moved) or any(record.is_reply for record in kept):
             self.notify_reply()
         return {*recorded, *(move.execution.id for move in moves)} - mine
 
     def close_steps(self, execution_ids: Iterable[uuid.UUID]) -> None:
-        """End the steps in which stopped executions wait: Failed if it waits for its next try, else Rejected."""
+        """End the steps that stopped executions leave open.
+
+        One that waits for its next try has Failed; one that waits for a time, or whose worker died, is Rejected.
+        """
         where, parameters = self.among("execution_id", execution_ids)
-        failed = "error_code <> ''"
+        failed, died = "error_code <> ''", f"status = {StepStatus.RUNNING.value}"
         self._run(
             f"UPDATE executions_steprun SET status = CASE WHEN {failed} THEN {StepStatus.FAILED.value}"
             f" ELSE {StepStatus.REJECTED.value} END, finished_at = {self.now}, resume_at = NULL,"
-            f" error = CASE WHEN {failed} THEN error ELSE 'The execution was stopped while this step waited.' END,"
-            f" error_code = CASE WHEN {failed} THEN error_code ELSE '{CANCELLED}' END"
-            f" WHERE {where} AND status = {StepStatus.PAUSED.value}",
+            f" error = CASE WHEN {failed} THEN error WHEN {died} THEN '{OUTCOME_UNKNOWN}' ELSE '{WAITED}' END,"
+            f" error_code = CASE WHEN {failed} THEN error_code WHEN {died} THEN 'interrupted' ELSE '{CANCELLED}' END"
+            f" WHERE {where} AND status IN ({StepStatus.RUNNING.value}, {StepStatus.PAUSED.value})",
             parameters,
         )
 
@@ -130,13 +119,13 @@ class Results(Dialect):
             [self.uid(engine_id)],
         )
 
-    def count(self, shard: int, moves: Iterable[tuple[Countable, Status]]) -> None:
+    def count(self, shard: int, moves: list[Move]) -> None:
         """Add executions to the usage of the day (UTC) on which they were accepted, each of them only once."""
         totals = Counter(
-            (execution.organization_id, execution.project_id, execution.automation_id, day_of(execution.id),
-             target.value)
-            for execution, target in moves
-            if counts(target=target, is_counted=execution.is_counted)
+            (move.execution.organization_id, move.execution.project_id, move.execution.automation_id,
+             day_of(move.execution.id), move.target.value)
+            for move in moves
+            if counts(target=move.target, is_counted=move.execution.is_counted)
         )  # fmt: skip
         self.add_usage(shard, totals)
 

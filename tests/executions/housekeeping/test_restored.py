@@ -43,23 +43,32 @@ def test_reject_ends_what_was_under_way_and_counts_it_once(
 ) -> None:
     engine = Engine.objects.create(host="original", boot_id="b", pid=1)
     states = (Status.PENDING, Status.RUNNING, Status.PAUSED)
-    under_way = [make_execution(status=status, engine_id=engine.pk, claim=1) for status in states]
-    retried = make_execution(status=Status.RUNNING, is_counted=True)
+    held = {Status.RUNNING: engine.pk}
+    under_way = [
+        make_execution(status=status, started_at=timezone.now(), engine_id=held.get(status), claim=1)
+        for status in states
+    ]
+    retried = make_execution(status=Status.RUNNING, is_counted=True, started_at=timezone.now())
+    never_begun = make_execution()
     done = make_execution(status=Status.SUCCESS, is_counted=True)
     run = StepRun.objects.create(
         execution=under_way[1], attempt=1, key="fetch", organization_id=done.organization_id, position=1,
         status=StepStatus.RUNNING, started_at=timezone.now(),
     )  # fmt: skip
 
-    assert "4 executions ended as Rejected" in restored("--reject", capsys=capsys)
+    assert "5 executions ended as Rejected" in restored("--reject", capsys=capsys)
 
     for execution in (*under_way, retried):
         execution.refresh_from_db()
         assert (execution.status, execution.reason_code) == (Status.REJECTED, "restored")
-        assert (execution.reason, execution.is_counted, execution.engine_id) == ("Restored from a copy", True, None)
+        assert (execution.is_counted, execution.engine_id) == (True, None)
+        assert execution.reason == "Restored from a copy while it waited for a worker."
+    never_begun.refresh_from_db()
+    assert (never_begun.reason, never_begun.is_counted) == ("Restored from a copy before it started.", False)
     done.refresh_from_db()
     assert done.status == Status.SUCCESS
-    assert StepRun.objects.get(execution=run.execution_id, key="fetch").status == StepStatus.REJECTED
+    run.refresh_from_db()
+    assert (run.status, run.error_code) == (StepStatus.REJECTED, "interrupted")
     assert [(row.status, row.count) for row in UsageDay.objects.all()] == [(Status.REJECTED, 3)]
     assert not Engine.objects.exists()
     assert "does not keep quiet" in restored(capsys=capsys)
