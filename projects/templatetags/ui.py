@@ -11,8 +11,6 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from projects import quiet
-
 register = template.Library()
 
 STATUS_ICONS = {
@@ -42,6 +40,8 @@ def icon(name: str, classes: str = "") -> SafeString:
 @register.simple_tag(name="quiet")
 def quiet_reason() -> str:
     """Return why this installation keeps quiet; empty when it does not."""
+    from projects import quiet  # here: tools read this module's tables without Django's models
+
     return quiet.reason()
 
 

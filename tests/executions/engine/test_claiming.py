@@ -72,7 +72,9 @@ def beaten(installation: Installation) -> list[int]:
     """Return the pids of the engines that have beaten since they began, and so know their peers; the first first."""
     return [
         row["pid"]
-        for row in installation.query("SELECT pid, started_at, beat_at FROM executions_engine ORDER BY id")
+        for row in installation.query(
+            "SELECT pid, started_at, beat_at FROM executions_engine WHERE NOT is_quarantine ORDER BY id"
+        )
         if row["beat_at"] > row["started_at"]
     ]
 

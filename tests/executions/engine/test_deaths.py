@@ -35,7 +35,9 @@ def running(attacked: Installation) -> Made:
 
 def kill_worker(made: Made) -> None:
     """Kill the worker whose engine runs, which another one replaces."""
-    pid = made.installation.query("SELECT pid FROM executions_engine ORDER BY beat_at DESC")[0]["pid"]
+    pid = made.installation.query("SELECT pid FROM executions_engine WHERE NOT is_quarantine ORDER BY beat_at DESC")[0][
+        "pid"
+    ]
     os.kill(pid, signal.SIGKILL)
 
 
