@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import uuid
 from collections.abc import Callable, Coroutine
+from typing import NoReturn
 
 logger = logging.getLogger(__name__)
 
@@ -23,6 +25,12 @@ def _end_with(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()):
         logger.critical("a task of the engine failed, so this worker ends", exc_info=error)
         os._exit(1)  # the sentinel starts a new worker, and peers recover the executions of this one
+
+
+def end_without_lease(engine_id: uuid.UUID) -> NoReturn:
+    """End this process: its executions belong to others by now, and the sentinel starts a new worker."""
+    logger.error("engine %s has lost its lease: this worker ends", engine_id)
+    os._exit(1)
 
 
 async def insist(

@@ -46,6 +46,8 @@ class Dialect(ABC):
     is_not_due: str
     skip_locked: str  # the end of a SELECT that locks its rows, and leaves out those that others have locked
 
+    lock_lease: str  # the end of a SELECT that keeps an engine's row from being deleted, and from nothing else
+
     @abstractmethod
     def seconds_since(self, moment: str) -> str:
         """Return SQL for the seconds since a column's or expression's moment, on the database's clock."""
@@ -79,8 +81,12 @@ class Dialect(ABC):
         return found
 
     @abstractmethod
-    def tune(self) -> None:
-        """Adapt the new connection of a thread that repeats the store's few statements for ever."""
+    def tune(self, *, patience_s: float = 0) -> None:
+        """Adapt the new connection of a thread that repeats the store's few statements for ever.
+
+        With `patience_s` a statement that has waited so many seconds for a lock fails (`away.is_lock_timeout`).
+        SQLite has one lock, and `transaction` its own patience.
+        """
 
     @abstractmethod
     def transaction(self) -> AbstractContextManager[None]:

@@ -57,16 +57,18 @@ class PostgreSQLStore(Store):
     skip_locked = "FOR UPDATE SKIP LOCKED"
     lock_paces = "FOR UPDATE OF p SKIP LOCKED"
     lock_schedules = "FOR UPDATE SKIP LOCKED"
+    lock_lease = "FOR KEY SHARE"  # a beat goes on beside it
     json_texts = "json_array_elements_text(%s::json)"
     wanted_rows = "json_to_recordset(%s::json) AS r (organization_id uuid, month date, amount int)"
     this_minute = "date_trunc('minute', now())"
     is_stale = f"beat_at < now() - interval '{STALE_AFTER_S} seconds'"
 
-    def tune(self) -> None:
+    def tune(self, *, patience_s: float = 0) -> None:
         """Prepare this connection's statements and keep their plans: with partitions, planning costs most."""
         connection.connection.prepare_threshold = PREPARE_AFTER
         with connection.cursor() as cursor:
-            cursor.execute("; ".join(f"SET {setting}" for setting in (*KEPT_PLAN_SETTINGS, IDLE_LIMIT)))
+            patience = f"lock_timeout = '{patience_s}s'"
+            cursor.execute("; ".join(f"SET {setting}" for setting in (*KEPT_PLAN_SETTINGS, IDLE_LIMIT, patience)))
 
     def transaction(self) -> AbstractContextManager[None]:
         return transaction.atomic()
@@ -157,14 +159,25 @@ class PostgreSQLStore(Store):
             [*parameters, engine_id],
         )
 
-    def fenced(self, engine_id: uuid.UUID, executions: list[Claimed]) -> Callable[[], set[uuid.UUID]]:
+    def locked(self, ids: set[uuid.UUID]) -> set[uuid.UUID]:
+        these = "SELECT id FROM unnest(%s::uuid[]) AS ours(our_id) JOIN executions_execution ON id = our_id"
+        rows = self.ask(
+            f"WITH free AS MATERIALIZED ({these} FOR UPDATE OF executions_execution SKIP LOCKED)"
+            f" {these} WHERE id NOT IN (SELECT id FROM free)",
+            [list(ids), list(ids)],
+        )
+        return {row[0] for row in rows()}
+
+    def fenced(
+        self, engine_id: uuid.UUID, executions: list[Claimed], *, waits: bool = True
+    ) -> Callable[[], set[uuid.UUID]]:
         if not executions:
             return set
         ours = {execution.id: execution for execution in executions}
         still_ours = self.ask(
             "SELECT id, claim, stop_code, stop_reason FROM unnest(%s::uuid[]) AS ours(our_id)"
             f" JOIN executions_execution ON id = our_id WHERE {RUNS_HERE.format(alias='')} ORDER BY id"
-            " FOR UPDATE OF executions_execution",
+            f"{' FOR UPDATE OF executions_execution' if waits else ''}",
             [list(ours), engine_id],
         )
         return lambda: {row[0] for row in still_ours() if ours[row[0]].note_held(*row[1:])}

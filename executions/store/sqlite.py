@@ -39,6 +39,7 @@ class SQLiteStore(Store):
     skip_locked = ""
     lock_paces = ""
     lock_schedules = ""
+    lock_lease = ""
     json_texts = "json_each(%s)"
     wanted_rows = (
         "(SELECT json_extract(value, '$.organization_id') AS organization_id, json_extract(value, '$.month') AS month,"
@@ -47,7 +48,7 @@ class SQLiteStore(Store):
     this_minute = "strftime('%%Y-%%m-%%d %%H:%%M:00.000000', 'now')"
     is_stale = f"beat_at < strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now', '-{STALE_AFTER_S} seconds')"
 
-    def tune(self) -> None:
+    def tune(self, *, patience_s: float = 0) -> None:
         """Let this thread's tries for the write lock fail at once: `SQLiteStore.transaction` repeats them."""
         with connection.cursor() as cursor:
             cursor.execute("PRAGMA busy_timeout=0")
@@ -160,7 +161,12 @@ class SQLiteStore(Store):
         )
         return self.ask_many(CLAIM_COLUMNS, f"FROM executions_execution WHERE {these}", [ids])
 
-    def fenced(self, engine_id: uuid.UUID, executions: list[Claimed]) -> Callable[[], set[uuid.UUID]]:
+    def locked(self, ids: set[uuid.UUID]) -> set[uuid.UUID]:
+        return set()
+
+    def fenced(
+        self, engine_id: uuid.UUID, executions: list[Claimed], *, waits: bool = True
+    ) -> Callable[[], set[uuid.UUID]]:
         if not executions:
             return set
         ours = {execution.id.hex: execution for execution in executions}
