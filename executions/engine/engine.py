@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import threading
 import uuid
 from collections.abc import Callable
@@ -24,7 +23,7 @@ from executions.engine.black_box import ARM_EVERY_S, BlackBox
 from executions.engine.claiming import Claimer
 from executions.engine.database_thread import DatabaseThread
 from executions.engine.lease import Lease
-from executions.engine.lifeline import insist, keep
+from executions.engine.lifeline import end_after, insist, keep, vital
 from executions.engine.memory import FreedMemory
 from executions.engine.outside import Outside
 from executions.engine.quarantine import SuspectClaimer
@@ -89,9 +88,8 @@ class Engine:
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(self._run())
-        except Exception:
-            logger.exception("the engine failed")
-            os._exit(1)  # the sentinel starts a new worker, and peers recover the executions of this one
+        except BaseException as error:
+            end_after(error, "the engine failed")
         finally:
             self.black_box.disarm_watchdog()
             self.stopped.set()
@@ -191,10 +189,10 @@ class Engine:
     def _on_lost(self, execution_ids: list[uuid.UUID]) -> None:
         self._call_in_loop(self.slots.drop, execution_ids)
 
-    def _call_in_loop(self, function: object, *arguments: object) -> None:
+    def _call_in_loop(self, function: Callable[..., None], *arguments: object) -> None:
         """Call a function in the loop's thread, from any thread; do nothing once the engine has ended."""
         with contextlib.suppress(RuntimeError):  # the loop is closed: the engine has ended
-            self.loop.call_soon_threadsafe(function, *arguments)  # type: ignore[arg-type]
+            self.loop.call_soon_threadsafe(vital(function), *arguments)
 
     def _run_claimed(self, works: list[Work], claim: Claim) -> None:
         self.slots.run(works)

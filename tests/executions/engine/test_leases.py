@@ -159,7 +159,9 @@ def test_locks_on_executions_cost_no_healthy_worker_its_lease(installation: Inst
         others = [made.start("transform") for _ in range(20)]
         assert all(made.wait(one)["claim"] == 1 for one in others)
         assert made.status(locked) is Status.RUNNING
+    assert made.wait(locked)["claim"] == 1
 
+    with psycopg.connect(installation.database.url) as somebody:
         somebody.execute("LOCK TABLE executions_execution")
         since = time.monotonic()
         until(
@@ -168,7 +170,6 @@ def test_locks_on_executions_cost_no_healthy_worker_its_lease(installation: Inst
             what="each lease would have been ended",
         )
 
-    assert made.wait(locked)["claim"] == 1
     assert made.wait(made.start("transform"))["claim"] == 1
     assert engines(installation).keys() == before.keys()
 
