@@ -7,21 +7,24 @@ import signal
 import uuid
 from typing import Any
 
+from executions.engine.beats import BEAT_S
 from executions.states import Status
-from harness.automations import TRANSFORM, Made, make
+from harness.automations import TRANSFORM, Made, call, make
 from harness.installation import Installation
 from harness.processes import alive, until
 from projects.ids import new_id
+from tests.support.stub import Stub
 
 
-def test_an_engine_that_stood_still_while_its_lease_ended_claims_nothing(whole: Installation) -> None:
+def test_an_engine_that_stood_still_while_its_lease_ended_claims_nothing(whole: Installation, stub: Stub) -> None:
     """As a peer on another machine sees it, which ends the lease and cannot kill the process."""
-    made = make(whole, {"transform": [TRANSFORM]})
-    made.wait(made.start("transform"))
+    made = make(whole, {"call": [call()]})
+    stub.answer(path="/slow", delay=2 * BEAT_S)
+    made.wait(made.start("call", {"url": stub.url}))
     [engine] = whole.query("SELECT id, pid FROM executions_engine")
     os.kill(engine["pid"], signal.SIGSTOP)
     whole.query("DELETE FROM executions_engine WHERE id = %s", [uuid.UUID(str(engine["id"]))])
-    accepted = [made.start("transform") for _ in range(20)]
+    accepted = [made.start("call", {"url": stub.url + "/slow"}) for _ in range(20)]
 
     os.kill(engine["pid"], signal.SIGCONT)
 
