@@ -147,24 +147,23 @@ def test_locks_on_executions_cost_no_healthy_worker_its_lease(installation: Inst
     installation.settings["WORKERS"] = "2"
     installation.start()
     made = make(installation, {"call": [call()], "transform": [TRANSFORM]})
-    stub.answer(path="/slow", delay=1)
+    stub.answer(path="/slow", delay=4)
     locked = made.start("call", {"url": stub.url + "/slow"})
     stub.wait_for(1)
-    until(lambda: len(engines(installation)) == 2, what="both engines are there")
-    before = engines(installation)
-
     with psycopg.connect(installation.database.url) as somebody:
         somebody.execute("SELECT 1 FROM executions_execution WHERE id = %s FOR UPDATE", [locked])
-        stub.wait_for(1)
+        assert made.status(locked) is Status.RUNNING
+        until(lambda: "somebody holds a lock" in installation.logs(), what="its result waits")
         others = [made.start("transform") for _ in range(20)]
         assert all(made.wait(one)["claim"] == 1 for one in others)
         assert made.status(locked) is Status.RUNNING
     assert made.wait(locked)["claim"] == 1
+    until(lambda: len(engines(installation)) == 2, what="both engines are there")
+    before = engines(installation)
 
     with psycopg.connect(installation.database.url) as somebody:
         somebody.execute("LOCK TABLE executions_execution")
-        locked_at = engines(installation)
-        until(lambda: beaten_since(installation, locked_at, STALE_AFTER_S), within=40, what="all go on beating")
+        until(lambda: beaten_since(installation, before, STALE_AFTER_S), within=40, what="all go on beating")
 
     assert made.wait(made.start("transform"))["claim"] == 1
     assert engines(installation).keys() == before.keys()
