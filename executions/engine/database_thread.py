@@ -176,8 +176,8 @@ class DatabaseThread(threading.Thread):
             look = store().further(store().look(self.turn_of, batch.claim.waited_s)(), batch.claim)
             claim.next_in_s = look.later_in_s
         if writes or batch.claims_suspects or (look and batch.claim and store().may_find(look, batch.claim)):
-            with store().pipeline(is_durable=writes):
-                proof = store().proof(self.engine_id) if batch.claim or batch.claims_suspects else None
+            claims = batch.claim or batch.claims_suspects
+            with store().pipeline(prove=self.engine_id if claims else None, is_durable=writes) as proof:
                 looking = store().look(self.turn_of, batch.claim.waited_s) if batch.claim and not look else None
                 if writes:
                     lost = store().write(self.engine_id, self.shard, records, batch.moves)
@@ -187,7 +187,7 @@ class DatabaseThread(threading.Thread):
                 if batch.claims_suspects:
                     claim = store().claim_suspects(self.engine_id, self.turn_of)
                     self.turn_of = claim.turn_of
-                if proof and proof() is None:  # before the commit, so nothing is claimed for nobody
+                if proof() is None:  # before the commit, so nothing is claimed for nobody
                     end_without_lease(self.engine_id)
         self._after(batch, self.shelf.works(claim.executions), claim, lost)
 

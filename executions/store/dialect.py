@@ -93,8 +93,12 @@ class Dialect(ABC):
         """Open a write transaction, in a thread that does nothing else."""
 
     @abstractmethod
-    def pipeline(self, *, is_durable: bool = True) -> AbstractContextManager[None]:
+    def pipeline(
+        self, *, prove: uuid.UUID | None = None, is_durable: bool = True
+    ) -> AbstractContextManager[Callable[[], float | None]]:
         """Open a transaction whose statements do not wait for one another; inside, use `ask` and its kin only.
+
+        `prove` is an engine whose lease it proves first; the function that it gives is `Leases.proof`'s.
 
         With `is_durable=False` the commit survives the death of any process of ours, but perhaps not a power cut or a
         crash of the database. A claim may be lost that way: no result of it is kept without a durable commit later.

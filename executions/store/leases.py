@@ -13,6 +13,13 @@ from executions.store.rows import ALONE, HeldExecution, Peer
 
 STALE_AFTER_S = 10  # seconds without a beat after which an engine has lost its lease
 
+type Proof = Callable[[], float | None]  # the seconds since the engine's last beat, or None without a lease
+
+
+def unproved() -> float:
+    """Return the answer of a transaction that needs no lease."""
+    return 0.0
+
 
 class Leases(Dialect):
     def register(self, engine_id: uuid.UUID, host: str, boot_id: str, pid: int, *, is_quarantine: bool = False) -> None:
@@ -48,14 +55,14 @@ class Leases(Dialect):
         )
         return float(before[0][0]) if is_kept else None
 
-    def proof(self, engine_id: uuid.UUID) -> Callable[[], float | None]:
+    def proof(self, engine_id: uuid.UUID, more: str = "") -> Proof:
         """Keep the engine's lease from ending before this transaction does; answer the seconds since its last beat.
 
         None says that it has ended. Ask first in a transaction that starts executions or takes them over: who ends the
         lease later finds what it has committed, and waits for nothing while it holds rows that this transaction wants.
         """
         rows = self.ask(
-            f"SELECT {self.seconds_since('beat_at')} FROM executions_engine WHERE id = %s {self.lock_lease}",
+            f"SELECT {self.seconds_since('beat_at')}{more} FROM executions_engine WHERE id = %s {self.lock_lease}",
             [self.uid(engine_id)],
         )
         return lambda: next((float(row[0]) for row in rows()), None)

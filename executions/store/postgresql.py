@@ -19,7 +19,7 @@ from executions.states import FINAL, Status
 from executions.store.base import Store
 from executions.store.claims import CLAIM_COLUMNS, CLAIMED_LANES, STARTING, SUSPECTS
 from executions.store.dialect import REPLY_CHANNEL, WORK_CHANNEL, Answer, Row
-from executions.store.leases import STALE_AFTER_S
+from executions.store.leases import STALE_AFTER_S, Proof, unproved
 from executions.store.moves import IN_LINE, RUNNING
 from executions.store.rows import Claimed, Move
 
@@ -32,6 +32,7 @@ KEPT_PLAN_SETTINGS = (
 # A process that hangs in a transaction, or whose machine is gone, would keep its executions' rows locked, and no other
 # engine could recover them.
 IDLE_LIMIT = f"idle_in_transaction_session_timeout = '{STALE_AFTER_S}s'"
+NOT_DURABLE = "set_config('synchronous_commit', 'off', true)"  # until the end of the transaction
 # CASE hides the status from the planner, which would otherwise expect few Running executions and read all of them for
 # each of our rows.
 RUNS_HERE = f"CASE WHEN {{alias}}{RUNNING} THEN {{alias}}engine_id = %s ELSE FALSE END"
@@ -74,18 +75,19 @@ class PostgreSQLStore(Store):
         return transaction.atomic()
 
     @contextmanager
-    def pipeline(self, *, is_durable: bool = True) -> Iterator[None]:
+    def pipeline(self, *, prove: uuid.UUID | None = None, is_durable: bool = True) -> Iterator[Proof]:
         if connection.in_atomic_block:
-            yield  # the caller's transaction goes on
+            yield self.proof(prove) if prove else unproved  # the caller's transaction goes on
             return
         connection.ensure_connection()
         with connection.wrap_database_errors:
             try:
                 with connection.connection.pipeline():
                     self._run("BEGIN")
-                    if not is_durable:
-                        self._run("SET LOCAL synchronous_commit = off")
-                    yield
+                    if not is_durable and not prove:
+                        self._run(f"SELECT {NOT_DURABLE}")
+                    # One statement for both, as a claim comes with each request when there are few.
+                    yield self.proof(prove, "" if is_durable else f", {NOT_DURABLE}") if prove else unproved
                     self._run("COMMIT")
             finally:
                 if connection.connection.info.transaction_status != TransactionStatus.IDLE:

@@ -21,7 +21,7 @@ from executions.store.base import Store
 from executions.store.claims import CLAIM_COLUMNS, CLAIMED_LANES, STARTING
 from executions.store.dialect import REPLY_CHANNEL, WORK_CHANNEL, Answer, Row
 from executions.store.doorbell import ring
-from executions.store.leases import STALE_AFTER_S
+from executions.store.leases import STALE_AFTER_S, Proof, unproved
 from executions.store.moves import IN_LINE, RUNNING
 from executions.store.rows import Claimed, Move
 
@@ -54,15 +54,15 @@ class SQLiteStore(Store):
             cursor.execute("PRAGMA busy_timeout=0")
 
     @contextmanager
-    def pipeline(self, *, is_durable: bool = True) -> Iterator[None]:
+    def pipeline(self, *, prove: uuid.UUID | None = None, is_durable: bool = True) -> Iterator[Proof]:
         if is_durable:
             with self.transaction():
-                yield
+                yield self.proof(prove) if prove else unproved
             return
         try:
             self._synchronize("NORMAL")
             with self.transaction():
-                yield
+                yield self.proof(prove) if prove else unproved
         finally:
             self._synchronize("FULL")
 
