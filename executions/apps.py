@@ -8,7 +8,8 @@ from typing import Any
 from django.apps import AppConfig
 from django.db.backends.signals import connection_created
 
-STORE_THREADS = ("engine-database", "intake")  # names of threads that repeat the same few statements
+# The names of threads that repeat the same few statements, and the seconds that each waits for a lock; 0: for ever.
+STORE_THREADS = {"engine-database": 5, "engine-beats": 2, "intake": 0}
 # They repeat one that reads. SQLite's connections of theirs stay as they are: a tuned one would fail at a lock.
 REPLY_THREADS = ("reply-look-up", "wake-agentos_reply")
 
@@ -26,4 +27,4 @@ def tune_store_threads(connection: Any, **_: Any) -> None:
     if name in STORE_THREADS or (connection.vendor == "postgresql" and name in REPLY_THREADS):
         from executions.store import store
 
-        store().tune()
+        store().tune(patience_s=STORE_THREADS.get(name, 0))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from contextlib import suppress
 
 from django.conf import settings
 from django.db import connection
@@ -74,5 +75,6 @@ class Watch(threading.Thread):
                 self.has_looked.set()
             except Exception as error:
                 logger.warning("whether the data is a copy cannot be told: %s", error)
-                connection.close()
+                with suppress(Exception):  # of a dead connection: the next look opens a new one
+                    connection.close()
             pause.wait(LOOK_S)

@@ -31,6 +31,7 @@ from django_q.signals import post_spawn
 from executions.engine.engine import Engine
 from executions.engine.forks import guard_forks
 from executions.engine.host import is_alive
+from executions.engine.lifeline import vital
 from executions.engine.memory import bound_arenas
 from executions.engine.quarantine import Keeper, is_called_for
 from executions.tasks import make_schedules
@@ -198,7 +199,7 @@ def prepare_worker() -> None:
 def start_worker(**_: Any) -> None:
     """Prepare this worker's process and start the thread that lives with its engine."""
     prepare_worker()
-    threading.Thread(target=live_with_the_cluster, args=(os.getppid(),), name="guard", daemon=True).start()
+    threading.Thread(target=vital(live_with_the_cluster), args=(os.getppid(),), name="guard", daemon=True).start()
 
 
 def start_engine() -> bool:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import threading
 import uuid
 from collections.abc import Callable
@@ -19,11 +18,12 @@ import uvloop
 from django.conf import settings
 
 from executions.engine import black_box
+from executions.engine.beats import BEAT_S, Beats
 from executions.engine.black_box import ARM_EVERY_S, BlackBox
 from executions.engine.claiming import Claimer
 from executions.engine.database_thread import DatabaseThread
 from executions.engine.lease import Lease
-from executions.engine.lifeline import insist, keep
+from executions.engine.lifeline import end_after, insist, keep, vital
 from executions.engine.memory import FreedMemory
 from executions.engine.outside import Outside
 from executions.engine.quarantine import SuspectClaimer
@@ -42,7 +42,6 @@ from projects.ids import new_id
 
 logger = logging.getLogger(__name__)
 
-BEAT_S = 2.0  # seconds between two renewals of the lease, which is stale after 10 s (store.leases.STALE_AFTER_S)
 LOOK_S = 1.0  # seconds between two looks for due schedules, at most: a new or changed schedule is seen within it
 CLOSE_S = 1.0  # seconds for the ends of connections and look-ups, once everything is given back
 SHARDS = 16  # rows of each usage counter, so that engines seldom wait for each other's lock
@@ -89,9 +88,8 @@ class Engine:
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(self._run())
-        except Exception:
-            logger.exception("the engine failed")
-            os._exit(1)  # the sentinel starts a new worker, and peers recover the executions of this one
+        except BaseException as error:
+            end_after(error, "the engine failed")
         finally:
             self.black_box.disarm_watchdog()
             self.stopped.set()
@@ -115,6 +113,7 @@ class Engine:
             self._call_in_loop,
             self.is_quarantine,
         )
+        self.beats = Beats(self.lease.beat)
         watch = keep(self._keep_watchdog_armed())
         self.database.start()
         if self.is_asked_to_stop:
@@ -134,16 +133,19 @@ class Engine:
     async def _live(self) -> None:
         """Claim and run executions, until a stop is requested; then give back the rest."""
         self.wake.start()
-        beats = [keep(beat()) for beat in (self._beat, self._keep_schedules)]
+        self.beats.start()
+        tasks = [keep(task()) for task in (self._do_regular_work, self._keep_schedules)]
         logger.info("%s %s runs, %s slots", "quarantine" if self.is_quarantine else "engine", self.id, self.slot_count)
         await self.stop_requested.wait()
         await self.slots.drain(settings.ENGINE_DRAIN_S - 2)
-        for beat in beats:
-            beat.cancel()
+        for task in tasks:
+            task.cancel()
+        self.beats.stop()
         self.database.call(histograms.save)
         await self._in_database(self._unregister)
 
     def _unregister(self) -> None:
+        self.lease.is_over = True
         with store().transaction():
             store().unregister(self.id)
 
@@ -187,10 +189,10 @@ class Engine:
     def _on_lost(self, execution_ids: list[uuid.UUID]) -> None:
         self._call_in_loop(self.slots.drop, execution_ids)
 
-    def _call_in_loop(self, function: object, *arguments: object) -> None:
+    def _call_in_loop(self, function: Callable[..., None], *arguments: object) -> None:
         """Call a function in the loop's thread, from any thread; do nothing once the engine has ended."""
         with contextlib.suppress(RuntimeError):  # the loop is closed: the engine has ended
-            self.loop.call_soon_threadsafe(function, *arguments)  # type: ignore[arg-type]
+            self.loop.call_soon_threadsafe(vital(function), *arguments)
 
     def _run_claimed(self, works: list[Work], claim: Claim) -> None:
         self.slots.run(works)
@@ -247,10 +249,10 @@ class Engine:
         """Call a function in the database thread until it has succeeded; return False if it has not at `unless`."""
         return await insist(function, self.database.call, self._call_in_loop, unless)
 
-    async def _beat(self) -> None:
-        """Renew the lease and do the regular work every BEAT_S seconds."""
+    async def _do_regular_work(self) -> None:
+        """Do the engine's part of the regular work, and claim, every BEAT_S seconds."""
         while True:
-            self.database.call(self.lease.renew)
+            self.database.call(self.lease.look_after_others)
             self.database.call(self.database.read_requests_to_stop)
             self.database.call(histograms.save_when_due)
             self.database.call(self.lease.join_direct)

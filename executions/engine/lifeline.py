@@ -1,11 +1,14 @@
-"""What an engine lives by: tasks that end the worker when they fail, and say why, and calls that must succeed."""
+"""What an engine lives by: parts that end the worker when they fail, and say why, and calls that must succeed."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import os
+import uuid
 from collections.abc import Callable, Coroutine
+from functools import wraps
+from typing import NoReturn
 
 logger = logging.getLogger(__name__)
 
@@ -21,8 +24,35 @@ def keep(coroutine: Coroutine[object, object, None]) -> asyncio.Task[None]:
 
 def _end_with(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()):
-        logger.critical("a task of the engine failed, so this worker ends", exc_info=error)
-        os._exit(1)  # the sentinel starts a new worker, and peers recover the executions of this one
+        end_after(error, "a task of the engine failed")
+
+
+def vital[**P](function: Callable[P, None]) -> Callable[P, None]:
+    """Make a callback or a thread of the engine end the worker when it fails, instead of ending by itself.
+
+    A claim whose answer is lost that way would be the engine's last one.
+    """
+
+    @wraps(function)
+    def called(*arguments: P.args, **named: P.kwargs) -> None:
+        try:
+            function(*arguments, **named)
+        except Exception as error:
+            end_after(error, f"{function.__qualname__} failed")
+
+    return called
+
+
+def end_after(error: BaseException, what: str) -> NoReturn:
+    """End this process; the sentinel starts a new worker, and peers recover the executions of this one."""
+    logger.critical("%s, so this worker ends", what, exc_info=error)
+    os._exit(1)
+
+
+def end_without_lease(engine_id: uuid.UUID) -> NoReturn:
+    """End this process: its executions belong to others by now, and the sentinel starts a new worker."""
+    logger.error("engine %s has lost its lease: this worker ends", engine_id)
+    os._exit(1)
 
 
 async def insist(

@@ -37,12 +37,14 @@ class Presence:
     def __init__(self) -> None:
         self.since: float | None = None  # monotonic time of the first beat since this engine began or was away
 
-    def note_beat(self, after_s: float) -> bool:
-        """Note a beat, `after_s` seconds after the last one; return whether a stale lease means a dead peer."""
-        now = time.monotonic()
+    def note_beat(self, after_s: float) -> None:
+        """Note a beat, `after_s` seconds after the last one; call it before that beat is committed."""
         if self.since is None or after_s > AWAY_S:
-            self.since = now
-        return now - self.since >= STALE_AFTER_S
+            self.since = time.monotonic()
+
+    def trusts_silence(self, age_s: float) -> bool:
+        """Return whether a stale lease means a dead peer; this engine's last beat was `age_s` seconds ago."""
+        return self.since is not None and age_s <= AWAY_S and time.monotonic() - self.since >= STALE_AFTER_S
 
 
 def recover(engine_id: uuid.UUID, peers: Sequence[Peer], *, trusts_silence: bool) -> list[tuple[Claimed, str, str]]:

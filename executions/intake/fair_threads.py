@@ -141,6 +141,9 @@ class FairThreads[Item, Result]:
                 self._occupy(batch, 1)
             try:
                 self._do(batch, partial(self._join, batch))
+            except Exception as error:
+                logger.exception("%s: the results of requests are lost", self.name)
+                settle((submission.future, error) for submission in batch)
             finally:
                 with self._has_items:
                     self._occupy(batch, -1)

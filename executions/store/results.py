@@ -25,8 +25,17 @@ type Used = tuple[uuid.UUID, uuid.UUID, uuid.UUID, date, int]
 
 class Results(Dialect):
     @abstractmethod
-    def fenced(self, engine_id: uuid.UUID, executions: list[Claimed]) -> Callable[[], set[uuid.UUID]]:
-        """Lock the executions; answer the ids of those that this engine still runs, with this claim."""
+    def fenced(
+        self, engine_id: uuid.UUID, executions: list[Claimed], *, waits: bool = True
+    ) -> Callable[[], set[uuid.UUID]]:
+        """Lock the executions; answer the ids of those that this engine still runs, with this claim.
+
+        Without `waits` it locks nothing, and waits for nobody's lock.
+        """
+
+    @abstractmethod
+    def locked(self, ids: set[uuid.UUID]) -> set[uuid.UUID]:
+        """Return those of the executions whose rows somebody else has locked at this moment."""
 
     @abstractmethod
     def apply_moves(self, engine_id: uuid.UUID, moves: list[Move]) -> Callable[[], set[uuid.UUID]]:

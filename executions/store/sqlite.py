@@ -21,7 +21,7 @@ from executions.store.base import Store
 from executions.store.claims import CLAIM_COLUMNS, CLAIMED_LANES, STARTING
 from executions.store.dialect import REPLY_CHANNEL, WORK_CHANNEL, Answer, Row
 from executions.store.doorbell import ring
-from executions.store.leases import STALE_AFTER_S
+from executions.store.leases import STALE_AFTER_S, Proof, unproved
 from executions.store.moves import IN_LINE, RUNNING
 from executions.store.rows import Claimed, Move
 
@@ -39,6 +39,7 @@ class SQLiteStore(Store):
     skip_locked = ""
     lock_paces = ""
     lock_schedules = ""
+    lock_lease = ""
     json_texts = "json_each(%s)"
     wanted_rows = (
         "(SELECT json_extract(value, '$.organization_id') AS organization_id, json_extract(value, '$.month') AS month,"
@@ -47,21 +48,21 @@ class SQLiteStore(Store):
     this_minute = "strftime('%%Y-%%m-%%d %%H:%%M:00.000000', 'now')"
     is_stale = f"beat_at < strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now', '-{STALE_AFTER_S} seconds')"
 
-    def tune(self) -> None:
+    def tune(self, *, patience_s: float = 0) -> None:
         """Let this thread's tries for the write lock fail at once: `SQLiteStore.transaction` repeats them."""
         with connection.cursor() as cursor:
             cursor.execute("PRAGMA busy_timeout=0")
 
     @contextmanager
-    def pipeline(self, *, is_durable: bool = True) -> Iterator[None]:
+    def pipeline(self, *, prove: uuid.UUID | None = None, is_durable: bool = True) -> Iterator[Proof]:
         if is_durable:
             with self.transaction():
-                yield
+                yield self.proof(prove) if prove else unproved
             return
         try:
             self._synchronize("NORMAL")
             with self.transaction():
-                yield
+                yield self.proof(prove) if prove else unproved
         finally:
             self._synchronize("FULL")
 
@@ -160,7 +161,12 @@ class SQLiteStore(Store):
         )
         return self.ask_many(CLAIM_COLUMNS, f"FROM executions_execution WHERE {these}", [ids])
 
-    def fenced(self, engine_id: uuid.UUID, executions: list[Claimed]) -> Callable[[], set[uuid.UUID]]:
+    def locked(self, ids: set[uuid.UUID]) -> set[uuid.UUID]:
+        return set()
+
+    def fenced(
+        self, engine_id: uuid.UUID, executions: list[Claimed], *, waits: bool = True
+    ) -> Callable[[], set[uuid.UUID]]:
         if not executions:
             return set
         ours = {execution.id.hex: execution for execution in executions}

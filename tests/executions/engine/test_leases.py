@@ -12,11 +12,12 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from django.utils import timezone
 from pytest_django import Settings
 
-from executions.engine.engine import BEAT_S
+from executions.engine.beats import BEAT_S
 from executions.engine.host import boot_id, host_name
 from executions.engine.recovery import recover
 from executions.models import Engine, Execution
@@ -24,7 +25,7 @@ from executions.states import Status
 from executions.store import store
 from executions.store.leases import STALE_AFTER_S
 from executions.store.rows import ALONE
-from harness.automations import call, make
+from harness.automations import TRANSFORM, call, make
 from harness.installation import Installation
 from harness.processes import alive, until
 from projects.ids import new_id
@@ -138,6 +139,34 @@ def test_a_worker_that_hangs_is_killed_once_a_peer_has_taken_what_it_ran(pair: I
     until(lambda: not alive({hung}), what="the worker that hangs has ended")
     until(lambda: len(pids(pair)) == 2, what="another one has begun in its place")
     assert len(before.keys() & pids(pair).keys()) == 1
+
+
+def test_locks_on_executions_cost_no_healthy_worker_its_lease(installation: Installation, stub: Stub) -> None:
+    if installation.backend == "sqlite":
+        pytest.skip("SQLite has one lock, that of the file")
+    installation.settings["WORKERS"] = "2"
+    installation.start()
+    made = make(installation, {"call": [call()], "transform": [TRANSFORM]})
+    stub.answer(path="/slow", delay=4)
+    locked = made.start("call", {"url": stub.url + "/slow"})
+    stub.wait_for(1)
+    with psycopg.connect(installation.database.url) as somebody:
+        somebody.execute("SELECT 1 FROM executions_execution WHERE id = %s FOR UPDATE", [locked])
+        assert made.status(locked) is Status.RUNNING
+        until(lambda: "somebody holds a lock" in installation.logs(), what="its result waits")
+        others = [made.start("transform") for _ in range(20)]
+        assert all(made.wait(one)["claim"] == 1 for one in others)
+        assert made.status(locked) is Status.RUNNING
+    assert made.wait(locked)["claim"] == 1
+    until(lambda: len(engines(installation)) == 2, what="both engines are there")
+    before = engines(installation)
+
+    with psycopg.connect(installation.database.url) as somebody:
+        somebody.execute("LOCK TABLE executions_execution")
+        until(lambda: beaten_since(installation, before, STALE_AFTER_S), within=40, what="all go on beating")
+
+    assert made.wait(made.start("transform"))["claim"] == 1
+    assert engines(installation).keys() == before.keys()
 
 
 def pids(installation: Installation) -> dict[Any, int]:

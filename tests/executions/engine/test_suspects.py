@@ -127,6 +127,13 @@ def test_a_step_in_python_that_holds_the_worker_ends_alone(made: Made, stub: Stu
 
 
 @pytest.mark.parametrize("name", ["at once", "faulty"])
+def test_a_step_whose_wait_is_cancelled_by_itself_fails_and_does_not_run_for_ever(made: Made, name: str) -> None:
+    execution = made.wait(made.start(name, {"fault": "cancelled"}))
+
+    assert (execution["status"], execution["reason_code"], execution["claim"]) == (Status.FAILED, "internal_error", 1)
+
+
+@pytest.mark.parametrize("name", ["at once", "faulty"])
 def test_many_busy_steps_are_no_stall_whatever_they_take_together(made: Made, name: str) -> None:
     engines = made.installation.query("SELECT id FROM executions_engine WHERE NOT is_quarantine")
     with ThreadPoolExecutor(16) as senders:
