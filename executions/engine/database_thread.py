@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import replace
 
-from django.db import DataError, Error, IntegrityError, connection
+from django.db import connection
 from pydantic import ValidationError
 
 from automations.definition import Definition, Unreadable, why_unreadable
@@ -21,8 +21,7 @@ from automations.models import Version
 from executions.engine.work import Batch, Work
 from executions.runner.context import Variables, variables_of
 from executions.states import Status
-from executions.store import store
-from executions.store.away import AWAY, forget_connection
+from executions.store import errors, store
 from executions.store.rows import Claim, Claimed, Move, StepRecord, VariableRow, Wanted
 from executions.store.shares import FIRST
 
@@ -139,11 +138,11 @@ class DatabaseThread(threading.Thread):
                 return
             except Exception as error:
                 self._must_reconcile = True
-                forget_connection()
-                if is_caused_by_values(error):
+                errors.forget_connection()
+                if errors.fault_of(error).blames_values:
                     self._commit_in_parts(batch, error)
                     return
-                logger.warning("database error, trying again in %.2f s: %s", backoff, error)
+                logger.warning("database error, trying again in %.2f s: %s", backoff, errors.in_words(error))
                 time.sleep(backoff)
                 backoff = min(LONGEST_BACKOFF_S, backoff * 2)
 
@@ -186,12 +185,12 @@ class DatabaseThread(threading.Thread):
     def _call(self, function: Callable[[], None]) -> None:
         try:
             function()
-        except AWAY as error:
-            logger.warning("database error: %s", error)
+        except Exception as error:
+            if not errors.let_go(error).passes:
+                logger.exception("a call of the engine failed")
+                return
+            logger.warning("database error: %s", errors.in_words(error))
             self._must_reconcile = True
-            forget_connection()
-        except Exception:
-            logger.exception("a call of the engine failed")
 
     def _commit_in_parts(self, batch: Batch, error: Exception) -> None:
         """Commit each result by itself, so that the one that the database refuses fails no other."""
@@ -266,11 +265,6 @@ class DatabaseThread(threading.Thread):
             known = execution.variables, variables_of(execution.project_id, execution.variables)
             self.variables[execution.project_id] = known
         return known[1]
-
-
-def is_caused_by_values(error: Exception) -> bool:
-    """Return whether a value that was to be stored caused the error; after any other error a second try may succeed."""
-    return isinstance(error, (DataError, IntegrityError)) or not isinstance(error, Error)
 
 
 def _readable(version: Version) -> Definition | Unreadable:

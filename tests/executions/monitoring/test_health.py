@@ -34,7 +34,7 @@ def test_healthz_answers_and_readyz_does_not_when_the_database_is_away(server: I
         return  # a locked SQLite file still answers reads
     with server.database.away():
         status, body = server.get("/readyz")
-        assert (status, json.loads(body)["reason"]) == (503, "The database does not answer.")
+        assert (status, json.loads(body)["reason"]) == (503, "The database is unreachable.")
         assert server.get("/healthz")[0] == 200
 
 
