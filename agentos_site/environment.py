@@ -88,7 +88,8 @@ DATABASE_URL = Setting(
     default=lambda: f"sqlite:///{DATA_DIR.read() / 'agentos.sqlite3'}",
     default_in_words="SQLite in `DATA_DIR`",
     is_secret=True,
-    meaning="Database: `postgres://user:password@host/name` moves the installation to PostgreSQL 15 or newer.",
+    meaning="Database: `postgres://user:password@host/name` moves the installation to PostgreSQL 15 or newer "
+    "([postgresql.md](postgresql.md): several hosts, TLS, errors).",
 )
 SECRET_KEY = Setting(
     name="SECRET_KEY",

@@ -8,10 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-import dj_database_url
 from django.utils.csp import CSP
 
-from agentos_site import environment, limits
+from agentos_site import database_url, environment, limits
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DATA_DIR = environment.DATA_DIR.read()
@@ -87,7 +86,7 @@ TEMPLATES = [
 FORM_RENDERER = "django.forms.renderers.TemplatesSetting"
 INSTALLED_APPS.insert(0, "django.forms")
 
-DATABASES = {"default": dj_database_url.parse(environment.DATABASE_URL.read())}
+DATABASES = {"default": database_url.configuration(environment.DATABASE_URL.read())}
 DATABASES["default"]["CONN_MAX_AGE"] = None
 DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):

@@ -6,6 +6,7 @@ import threading
 from typing import Any
 
 from django.apps import AppConfig
+from django.core import checks
 from django.db.backends.signals import connection_created
 
 # The names of threads that repeat the same few statements, and the seconds that each waits for a lock; 0: for ever.
@@ -18,7 +19,10 @@ class ExecutionsConfig(AppConfig):
     name = "executions"
 
     def ready(self) -> None:
+        from executions.store.pooler import check_pooler
+
         connection_created.connect(tune_store_threads, dispatch_uid="executions.tune")
+        checks.register(check_pooler, checks.Tags.database)
 
 
 def tune_store_threads(connection: Any, **_: Any) -> None:

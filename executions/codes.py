@@ -70,7 +70,7 @@ TRIGGER_URL = (
     Answer(502, "unreadable_reply", "The stored reply cannot be read: a secret in it cannot be opened"),
     Answer(503, "unreadable_secret", "The trigger's secret cannot be read; the builder must make a new one"),
     Answer(
-        503, "unavailable", "The database is unreachable; nothing is stored. Send it again after `Retry-After` seconds"
+        503, "unavailable", "The database takes nothing; nothing is stored. Send it again after `Retry-After` seconds"
     ),
     Answer(503, "quiet", "The installation is a copy that starts nothing yet; nothing is stored, see `Retry-After`"),
     Answer(503, "too_many_bodies", f"{BUSY} requests of the organization being read: `OPEN_BODIES`, `BODY_MEMORY`"),
@@ -118,7 +118,7 @@ API = (
     *CANCEL,
     Answer(422, "invalid_parameter", "The message begins with the parameter's name"),
     Answer(500, "internal_error", "AgentOS failed with an unexpected error"),
-    Answer(503, "unavailable", "The database is unreachable; `Retry-After` says when to try again"),
+    Answer(503, "unavailable", "The database takes nothing now; `Retry-After` says when to try again"),
 )
 
 # Failures of a step that no connector declares: they can meet any step.

@@ -9,7 +9,7 @@ import logging
 import threading
 from collections.abc import Callable
 
-from executions.store.away import AWAY, forget_connection
+from executions.store import errors
 
 logger = logging.getLogger(__name__)
 
@@ -28,14 +28,14 @@ class Beats(threading.Thread):
         while not self.stopping.is_set():
             try:
                 self.beat()
-            except AWAY as error:
-                logger.warning("database error, the next beat is in %s s: %s", BEAT_S, error)
-                forget_connection()
-            except Exception:
-                logger.exception("a beat of the engine failed")
-                forget_connection()
+            except Exception as error:
+                if errors.fault_of(error).passes:
+                    logger.warning("the next beat is in %s s: %s", BEAT_S, errors.in_words(error))
+                else:
+                    logger.exception("a beat of the engine failed")
+                errors.forget_connection()
             self.stopping.wait(BEAT_S)
-        forget_connection()
+        errors.forget_connection()
 
     def stop(self) -> None:
         self.stopping.set()

@@ -13,14 +13,13 @@ import uuid
 from collections.abc import Callable
 from dataclasses import replace
 
-from django.db import DataError, Error, IntegrityError, connection
+from django.db import connection
 
 from executions.engine.lifeline import end_without_lease
 from executions.engine.shelf import Shelf
 from executions.engine.work import Batch, Work
 from executions.states import Status
-from executions.store import store
-from executions.store.away import AWAY, forget_connection, is_lock_timeout
+from executions.store import errors, store
 from executions.store.rows import Claim, Claimed, Move, StepRecord, Wanted
 from executions.store.shares import FIRST
 
@@ -143,15 +142,15 @@ class DatabaseThread(threading.Thread):
                 self._commit(batch)
                 return
             except Exception as error:
-                if is_locked := is_lock_timeout(error):  # nothing of it is committed
+                if is_locked := errors.is_lock_timeout(error):  # nothing of it is committed
                     logger.warning("somebody holds a lock that the engine needs: %s", error)
                 else:
                     self._must_reconcile = True
-                    forget_connection()
-                    if is_caused_by_values(error):
+                    errors.forget_connection()
+                    if errors.fault_of(error).blames_values:
                         self._commit_in_parts(batch, error)
                         return
-                    logger.warning("database error, trying again in %.2f s: %s", backoff, error)
+                    logger.warning("database error, trying again in %.2f s: %s", backoff, errors.in_words(error))
                 time.sleep(backoff)
                 backoff = min(LONGEST_BACKOFF_S, backoff * 2)
 
@@ -208,12 +207,12 @@ class DatabaseThread(threading.Thread):
     def _call(self, function: Callable[[], None]) -> None:
         try:
             function()
-        except AWAY as error:
-            logger.warning("database error: %s", error)
+        except Exception as error:
+            if not errors.let_go(error).passes:
+                logger.exception("a call of the engine failed")
+                return
+            logger.warning("database error: %s", errors.in_words(error))
             self._must_reconcile = True
-            forget_connection()
-        except Exception:
-            logger.exception("a call of the engine failed")
 
     def _commit_in_parts(self, batch: Batch, error: Exception) -> None:
         """Commit each result by itself, so that the one that the database refuses fails no other."""
@@ -267,8 +266,3 @@ class DatabaseThread(threading.Thread):
         works = self.shelf.works([execution for execution, _, _ in condemned])
         self.owned.update((work.execution.id, work.execution) for work in works)
         return [replace(work, verdict=(code, step)) for work, (_, code, step) in zip(works, condemned, strict=True)]
-
-
-def is_caused_by_values(error: Exception) -> bool:
-    """Return whether a value that was to be stored caused the error; after any other error a second try may succeed."""
-    return isinstance(error, (DataError, IntegrityError)) or not isinstance(error, Error)

@@ -12,15 +12,14 @@ from datetime import date
 from functools import cache
 from typing import Any
 
-from django.db import connection
+from django.db import Error, connection
 
 from executions.intake.fair_threads import FairThreads, Join
 from executions.intake.live_trigger import LiveTrigger
 from executions.models import Outcome
 from executions.states import Lane, Status
 from executions.stop import CANCELLED
-from executions.store import store
-from executions.store.away import AWAY, forget_connection
+from executions.store import errors, store
 from executions.store.rows import DeliveryId, First, LiveRow, NewExecution, NewReceipt
 from projects.ids import made_at, new_id
 
@@ -79,6 +78,14 @@ class Acceptance:
             store().count_receipts(os.getpid() % SHARDS, self.accepted, self.receipts)
             self.is_sent = True  # only COMMIT is left: from here on the database alone knows the result
 
+    def commit_once_more(self) -> None:
+        """Store the requests; raise an error of the database only if they are not stored, or if it stays away."""
+        try:
+            self.commit(tuple)
+        except Error as error:
+            if not errors.fault_of(error).drops or not self.is_stored():
+                raise
+
     def is_stored(self) -> bool:
         """Return whether a commit took place although its answer was lost.
 
@@ -86,11 +93,11 @@ class Acceptance:
         """
         deadline = time.monotonic() + (LONGEST_DOUBT_S if self.is_sent else 0.0)
         while True:
-            forget_connection()
+            errors.forget_connection()
             try:
                 return self._is_found()
-            except AWAY:
-                if time.monotonic() >= deadline:
+            except Error as error:
+                if not errors.fault_of(error).passes or time.monotonic() >= deadline:
                     raise
                 time.sleep(0.1)
 
@@ -246,14 +253,14 @@ def write(
     acceptance = Acceptance(items)
     try:
         acceptance.commit(join)
-    except AWAY as error:
-        if connection.in_atomic_block or connection.is_usable():
+    except Error as error:
+        if connection.in_atomic_block or not errors.fault_of(error).drops:
             raise
         # The connection may have died long before this batch: a new one usually succeeds.
-        logger.warning("accepting requests on a new database connection: %s", error)
+        logger.warning("accepting requests on a new database connection: %s", errors.in_words(error))
         if not acceptance.is_stored():
             acceptance = Acceptance(acceptance.items)
-            acceptance.commit(tuple)
+            acceptance.commit_once_more()
     return [acceptance.refused.get(item.id, item.id) for item in acceptance.items]
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import partial
 
 from executions.intake.fair_queue import FairQueue
-from executions.store.away import AWAY, forget_connection
+from executions.store import errors
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +27,9 @@ type Join[Item] = Callable[[], Sequence[Item]]  # returns the items that have ar
 
 class Unavailable(Exception):
     """The item was not taken, or the database did not take it: nothing is stored, and the sender should send again."""
+
+    def __init__(self, sentence: str = "The request has waited for too long.") -> None:
+        super().__init__(sentence)
 
 
 class Full(Exception):
@@ -181,11 +184,12 @@ class FairThreads[Item, Result]:
         results: Sequence[Stored[Result]]
         try:
             results = self.work([submission.item for submission in batch], join)
-        except AWAY as error:
-            logger.warning("%s: no request can be served: %s", self.name, error)
-            forget_connection()
-            results = [Unavailable() for _ in batch]
         except Exception as error:
+            fault = errors.let_go(error)
+            if fault.passes:
+                logger.warning("%s: no request can be served: %s", self.name, errors.in_words(error))
+                settle([(submission.future, Unavailable(fault.sentence)) for submission in batch])
+                return
             if len(batch) > 1:
                 for submission in batch:
                     self._do([submission])

@@ -13,7 +13,6 @@ from executions.intake.live_trigger import LiveTrigger
 from executions.models import Execution
 from executions.models.retry import RetryRefused
 from executions.states import ATTEMPT_LIMIT, Status
-from executions.store.away import AWAY, forget_connection
 
 
 async def present_status(live: LiveTrigger, duplicate: Duplicate) -> Status | None:
@@ -31,12 +30,8 @@ def retries() -> FairThreads[uuid.UUID, Status]:
 
 def _retry(execution_ids: Sequence[uuid.UUID], _join: Join[uuid.UUID]) -> list[Status | Exception]:
     """Retry an execution, if nothing stands against it, and return its status."""
-    try:
-        execution = Execution.objects.select_related("organization").get(pk=execution_ids[0])
-        with suppress(RetryRefused):
-            execution.retry(None)
-        execution.refresh_from_db(fields=["status"])
-    except AWAY:
-        forget_connection()
-        raise
+    execution = Execution.objects.select_related("organization").get(pk=execution_ids[0])
+    with suppress(RetryRefused):
+        execution.retry(None)
+    execution.refresh_from_db(fields=["status"])
     return [execution.state]

@@ -37,7 +37,7 @@ from executions.intake.request import METHODS, Request
 from executions.intake.shares import Shares
 from executions.intake.ticket import accept, reply_of
 from executions.models import Outcome
-from executions.store.away import AWAY
+from executions.store import errors
 from executions.store.rows import DeliveryId, NewExecution
 from projects import quiet
 
@@ -100,8 +100,8 @@ async def answer(message: Message, receive: Receive, client: Hashable) -> Answer
         given = await respond(call)
     except Refused as refused:
         given = refusal(refused, request_id)
-    except (*AWAY, Unavailable):
-        given = refusal(unavailable(), request_id)
+    except Unavailable as error:
+        given = call.stored or refusal(unavailable(str(error)), request_id)
     except Exception:
         logger.exception("trigger URL, request %s", request_id)
         given = call.stored or refusal(internal_error(), request_id)
@@ -112,9 +112,9 @@ async def answer(message: Message, receive: Receive, client: Hashable) -> Answer
     return given
 
 
-def unavailable() -> Refused:
-    message = "The database is unreachable. Nothing was stored: send the request again."
-    return Refused(503, "unavailable", message, headers=[("Retry-After", "5")])
+def unavailable(why: str) -> Refused:
+    message = f"{why} Nothing was stored: send the request again."
+    return Refused(503, "unavailable", message, headers=[("Retry-After", str(errors.RETRY_AFTER_S))])
 
 
 def keeps_quiet() -> Refused:
@@ -156,7 +156,7 @@ async def respond(call: Call) -> Answer | None:
             return await start(live, call)
         except acceptance.Stale:
             continue
-    raise unavailable()
+    raise unavailable("The automation changes again and again.")
 
 
 async def admitted(live: LiveTrigger | None, call: Call) -> str:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from django.db import DatabaseError, connection
+from django.db import Error
 from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_safe
 
 from executions.models import Engine
-from executions.monitoring.database import BEHIND
+from executions.monitoring.database import BEHIND, is_read_only
+from executions.monitoring.secrets import why_unreadable
+from executions.store import errors
 from executions.store.leases import STALE_AFTER_S
 from projects import quiet
 
@@ -31,19 +33,14 @@ def why_not_ready() -> str:
     )
     try:
         is_running = fresh.exists()
-    except DatabaseError:
-        connection.close()
-        return BEHIND if _answers() else "The database does not answer."
+        if is_read_only():
+            return errors.READ_ONLY.sentence
+        unreadable = why_unreadable()
+    except Error as error:
+        fault = errors.let_go(error)
+        return BEHIND if fault is errors.BEHIND else fault.sentence
     if why := quiet.reason():
         return f"This installation keeps quiet. {why} Run manage.py restored."
+    if unreadable:
+        return unreadable
     return "" if is_running else "No engine is running. Start the cluster: manage.py qcluster. Its log says more."
-
-
-def _answers() -> bool:
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
-    except DatabaseError:
-        connection.close()
-        return False
-    return True

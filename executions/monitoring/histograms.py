@@ -16,7 +16,7 @@ from contextlib import suppress
 from datetime import timedelta
 
 from executions.store import measures
-from executions.store.away import forget_connection
+from executions.store.errors import forget_connection
 from executions.store.measures import MeasureRow
 
 logger = logging.getLogger(__name__)

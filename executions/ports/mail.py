@@ -24,12 +24,11 @@ from typing import Any
 
 from django.core.mail import EmailMultiAlternatives
 from django.core.mail.message import make_msgid
-from django.db import connection, transaction
+from django.db import Error, connection, transaction
 
 from connectors.outbound.shares import Shares
 from connectors.sdk.call import Message, NotBegun, StepError, StopPartially
-from executions.store import store
-from executions.store.away import AWAY
+from executions.store import errors, store
 from projects.models import this_month
 
 logger = logging.getLogger(__name__)
@@ -92,8 +91,10 @@ class OrganizationMail:
         while True:
             try:
                 return await self.mail.in_thread(str(self.organization_id), self._send, message, key)
-            except AWAY as error:
-                logger.warning("an e-mail waits for the database: %s", error)
+            except Error as error:
+                if not errors.fault_of(error).passes:
+                    raise
+                logger.warning("an e-mail waits for the database: %s", errors.in_words(error))
                 await asyncio.sleep(PAUSE_S)
 
     def _send(self, message: Message, key: str) -> str:
@@ -114,8 +115,10 @@ class OrganizationMail:
         """
         try:
             self._in_database(lambda: store().return_email(self.organization_id, month))
-        except AWAY as error:
-            logger.warning("an e-mail that was not sent still counts: %s", error)
+        except Error as error:
+            if not errors.fault_of(error).passes:
+                raise
+            logger.warning("an e-mail that was not sent still counts: %s", errors.in_words(error))
             time.sleep(PAUSE_S)
             if time.monotonic() < until:
                 self.mail.threads.submit(self._give_back, month, until)

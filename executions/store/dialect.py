@@ -84,7 +84,7 @@ class Dialect(ABC):
     def tune(self, *, patience_s: float = 0) -> None:
         """Adapt the new connection of a thread that repeats the store's few statements for ever.
 
-        With `patience_s` a statement that has waited so many seconds for a lock fails (`away.is_lock_timeout`).
+        With `patience_s` a statement that has waited so many seconds for a lock fails (`errors.is_lock_timeout`).
         SQLite has one lock, and `transaction` its own patience.
         """
 

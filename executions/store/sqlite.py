@@ -14,9 +14,10 @@ from random import getrandbits
 from typing import Any
 
 import orjson
-from django.db import DEFAULT_DB_ALIAS, OperationalError, connection, connections, transaction
+from django.db import DEFAULT_DB_ALIAS, Error, connection, connections, transaction
 
 from executions.states import FINAL, Status
+from executions.store import errors
 from executions.store.base import Store
 from executions.store.claims import CLAIM_COLUMNS, CLAIMED_LANES, STARTING
 from executions.store.dialect import REPLY_CHANNEL, WORK_CHANNEL, Answer, Row
@@ -78,8 +79,8 @@ class SQLiteStore(Store):
                 try:
                     stack.enter_context(transaction.atomic())
                     break
-                except OperationalError as error:
-                    if "locked" not in str(error) or time.monotonic() > deadline:
+                except Error as error:
+                    if errors.fault_of(error) is not errors.LOCKED or time.monotonic() > deadline:
                         raise
                     time.sleep(LOCK_NAP_S)
             yield

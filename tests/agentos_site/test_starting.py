@@ -108,8 +108,8 @@ def test_a_service_waits_for_a_database_that_is_away_and_says_so(prepared: Insta
     installation = prepared.copy(tmp_path, elsewhere)
     with ended(installation):
         service = installation.launch("service.log", "-m", "agentos_site")
-        until(lambda: "The database does not answer (" in service.output, within=30, what="the cluster says so")
-        until(lambda: reason_of(installation) == "The database does not answer.", within=30, what="/readyz says so")
+        until(lambda: "The database is unreachable (" in service.output, within=30, what="the cluster says so")
+        until(lambda: reason_of(installation) == "The database is unreachable.", within=30, what="/readyz says so")
 
         service.terminate(within=10)
 

@@ -10,7 +10,7 @@ from django_q.management.commands.qcluster import Command as QCluster
 
 from executions.engine import cluster
 from executions.engine.host import raise_file_limit
-from executions.monitoring.database import wait_until_usable
+from executions.monitoring.database import Unsuited, wait_until_usable
 
 
 class Command(QCluster):  # type: ignore[misc]
@@ -22,7 +22,10 @@ class Command(QCluster):  # type: ignore[misc]
         if not sys.stdin.isatty() and os.getpgrp() != os.getpid():
             os.setpgrp()  # lets end_the_cluster() kill all processes as one group
         raise_file_limit()
-        wait_until_usable(lambda reason: self.stderr.write(reason))
+        try:
+            wait_until_usable(lambda reason: self.stderr.write(reason))
+        except Unsuited as why:
+            sys.exit(str(why))
         cluster.install()
         cluster.schedule_housekeeping()
         if name := options["cluster_name"]:
