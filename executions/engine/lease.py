@@ -21,7 +21,7 @@ from executions.engine.database_thread import DatabaseThread
 from executions.engine.host import boot_id, host_name
 from executions.engine.lifeline import end_without_lease
 from executions.engine.quarantine import SuspectClaimer
-from executions.engine.recovery import Presence, recover
+from executions.engine.recovery import Presence, gone_of, recover
 from executions.engine.slots import Slots
 from executions.store import store
 from executions.store.wake import Wake
@@ -98,7 +98,8 @@ class Lease:
             if age_s is None:
                 end_without_lease(self.engine_id)
             peers = store().peers(self.engine_id)
-            self.claimer.rank = rank_of(self.engine_id, boot_id(), peers)
+            gone = gone_of(peers)
+            self.claimer.rank = rank_of(self.engine_id, boot_id(), (peer for peer in peers if peer.id not in gone))
             trusts_silence = self.presence.trusts_silence(age_s)  # after the look at its age, see Presence
             condemned = recover(self.engine_id, peers, trusts_silence=trusts_silence)
             if self.claimer.rank.is_oldest and not self.is_quarantine:

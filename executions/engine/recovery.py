@@ -8,7 +8,7 @@ import signal
 import time
 import uuid
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -47,6 +47,11 @@ class Presence:
         return self.since is not None and age_s <= AWAY_S and time.monotonic() - self.since >= STALE_AFTER_S
 
 
+def gone_of(peers: Iterable[Peer]) -> set[uuid.UUID]:
+    """Return the engines of this machine without a process: known up to 10 s before their leases are stale."""
+    return {peer.id for peer in peers if _is_ours(peer) and not is_alive(peer.pid)}
+
+
 def recover(engine_id: uuid.UUID, peers: Sequence[Peer], *, trusts_silence: bool) -> list[tuple[Claimed, str, str]]:
     """Give back the executions of dead engines; return those that must be Rejected, with reason code and step key.
 
@@ -54,8 +59,7 @@ def recover(engine_id: uuid.UUID, peers: Sequence[Peer], *, trusts_silence: bool
     in the caller's transaction; of several engines that find the same peer dead, the one that deletes its row recovers.
     """
     condemned = []
-    # On the same machine an engine sees at once that a process is gone, up to 10 s before its lease is stale.
-    gone = {peer.id for peer in peers if _is_ours(peer) and not is_alive(peer.pid)}
+    gone = gone_of(peers)
     dead = [peer for peer in peers if peer.id in gone or (peer.is_stale and trusts_silence)]
     deaths = Counter((peer.host, peer.boot_id) for peer in dead)
     for peer in dead:
