@@ -123,6 +123,20 @@ def test_a_pooler_of_transactions_is_refused_in_words(pooled: Installation) -> N
     assert "Traceback" not in cluster.output
 
 
+@pytest.mark.parametrize("pooled", ["transaction"], indirect=True)
+def test_a_web_server_behind_such_a_pooler_fails_no_request_and_names_the_cause(pooled: Installation) -> None:
+    web = pooled.start_web()
+    made = make(pooled, AUTOMATIONS)
+
+    statuses = [made.post("transform")[0] for _ in range(10)]  # prepares the statements
+    administer(pooled)  # the pooler connects anew, without them
+    statuses += [made.post("transform")[0] for _ in range(10)]
+
+    assert set(statuses) <= {202, 503}
+    assert made.executions == statuses.count(202) >= 10
+    assert "If DATABASE_URL names a pooler such as PgBouncer" in web.output
+
+
 @pytest.mark.parametrize("pooled", ["session"], indirect=True)
 def test_a_pooler_of_sessions_serves(pooled: Installation) -> None:
     pooled.start()

@@ -58,7 +58,9 @@ def test_readyz_says_that_the_keys_of_the_stored_secrets_are_lost(
 ) -> None:
     Engine.objects.create(host="here", pid=1, boot_id="")
     if secret == "variable":
-        Variable(project=project, key="KEY", value="hidden").save()
+        variable = Variable(project=project, key="KEY")
+        variable.value = "hidden"
+        variable.save()
     else:
         make_automation()
     kept = settings.FIELD_KEYS

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -116,7 +116,7 @@ def write_read_only(_: sqlite3.Connection, path: Path) -> None:
         reader.execute("INSERT INTO a VALUES (1, '')")
 
 
-MADE = {
+MADE: dict[str, tuple[Callable[[sqlite3.Connection, Path], object], Fault]] = {
     "locked": (lock, LOCKED),
     "full": (fill, READ_ONLY),
     "read-only": (write_read_only, READ_ONLY),
