@@ -57,6 +57,7 @@ class DatabaseThread(threading.Thread):
         self._has_work = threading.Condition()
         self._is_stopping = False
         self.locked = Batch()  # results of executions whose rows somebody has locked: they are tried again
+        self.busy_since: float | None = None  # monotonic time of the present try or call; None while there is none
         self._must_reconcile = False  # after a database error, because it is unknown which commits took effect
 
     # --- called by the engine, from its own thread
@@ -110,6 +111,7 @@ class DatabaseThread(threading.Thread):
         try:
             while (batch := self._take()) is not None:
                 self._commit_until_done(batch)
+                self.busy_since = None
         except BaseException:
             logger.exception("the database thread of the engine failed: this worker ends")
             os._exit(1)  # without this thread no execution here could end; peers recover them
@@ -134,6 +136,7 @@ class DatabaseThread(threading.Thread):
         backoff = 0.05
         is_locked = False
         while True:
+            self.busy_since = time.monotonic()
             try:
                 if self._must_reconcile:
                     self._reconcile()
@@ -205,6 +208,7 @@ class DatabaseThread(threading.Thread):
             self._call(function)
 
     def _call(self, function: Callable[[], None]) -> None:
+        self.busy_since = time.monotonic()
         try:
             function()
         except Exception as error:

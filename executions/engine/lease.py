@@ -30,6 +30,9 @@ from projects import quiet
 logger = logging.getLogger(__name__)
 
 HOLDERS = 20  # organizations whose slots each beat tells, those with most of them
+# Seconds that one try of the database thread may take. A connection that died without a word, as in a firewall, would
+# hold all results of this engine for a quarter of an hour, while its beats go on over another one.
+STUCK_S = 60.0
 SWEEP_S = 10.0  # seconds between two looks of the oldest engine for executions whose engine has no row
 
 
@@ -72,8 +75,15 @@ class Lease:
         """Renew the lease, in the thread of the beats.
 
         An engine that has lost its lease ends its process at once: its executions belong to others by now. So does one
-        that finds a copy in place of its database.
+        that finds a copy in place of its database, and one whose database thread hangs: others go on with its
+        executions.
         """
+        since = self.database.busy_since
+        if since is not None and time.monotonic() - since > STUCK_S:
+            logger.error(
+                "engine %s waits for the database for %s s in one try: this worker ends", self.engine_id, STUCK_S
+            )
+            os._exit(1)
         with store().transaction():
             if why := quiet.look():
                 logger.error("engine %s must keep quiet, so this worker ends: %s", self.engine_id, why)

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 
 import psycopg
 import pytest
@@ -159,3 +160,20 @@ def test_only_the_result_of_the_execution_whose_row_is_locked_waits(
 
 def statuses(of: list[Claimed]) -> set[int]:
     return set(Execution.objects.filter(pk__in=[one.id for one in of]).values_list("status", flat=True))
+
+
+def waits(event: threading.Event) -> None:
+    event.wait(20)
+
+
+def test_it_is_known_since_when_one_try_lasts(thread: DatabaseThread) -> None:
+    go_on = threading.Event()
+    thread.call(partial(waits, go_on))
+    until(lambda: thread.busy_since is not None)
+    first = thread.busy_since
+
+    thread.call(lambda: None)  # waits behind it, and is not begun
+    assert thread.busy_since == first
+    go_on.set()
+
+    until(lambda: thread.busy_since is None)
