@@ -100,6 +100,8 @@ def test_cancel_races_recovery(make_execution: MakeExecution) -> None:
 
     _, *results = raced(recover, *(lambda one=one: cancelled(one) for one in executions))
 
+    with store().transaction():
+        store().sweep()  # recovery leaves out the rows that a request had locked at that moment
     again = {one.id: one.stop for one in claim()[1]}
     for execution, result in zip(executions, results, strict=True):
         assert again.get(execution.pk) == (BY_ADA if result is Status.RUNNING else None)
