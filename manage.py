@@ -8,6 +8,7 @@ import sys
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import execute_from_command_line
+from django.db import Error
 
 from agentos_site.private_files import keep_private
 
@@ -21,3 +22,9 @@ if __name__ == "__main__":
         execute_from_command_line(sys.argv)
     except ImproperlyConfigured as error:  # a setting's value: the sentence says which, a traceback would hide it
         sys.exit(str(error))
+    except Error as error:
+        from executions.store import errors
+
+        if not errors.fault_of(error).passes:
+            raise
+        sys.exit(errors.in_words(error))

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import uuid_utils
 from django.conf import settings
 
+from agentos_site import port
 from agentos_site.pages import PageAnswer, page, places, poll, probe  # imported first: it sets Django up
 from agentos_site.web import connections
 from executions.engine import memory
@@ -27,6 +28,7 @@ from executions.intake.message import Message
 from executions.intake.reading import Held, Receive, bodies, read_body
 from executions.intake.replies import replies
 from executions.intake.shares import Shares
+from projects import quiet
 
 type Scope = Mapping[str, Any]
 type Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -44,6 +46,8 @@ PIECE = 64 * 1024  # bytes of an answer that are handed to the web server at onc
 SEND_S = 60.0  # seconds that a client has to take an answer of several pieces
 # Seconds after SIGTERM in which bodies and replies may still come: less than the web server has to end (web.STOP_S).
 GRACE_S = 8.0
+LEAVE_S = 0.5  # seconds after SIGTERM until the port is free: granian must have stopped to take connections by then
+FIRST_LOOK_S = 1.0  # seconds that the start waits for the answer whether the data is a copy
 # Of the answers of trigger URLs; a reply never has the powers of the builder's origin.
 SAFE = [(b"x-content-type-options", b"nosniff"), (b"content-security-policy", b"sandbox")]
 
@@ -149,11 +153,15 @@ async def send_answer(
 async def live(receive: Receive, send: Send) -> None:
     """Live from the start of the web server to its end, whose first signal also ends what would wait for longer."""
     await receive()
+    port.take_over()
     sys.setswitchinterval(GIL_TURN_S)
     memory.bound_arenas()
     memory.keep_small()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, stop, loop)
+    watch = quiet.Watch()
+    watch.start()
+    await asyncio.to_thread(watch.has_looked.wait, FIRST_LOOK_S)
     await send({"type": "lifespan.startup.complete"})
     await receive()
     await send({"type": "lifespan.shutdown.complete"})
@@ -164,3 +172,4 @@ def stop(loop: asyncio.AbstractEventLoop) -> None:
     loop.call_later(GRACE_S, bodies().end)
     loop.call_later(GRACE_S, replies().end)
     signal.raise_signal(signal.SIGINT)
+    loop.call_later(LEAVE_S, port.leave)

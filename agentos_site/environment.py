@@ -88,7 +88,8 @@ DATABASE_URL = Setting(
     default=lambda: f"sqlite:///{DATA_DIR.read() / 'agentos.sqlite3'}",
     default_in_words="SQLite in `DATA_DIR`",
     is_secret=True,
-    meaning="Database: `postgres://user:password@host/name` moves the installation to PostgreSQL 15 or newer.",
+    meaning="Database: `postgres://user:password@host/name` moves the installation to PostgreSQL 15 or newer "
+    "([postgresql.md](postgresql.md): several hosts, TLS, errors).",
 )
 SECRET_KEY = Setting(
     name="SECRET_KEY",
@@ -106,6 +107,14 @@ FIELD_KEYS = Setting(
     is_secret=True,
     meaning="Keys that encrypt stored secrets, the newest first; older ones still decrypt. Back them up with the "
     "database: without them the secrets are lost.",
+)
+
+QUIET = Setting(
+    name="QUIET",
+    kind=SWITCH,
+    default=False,
+    meaning="Starts, calls and sends nothing, as a copy does that AgentOS knows for one ([backup.md](backup.md)). "
+    "Switch on to start a copy of a whole disk or of PostgreSQL's files, which cannot be told from the original.",
 )
 
 # --- what steps may reach
@@ -209,7 +218,7 @@ DEBUG = Setting(
 
 GROUPS = (
     Group("Addresses", (PORT, HOST, BASE_URL, ALLOWED_HOSTS)),
-    Group("Data and keys", (DATA_DIR, DATABASE_URL, SECRET_KEY, FIELD_KEYS)),
+    Group("Data and keys", (DATA_DIR, DATABASE_URL, SECRET_KEY, FIELD_KEYS, QUIET)),
     Group("The outside world", (OUTBOUND_ALLOW, EMAIL_URL, FROM_EMAIL, SUPPORT_EMAIL, EXTRA_CONNECTORS)),
     *limits.GROUPS,
     Group(

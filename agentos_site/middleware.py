@@ -8,18 +8,16 @@ from urllib.parse import quote
 
 import uuid_utils
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, connection
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import resolve_url
 from django.template.loader import render_to_string
 from django_htmx.http import HttpResponseClientRedirect
 
+from executions.store import errors
 from projects.accounts import hashing
 from projects.htmx import HtmxRequest
 
 logger = logging.getLogger(__name__)
-
-RETRY_AFTER_S = "5"  # seconds, as the text of a header
 
 type View = Callable[[HttpRequest], HttpResponse]
 
@@ -61,11 +59,12 @@ class Away:
         if isinstance(error, hashing.Busy):
             headers = {"Retry-After": str(hashing.RETRY_AFTER_S)}
             return HttpResponse(render_to_string("busy.html"), status=503, headers=headers)
-        if not isinstance(error, OperationalError | InterfaceError):
+        fault = errors.let_go(error)
+        if not fault.passes:
             return None
-        logger.warning("the database is unreachable: %s", error)
-        connection.close()
-        return HttpResponse(render_to_string("503.html"), status=503, headers={"Retry-After": RETRY_AFTER_S})
+        logger.warning("a page cannot be answered: %s", errors.in_words(error))
+        page = render_to_string("503.html", {"sentence": fault.sentence})
+        return HttpResponse(page, status=503, headers={"Retry-After": str(errors.RETRY_AFTER_S)})
 
 
 def sign_in_on_a_page_of_its_own(get_response: View) -> Callable[[HtmxRequest], HttpResponse]:

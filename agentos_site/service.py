@@ -20,14 +20,14 @@ from multiprocessing.context import ForkProcess
 from pathlib import Path
 from typing import NoReturn, Self
 
-from agentos_site import private_files, web
+from agentos_site import port, private_files, web
+from executions.engine.forks import ASK_FOR_THE_END, guard_forks
 
 # Seconds from SIGTERM to SIGKILL: more than settings.ENGINE_DRAIN_S, because an engine then still gives back the
 # executions that have not ended, and more than the cluster's own STOP_S.
 DRAIN_S = 19.5
 TICK_S = 0.1  # seconds between two looks at children and signals
 STOPPED_BY_SIGNAL = 128  # plus the signal's number: the exit code, as of a shell
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 # The signals that asked for the end. Handlers only append here, and tick() raises: an exception raised in a handler
 # could interrupt the start of a child and lose it.
@@ -51,7 +51,7 @@ def main() -> int:
 
 def listen() -> None:
     """Note signals that ask for the end from now on, in place of dying of them."""
-    for number in SIGNALS:
+    for number in ASK_FOR_THE_END:
         signal.signal(number, lambda number, _: received.append(number))
 
 
@@ -69,7 +69,9 @@ class Service:
         self.children: dict[str, ForkProcess] = {}
 
     def __enter__(self) -> Self:
+        port.check()  # says before anything is loaded that the port is taken
         load()
+        guard_forks(signal.SIGTERM)  # if the service itself is killed, its children still end in order
         self.start("web", web.serve)
         self.start("cluster", run_cluster)
         return self
@@ -107,7 +109,8 @@ def load() -> None:
     """Load the code that both children need, without a thread or connection: neither would survive the fork."""
     web.prepare()
     import django
-    import granian.cli  # noqa: F401
+
+    import agentos_site.granian_server  # noqa: F401
 
     django.setup()
     from django.urls import get_resolver
@@ -121,12 +124,7 @@ def load() -> None:
 
 def lead_group(name: str, serve: Callable[[], None]) -> None:
     """Make this forked child the leader of a process group, and run `serve` in it."""
-    from executions.engine.host import die_with_parent
-
     os.setsid()
-    die_with_parent(signal.SIGTERM)  # if the service itself is killed, its children still end in order
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_DFL)
     with suppress(OSError):
         Path("/proc/self/comm").write_text(f"agentos-{name}")  # as `top` and `ps -o comm` show it
     serve()

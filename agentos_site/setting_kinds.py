@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
+from agentos_site import database_url
+
 YES = frozenset({"1", "true", "yes", "on"})
 NO = frozenset({"0", "false", "no", "off"})
 
@@ -87,12 +89,12 @@ def _modules(text: str) -> list[str]:
     raise ValueError
 
 
-def _url(*schemes: str, has_host: bool = True) -> Callable[[str], str]:
+def _url(*schemes: str) -> Callable[[str], str]:
     """Return a check of a URL's scheme, host and port; the text itself is the value."""
 
     def read(text: str) -> str:
         parts = urlsplit(text)
-        if parts.scheme not in schemes or (has_host and not parts.hostname):
+        if parts.scheme not in schemes or not parts.hostname:
             raise ValueError
         _ = parts.port  # raises ValueError unless the port is a number from 0 to 65535
         return text
@@ -147,8 +149,8 @@ FOLDER = Kind("folder", "a folder", lambda text: Path(text).resolve())
 ADDRESS = Kind("URL", "a URL such as https://agentos.example.com", lambda text: _url("http", "https")(text).rstrip("/"))
 DATABASE = Kind(
     "URL",
-    "a URL such as postgres://user:password@host/name or sqlite:////folder/file",
-    _url("postgres", "postgresql", "pgsql", "sqlite", has_host=False),
+    "a URL such as postgres://user:password@host/name or sqlite:////folder/file, with parameters that libpq knows",
+    database_url.check,
 )
 MAIL_SERVER = Kind(
     "URL",

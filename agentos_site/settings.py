@@ -8,10 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-import dj_database_url
 from django.utils.csp import CSP
 
-from agentos_site import environment, limits
+from agentos_site import database_url, environment, limits
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DATA_DIR = environment.DATA_DIR.read()
@@ -21,6 +20,9 @@ SECRET_KEY = environment.SECRET_KEY.read()
 # Encrypts stored secrets; newest first, older ones still decrypt. Never the same as SECRET_KEY, which signs sessions
 # and the pickles of django-q2.
 FIELD_KEYS = environment.FIELD_KEYS.read()
+KEY_FILES: list[Path] = [DATA_DIR / environment.SECRET_KEY_FILE, DATA_DIR / environment.FIELD_KEYS_FILE]
+
+QUIET = environment.QUIET.read()  # projects.quiet
 
 PORT = environment.PORT.read()
 BASE_URL = environment.BASE_URL.read()
@@ -84,7 +86,7 @@ TEMPLATES = [
 FORM_RENDERER = "django.forms.renderers.TemplatesSetting"
 INSTALLED_APPS.insert(0, "django.forms")
 
-DATABASES = {"default": dj_database_url.parse(environment.DATABASE_URL.read())}
+DATABASES = {"default": database_url.configuration(environment.DATABASE_URL.read())}
 DATABASES["default"]["CONN_MAX_AGE"] = None
 DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):

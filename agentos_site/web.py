@@ -5,29 +5,42 @@ from __future__ import annotations
 import os
 import resource
 import sys
+from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
-from agentos_site import environment, limits, private_files
+from agentos_site import limits, port, private_files
+from executions.engine.forks import guard_forks
+from executions.engine.host import raise_file_limit
 
 STOP_S = 15  # seconds that requests under way get to end: less than service.DRAIN_S
 KEPT_FILES = 256  # open files that are no connections of clients: the database's, sockets between processes, modules
 BUFFER = 128 * 1024  # bytes of a connection that are read ahead at most
+HEADER_MS = 10_000  # that a request's head may take to arrive
 # One arena without caches for granian's allocator (jemalloc): requests are small, and caches would keep 10 MB for
 # nothing.
 MEMORY = "narenas:1,tcache:false,dirty_decay_ms:0,muzzy_decay_ms:0"
 
 
-def command() -> list[str]:
-    """Return granian's arguments; raise ImproperlyConfigured for a HOST or PORT that is none."""
-    return [
-        "granian", "--interface", "asgi", "--host", environment.HOST.read(), "--port", str(environment.PORT.read()),
-        "--http", "1", "--no-ws", "--loop", "uvloop",
-        "--workers", "1",  # requests of one process share commits, and a second one would take cores from the cluster
-        "--backlog", "4096", "--backpressure", str(connections()),  # what is beyond waits in the kernel's backlog
-        "--respawn-failed-workers", "--workers-kill-timeout", str(STOP_S), "--http1-header-read-timeout", "10000",
-        "--http1-buffer-size", str(BUFFER), "--log-level", "error", "agentos_site.asgi:application",
-    ]  # fmt: skip
+def options() -> dict[str, Any]:
+    """Return granian's options."""
+    from granian.constants import HTTPModes, Interfaces, Loops
+    from granian.http import HTTP1Settings
+    from granian.log import LogLevels
+
+    return {
+        "interface": Interfaces.ASGI,
+        "http": HTTPModes.http1,
+        "websockets": False,
+        "loop": Loops.uvloop,
+        "workers": 1,  # requests of one process share commits, and a second one would take cores from the cluster
+        "backlog": port.BACKLOG,
+        "backpressure": connections(),  # what is beyond waits in the kernel's backlog
+        "respawn_failed_workers": True,
+        "workers_kill_timeout": STOP_S,
+        "http1_settings": HTTP1Settings(header_read_timeout=HEADER_MS, max_buffer_size=BUFFER),
+        "log_level": LogLevels.error,
+    }
 
 
 def connections() -> int:
@@ -37,12 +50,6 @@ def connections() -> int:
     return min(limits.CONNECTIONS.read(), files)
 
 
-def raise_file_limit() -> None:
-    """Let this process open as many files as the system grants: each waiting caller is one."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
 def prepare() -> None:
     """Set the environment that Django and granian's allocator read when they are loaded."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "agentos_site.settings")
@@ -50,13 +57,14 @@ def prepare() -> None:
 
 
 def serve() -> None:
-    """Run the web server in this process until a signal ends it."""
+    """Run the web server in this process until a signal ends it; exit with the reason if its port is taken."""
     prepare()
     raise_file_limit()
-    from granian.cli import entrypoint
+    guard_forks()
+    listening = port.take()
+    from agentos_site.granian_server import Server
 
-    sys.argv = command()
-    entrypoint()  # type: ignore[no-untyped-call]
+    Server(listening, **options()).serve()
 
 
 def main() -> None:

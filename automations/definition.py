@@ -42,7 +42,7 @@ class TriggerPart(Strict):
 
 
 class RetryPolicy(Strict):
-    """Automatic tries after a failure that may pass; the seconds before the next one double with each."""
+    """Automatic tries after a failure that may pass; `executions.runner.backoff` says how long each waits."""
 
     times: int = Field(0, ge=0, le=10)
     backoff_s: float = Field(5, ge=0, le=3600)

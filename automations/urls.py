@@ -29,7 +29,6 @@ of_automation: list[URLPattern | URLResolver] = [
     path("activate/", overview.activate, name="activate"),
     path("deactivate/", overview.deactivate, name="deactivate"),
     path("discard/", overview.discard, name="discard"),
-    path("delete/", overview.delete, name="delete"),
     path("toggle/", listing.toggle, name="toggle"),
     path("duplicate/", listing.duplicate, name="duplicate"),
     path("trigger/", include(of_trigger)),

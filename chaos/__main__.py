@@ -7,6 +7,7 @@ import secrets
 import signal
 import sys
 
+from chaos import moments
 from chaos.hostile.arsenal import ATTACKS
 from chaos.nemesis import FAULTS
 from chaos.siege import AT_ONCE, TURN_S, Hostility
@@ -20,6 +21,8 @@ DATABASES = ("sqlite", "postgresql")
 def main() -> int:
     options = _options()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    if options.moments:
+        return 0 if moments.run(options.moments, options.seed, _say) else 1
     only = tuple(name for part in options.only for name in FAULTS if part in name)
     attacks = tuple(name for name in ATTACKS if not options.attack or any(part in name for part in options.attack))
     hostility = Hostility(attacks, options.at_once, options.turn) if options.hostile else None
@@ -59,6 +62,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--attack", action="append", default=[], help="a part of an attack's name; may be given again")
     parser.add_argument("--at-once", type=int, default=AT_ONCE, help="attacks that take turns side by side")
     parser.add_argument("--turn", type=float, default=TURN_S, help="seconds of one attack's turn")
+    parser.add_argument("--moments", type=int, default=0, metavar="COUNT",
+                        help="instead of traffic: signals to each program at so many moments of its life")  # fmt: skip
     options = parser.parse_args()
     if unknown := [part for part in options.attack if not any(part in name for name in ATTACKS)]:
         parser.error(f"no attack is named so: {', '.join(unknown)}")

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
 
 from connectors.outbound.addresses import checked_url
-from connectors.sdk import exact_json
+from connectors.sdk import exact_json, mapping
 from connectors.sdk.answer import parsed_body
 from connectors.sdk.call import JSON, Action, Call, Connector, Event, Failure, HttpResponse, StepError
 from connectors.sdk.failures import HTTP_FAILURES
@@ -31,6 +31,9 @@ FORBIDDEN_HEADERS = frozenset(
 )  # fmt: skip
 # What the other service keeps from its own logs, too.
 HIDDEN_HEADERS = frozenset({"set-cookie", "set-cookie2", "authorization", "proxy-authorization", "www-authenticate"})
+
+DELIVERY_PATH = "trigger.body"  # how a path to a delivery's id begins
+HEADER_LIMIT = 40  # characters of the name of a header with a delivery's id, which is stored with it
 
 Headers = Annotated[list[Annotated[Pair, sendable(without=FORBIDDEN_HEADERS)]], PAIRS, Field(max_length=200)]
 
@@ -180,6 +183,37 @@ class TriggerConfig(Input):
         examples=[["X-GitHub-Event"]],
         json_schema_extra={"widget": "list"},
     )
+
+    delivery_id: str = Field(
+        "",
+        title="Id of a delivery",
+        description="Where the sender names a delivery, so that a repetition is known: a header, or a path into the "
+        "body. Empty: the headers of known senders.",
+        max_length=200,
+        examples=["X-Request-Id", "trigger.body.event.id"],
+        json_schema_extra={"widget": "text", "advanced": True},
+    )
+    starts_again: bool = Field(
+        False,
+        title="Repeated delivery starts a new execution",
+        description="If the first one was Rejected, or has failed and has a Response step. One that has failed without "
+        "a Response step is retried in any case.",
+        json_schema_extra={"widget": "switch", "advanced": True},
+    )
+
+    @field_validator("delivery_id")
+    @classmethod
+    def delivery_id_can_be_read(cls, where: str) -> str:
+        where = where.strip().removeprefix("{{").removesuffix("}}").strip()
+        if where.startswith(DELIVERY_PATH):
+            if not mapping.PATH.fullmatch(where):
+                raise ValueError(f"{quoted(where)} is not a path. Write one such as trigger.body.event.id.")
+            return where
+        if where and (not HEADER_NAME.fullmatch(where) or len(where) > HEADER_LIMIT or where.startswith("trigger.")):
+            raise ValueError(f"{quoted(where)} is neither a header nor a path such as trigger.body.event.id.")
+        if where.lower() in SECRET_HEADERS:
+            raise ValueError(f"The header {where} may hold a secret and is never stored.")
+        return where
 
     @field_validator("headers")
     @classmethod

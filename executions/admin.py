@@ -46,7 +46,7 @@ class ExecutionAdmin(FoundById):
     fields = [
         "id", "organization", "project", "automation", "version", "trigger", "status", "reason_code", "reason", "lane",
         "attempt", "claim", "deaths", "engine_id", "run_at", "started_at", "finished_at", "steps", "connectors",
-        "is_counted", "payloads_removed_at", "earlier_attempts", "step_runs",
+        "is_counted", "stop_reason", "payloads_removed_at", "earlier_attempts", "step_runs",
     ]  # fmt: skip
 
     @admin.display(description="earlier attempts")

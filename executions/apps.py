@@ -6,9 +6,11 @@ import threading
 from typing import Any
 
 from django.apps import AppConfig
+from django.core import checks
 from django.db.backends.signals import connection_created
 
-STORE_THREADS = ("engine-database", "intake")  # names of threads that repeat the same few statements
+# The names of threads that repeat the same few statements, and the seconds that each waits for a lock; 0: for ever.
+STORE_THREADS = {"engine-database": 5, "engine-beats": 2, "intake": 0}
 # They repeat one that reads. SQLite's connections of theirs stay as they are: a tuned one would fail at a lock.
 REPLY_THREADS = ("reply-look-up", "wake-agentos_reply")
 
@@ -17,7 +19,10 @@ class ExecutionsConfig(AppConfig):
     name = "executions"
 
     def ready(self) -> None:
+        from executions.store.pooler import check_pooler
+
         connection_created.connect(tune_store_threads, dispatch_uid="executions.tune")
+        checks.register(check_pooler, checks.Tags.database)
 
 
 def tune_store_threads(connection: Any, **_: Any) -> None:
@@ -26,4 +31,4 @@ def tune_store_threads(connection: Any, **_: Any) -> None:
     if name in STORE_THREADS or (connection.vendor == "postgresql" and name in REPLY_THREADS):
         from executions.store import store
 
-        store().tune()
+        store().tune(patience_s=STORE_THREADS.get(name, 0))

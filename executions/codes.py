@@ -65,12 +65,14 @@ TRIGGER_URL = (
     Answer(429, "hard_limit", "The organization's executions of this month are used up"),
     Answer(431, "headers_too_large", "More than 16 KB of headers"),
     Answer(500, "internal_error", "AgentOS failed with an unexpected error"),
+    Answer(502, "cancelled", "The execution was cancelled before its Response step; with `execution_id`"),
     Answer(502, "no_reply", "The execution ended before its Response step; with `execution_id`"),
     Answer(502, "unreadable_reply", "The stored reply cannot be read: a secret in it cannot be opened"),
     Answer(503, "unreadable_secret", "The trigger's secret cannot be read; the builder must make a new one"),
     Answer(
-        503, "unavailable", "The database is unreachable; nothing is stored. Send it again after `Retry-After` seconds"
+        503, "unavailable", "The database takes nothing; nothing is stored. Send it again after `Retry-After` seconds"
     ),
+    Answer(503, "quiet", "The installation is a copy that starts nothing yet; nothing is stored, see `Retry-After`"),
     Answer(503, "too_many_bodies", f"{BUSY} requests of the organization being read: `OPEN_BODIES`, `BODY_MEMORY`"),
     Answer(503, "too_many_callers", f"{BUSY} callers of the organization waiting for a reply: `WAITING_CALLERS`"),
     Answer(503, "too_many_look_ups", f"{BUSY} look-ups of addresses that this client asks for"),
@@ -99,6 +101,9 @@ RETRY = (
     Answer(409, "automation_inactive", "The automation is not active, or was deleted"),
 )
 
+# Raised by `executions.models.stopping`, answered by the API as 409.
+CANCEL = (Answer(409, "already_ended", "It has ended already; the message says with which status"),)
+
 # Answered by `executions.api`.
 API = (
     Answer(400, "organization_missing", "No `organization_uid`"),
@@ -110,9 +115,10 @@ API = (
     Answer(404, "not_found", "No such address, or no such thing, or not yours: all alike"),
     Answer(405, "method_not_allowed", "`Allow` says which"),
     *RETRY,
+    *CANCEL,
     Answer(422, "invalid_parameter", "The message begins with the parameter's name"),
     Answer(500, "internal_error", "AgentOS failed with an unexpected error"),
-    Answer(503, "unavailable", "The database is unreachable; `Retry-After` says when to try again"),
+    Answer(503, "unavailable", "The database takes nothing now; `Retry-After` says when to try again"),
 )
 
 # Failures of a step that no connector declares: they can meet any step.
@@ -148,9 +154,15 @@ REASONS = (
         "sealed or that `FIELD_KEYS` does not open, or it is damaged",
     ),
     Reason("Failed", "too_large", "The payload and the results of earlier steps need more than 256 MB of memory"),
+    Reason("Rejected", "cancelled", "A person cancelled it; the reason says who, and at which step it stopped"),
     Reason("Rejected", "time_limit", "It ran for longer than its allotted time"),
     Reason("Rejected", "worker_died", "Its worker died three times, and nothing else could be the cause"),
     Reason("Rejected", "stalled", "A step blocked its worker for more than 5 s, twice"),
+    Reason(
+        "Rejected",
+        "restored",
+        "It was under way when the data was copied, and the operator chose to end it: the original has run it",
+    ),
     Reason("Partially Executed", "email_limit", "The organization's monthly e-mail maximum met an e-mail step"),
     Reason(
         "Pending",

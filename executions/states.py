@@ -13,7 +13,8 @@ class Status(IntegerChoices):
     PAUSED = 2, "Paused"  # waits for a time, and takes no slot
     SUCCESS = 3, "Success"  # the last step is done, or a condition ended the execution
     FAILED = 4, "Failed"  # a step failed whose rule is *stop*
-    REJECTED = 5, "Rejected"  # exceeded its allotted time, killed its worker three times, or stalled it twice
+    # Cancelled, exceeded its allotted time, killed its worker three times, stalled it twice, or is a copy's.
+    REJECTED = 5, "Rejected"
     PARTIALLY_EXECUTED = 6, "Partially Executed"  # the monthly e-mail maximum stopped it between two steps
 
     __hash__ = int.__hash__  # an enum's own hashes its name, in Python, at each look into a set
@@ -62,13 +63,15 @@ class Kind(IntegerChoices):
 
 
 FINAL = frozenset({Status.SUCCESS, Status.FAILED, Status.REJECTED, Status.PARTIALLY_EXECUTED})
+OPEN = frozenset(Status) - FINAL
+WAITING = frozenset({Status.PENDING, Status.PAUSED})  # no engine runs it
 
 # Every move that an execution can make. The store makes its SQL from this table, and all other code that writes a
 # status calls check_move() first.
 MOVES: dict[Status, frozenset[Status]] = {
-    Status.PENDING: frozenset({Status.RUNNING}),
+    Status.PENDING: frozenset({Status.RUNNING, Status.REJECTED}),  # Rejected: cancelled before it started
     Status.RUNNING: FINAL | {Status.PAUSED, Status.PENDING},
-    Status.PAUSED: frozenset({Status.RUNNING, Status.REJECTED}),  # no code rejects a paused execution yet
+    Status.PAUSED: frozenset({Status.RUNNING, Status.REJECTED}),  # Rejected: cancelled while it waited
     Status.FAILED: frozenset({Status.PENDING}),  # Retry Execution
     Status.SUCCESS: frozenset(),
     Status.REJECTED: frozenset(),

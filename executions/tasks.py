@@ -13,17 +13,22 @@ from django_q.models import Schedule
 from django_q.tasks import async_task
 
 from executions.housekeeping import limit_notices, retention
+from executions.models import stopping
 from executions.store import partitions
+from projects import quiet
 
 BUDGET_S = 3  # seconds of one round of retention: a cluster that stops waits for its tasks about as long
 SCHEDULES = {
     "retention": ("executions.tasks.remove_old", Schedule.HOURLY),
     "limits": ("executions.tasks.notify_of_limits", Schedule.MINUTES),  # each minute
+    "cancellations": ("executions.tasks.cancel_of_deleted", Schedule.MINUTES),
 }
 
 
 def remove_old() -> str:
     """Do one round of retention, and queue another one if its time was too short; return a summary for django-q2."""
+    if why := quiet.look():
+        return why
     try:
         run = retention.begin()
     except retention.AlreadyRunning:
@@ -36,7 +41,12 @@ def remove_old() -> str:
 
 def notify_of_limits() -> str:
     """Send the due e-mails about limits; return a summary for django-q2."""
-    return limit_notices.looks.look()
+    return quiet.look() or limit_notices.looks.look()
+
+
+def cancel_of_deleted() -> str:
+    """Cancel the executions of automations that were deleted with this wish; return a summary for django-q2."""
+    return "more are left" if stopping.stop_deleted(budget_s=BUDGET_S) else "nothing is left"
 
 
 def make_schedules() -> None:

@@ -12,7 +12,7 @@ from django.contrib.auth.models import User
 
 from automations.definition import Definition
 from automations.models import Automation
-from projects.models import Membership, Organization, Project, Variable
+from projects.models import ApiToken, Membership, Organization, Project, Variable
 
 type Steps = list[dict[str, Any]]
 
@@ -102,3 +102,8 @@ def make_variable(project: str, key: str, value: str, *, is_secret: bool = False
     variable = Variable(project_id=uuid.UUID(project), key=key, is_secret=is_secret)
     variable.value = value
     variable.save()
+
+
+def make_token(name: str) -> str:
+    """Make an API token of a user and return it."""
+    return ApiToken.objects.make(User.objects.get(username=name), "Tested")[1]

@@ -17,7 +17,7 @@ from connectors.sdk.fields import Input
 class FaultInput(Input):
     """`wait_s` seconds pass before the fault without blocking the loop, so that neighbours run."""
 
-    fault: Literal["die", "die in a thread", "regex", "loop", "deaf loop", "busy", "none"] | str = "none"
+    fault: Literal["die", "die in a thread", "regex", "loop", "deaf loop", "busy", "cancelled", "none"] | str = "none"
     wait_s: float = 0.0
 
 
@@ -37,6 +37,10 @@ async def hurt(call: Call[FaultInput]) -> JSON:
             while True:
                 with contextlib.suppress(*deaf_to):
                     time.monotonic()
+        case "cancelled":
+            cancelled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            cancelled.cancel()
+            await cancelled
         case "busy":
             ready = time.monotonic() + 0.08
             while time.monotonic() < ready:

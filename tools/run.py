@@ -7,9 +7,9 @@ import hashlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any, NoReturn
@@ -20,7 +20,7 @@ sys.path.insert(0, str(ROOT))
 from django.core.exceptions import ImproperlyConfigured  # noqa: E402  (the checkout is not installed)
 
 try:
-    from agentos_site import environment, interpreter, private_files, service
+    from agentos_site import environment, interpreter, port, private_files, service
     from agentos_site.keys import create_missing, data_dir
     from agentos_site.service import Service, Stop, tick
 
@@ -29,46 +29,61 @@ except ImproperlyConfigured as error:
     sys.exit(str(error))
 
 
+STOPS = "stops"  # stands in the lock's file behind the process id of a holder that stops
+
+
 def main() -> int:
     service.listen()
     os.chdir(ROOT)
     os.environ["DATA_DIR"] = str(data_dir())
     private_files.keep_private()
-    lock = take_over(data_dir())
     try:
-        check_port()
+        lock = take_over(data_dir())
+        port.check()  # says before the data is prepared that the port is taken
         demo = prepare()
         with Service() as running:
-            wait_until_ready(running)
-            say(demo)
-            watch(running)
+            try:
+                quiet = wait_until_ready(running)
+                say(demo, quiet)
+                watch(running)
+            finally:
+                note(lock, f"{os.getpid()} {STOPS}")
     except Stop:
         return service.STOPPED_BY_SIGNAL + service.received[0]
-    finally:
-        os.close(lock)
 
 
 # --- before the start
 
 
 def take_over(directory: Path) -> int:
-    """Lock the data directory: two clusters may share a database, but two `make run` may not share a directory."""
+    """Lock the data directory: two clusters may share a database, but two `make run` may not share a directory.
+
+    One that stops is waited for. The lock is this process's alone: its children do not inherit it.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(directory / "run.lock", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        sys.exit(f"AgentOS is already running on {directory}. A second one needs its own DATA_DIR and PORT.")
+    has_said = False
+    while True:
+        try:
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except (BlockingIOError, PermissionError):
+            holder, _, state = os.pread(descriptor, 100, 0).decode().partition(" ")
+            if state != STOPS:
+                sys.exit(f"AgentOS is already running on {directory} (process {holder}). A second one needs its own "
+                         "DATA_DIR and PORT.")  # fmt: skip
+        if not has_said:
+            print(f"AgentOS on {directory} (process {holder}) stops. This one waits for it ...", flush=True)
+            has_said = True
+        tick()
+    note(descriptor, str(os.getpid()))
     return descriptor
 
 
-def check_port() -> None:
-    with socket.socket(socket.AF_INET6 if ":" in HOST else socket.AF_INET) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, PORT))
-        except OSError as error:
-            sys.exit(f"Port {PORT} of {HOST} cannot be used ({error.strerror}). Choose another: PORT=8001 make run")
+def note(lock: int, text: str) -> None:
+    """Write into the lock's file, for a second `make run`, who holds it."""
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, text.encode(), 0)
 
 
 def prepare() -> dict[str, Any]:
@@ -116,20 +131,25 @@ def manage(*arguments: str) -> list[str]:
     return [sys.executable, "manage.py", *arguments]
 
 
-def wait_until_ready(running: Service) -> None:
-    while not is_ready():
+def wait_until_ready(running: Service) -> str:
+    """Wait for an engine, and return ""; of an installation that keeps quiet, whose engines wait, return why."""
+    while (found := readiness())["status"] not in ("ok", "quiet"):
         running.fail_if_dead()
         tick()
+    return found.get("reason", "")
 
 
-def is_ready() -> bool:
+def readiness() -> dict[str, str]:
+    """Return what /readyz says."""
     host = "127.0.0.1" if HOST in ("0.0.0.0", "::") else HOST
     host = f"[{host}]" if ":" in host else host
     try:
         with urllib.request.urlopen(f"http://{host}:{PORT}/readyz", timeout=5) as answer:
-            return bool(answer.status == 200)
+            return dict(json.load(answer))
+    except urllib.error.HTTPError as refusal:
+        return dict(json.load(refusal))
     except OSError:
-        return False
+        return {"status": "away"}
 
 
 def watch(running: Service) -> NoReturn:
@@ -142,10 +162,12 @@ def watch(running: Service) -> NoReturn:
         tick()
 
 
-def say(demo: dict[str, Any]) -> None:
+def say(demo: dict[str, Any], quiet: str) -> None:
     transform = demo["automations"]["transform"]
     body = json.dumps({"id": 7, "customer": {"name": "Ada"}, "total": 100})
     logins = "\n".join(f"    {user['username']:<10} {user['password']}" for user in demo["users"].values())
+    if quiet:
+        print(f"\n  {quiet}")
     if not interpreter.is_optimized():
         print(f"\n  {interpreter.SLOW}")
     print(

@@ -106,7 +106,8 @@ class StepForm(NamedErrors, forms.Form):
         max_value=3600,
         label="Seconds before the next try",
         error_messages=rule("a number", 0, 3600),
-        help_text="The time doubles with each try.",
+        help_text="The longest wait before the second try. It doubles with each further try, up to one hour. Each wait "
+        "is cut by up to half at random, so that many executions do not try again at the same moment.",
     )
     time_limit_s = forms.FloatField(
         min_value=0.1,

@@ -1,4 +1,4 @@
-"""The builder's first pane, and the actions on a whole automation: settings, activation, deletion."""
+"""The builder's first pane, and the actions on a whole automation: settings, activation."""
 
 from __future__ import annotations
 
@@ -112,7 +112,9 @@ def activate(request: HttpRequest, project_uid: uuid.UUID, automation_uid: uuid.
 def deactivate(request: HttpRequest, project_uid: uuid.UUID, automation_uid: uuid.UUID) -> HttpResponse:
     automation = own_automation(request, project_uid, automation_uid)
     automation.deactivate()
-    messages.success(request, "Deactivated. No new executions start; accepted executions still finish.")
+    messages.success(
+        request, "Deactivated. No new executions start; accepted executions still finish, those that wait too."
+    )
     return redirect(address("builder", automation))
 
 
@@ -132,16 +134,3 @@ def _back_to_live(automation: Automation, stored: dict[str, Any], draft: Definit
     live.trigger.uid = draft.trigger.uid  # a trigger that was replaced meanwhile stays replaced
     draft.trigger, draft.steps = live.trigger, live.steps
     return address("builder", automation)
-
-
-@login_required
-@require_POST
-def delete(request: HttpRequest, project_uid: uuid.UUID, automation_uid: uuid.UUID) -> HttpResponse:
-    """Delete the automation only if the user typed its name, so that a stray click cannot."""
-    automation = own_automation(request, project_uid, automation_uid)
-    if request.POST.get("name", "").strip() != automation.name:
-        messages.error(request, "Not deleted. The name does not match this automation.")
-        return show_overview(request, automation, status=422)
-    automation.delete()
-    messages.success(request, f"“{automation.name}” deleted. Its executions stay readable.")
-    return redirect("automations:list", automation.project_id)

@@ -72,6 +72,8 @@ class Automation(models.Model):
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     updated_at = models.DateTimeField(auto_now=True)
     deleted_at = models.DateTimeField(null=True, editable=False)
+    # By whom its executions are cancelled, until all are; null: those that are under way end by themselves.
+    cancels_for = models.CharField(max_length=150, null=True, editable=False)
 
     objects = AutomationQuerySet.as_manager()
 
@@ -201,12 +203,13 @@ class Automation(models.Model):
             number += 1
         return name
 
-    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+    def delete(self, *args: Any, cancels_for: str | None = None, **kwargs: Any) -> tuple[int, dict[str, int]]:
         """Hide it and stop new starts; its executions stay readable until retention removes them.
 
-        The row stays, because executions, versions and usage refer to it: retention deletes it after them.
+        With a person's name in `cancels_for` those that have not ended are to be cancelled (`executions.models`). The
+        row stays, because executions, versions and usage refer to it: retention deletes it after them.
         """
-        self._change_live(is_active=False, deleted_at=timezone.now())
+        self._change_live(is_active=False, deleted_at=timezone.now(), cancels_for=cancels_for)
         return 1, {"automations.Automation": 1}
 
     def make_trigger(self, connector: str, event: str) -> tuple[Trigger, str]:

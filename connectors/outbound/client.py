@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 from urllib.parse import urljoin
 
 import aiohttp
 from yarl import URL
 
+from connectors.outbound import files
 from connectors.outbound.addresses import Allow, checked_url
 from connectors.outbound.asking import asker
 from connectors.outbound.guard import GuardedConnector, GuardedResolver
@@ -27,7 +29,7 @@ from connectors.sdk.call import HttpResponse, StepError
 SIZE_LIMIT = 10 * 1024 * 1024  # an answer is held in memory, hundreds of them at once
 REDIRECT_LIMIT = 3
 READ_AHEAD = 64 * 1024  # bytes that one connection reads before its request takes them
-CONNECTIONS = 2000  # twice what an engine runs at once, so that one organization's share is all of its slots
+CONNECTIONS = 2000  # at most; twice what an engine runs at once, so that one organization's share is all of its slots
 NO_ROOM = (
     "The answer could not be read within {:g} s: other executions of the organization hold all the memory for large"
     " answers that it may use."
@@ -52,7 +54,7 @@ class Outbound:
         self.allow = allow
         self.find = resolve or SystemNames()
         self.size_limit = size_limit
-        self.connections = Shares(CONNECTIONS)
+        self.connections = Shares(files.connections(CONNECTIONS))
         self.memory = memory or Memory()
         self._session: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -86,16 +88,17 @@ class Outbound:
     ) -> HttpResponse:
         """Return the answer, whatever its status; `timeout_s` covers everything, redirects and drips too.
 
-        It begins once the organization's share of the connections has a place. What a large answer takes of the
-        memory stays taken in `holding`; without one it counts until the request returns.
+        It begins once the organization's share of the connections has a place; waits for an open file do not count.
+        What a large answer takes of the memory stays taken in `holding`; without one it counts until the request
+        returns.
         """
         target = checked_url(url)
         if query:
             target = target.extend_query(query)
         part, is_kept = Part(holding or self.memory.of(asker.get())), False
         try:
-            async with self.connections.of(asker.get()), asyncio.timeout(timeout_s):
-                answer = await self._follow(method, target, dict(headers or {}), body, follow_redirects, part)
+            async with self.connections.of(asker.get()), asyncio.timeout(timeout_s) as limit:
+                answer = await self._follow(method, target, dict(headers or {}), body, follow_redirects, part, limit)
             is_kept = holding is not None
             return answer
         except TimeoutError:
@@ -108,11 +111,18 @@ class Outbound:
                 part.give_back()
 
     async def _follow(
-        self, method: str, url: URL, headers: dict[str, str], body: bytes | None, follow: bool, part: Part
+        self,
+        method: str,
+        url: URL,
+        headers: dict[str, str],
+        body: bytes | None,
+        follow: bool,
+        part: Part,
+        limit: asyncio.Timeout,
     ) -> HttpResponse:
         for _ in range(REDIRECT_LIMIT + 1):
             part.give_back()
-            response = await self._once(method, url, headers, body, part)
+            response = await files.when_free(partial(self._once, method, url, headers, body, part), limit)
             location = response.headers.get("location", "")
             if not follow or response.status not in REDIRECTS or not location:
                 return response
@@ -168,7 +178,9 @@ class Outbound:
         except (aiohttp.ClientSSLError, ssl.SSLError):
             text = f"AgentOS could not make a trusted TLS connection to {url.host}."
             raise StepError(text, code="tls_error", external=True) from None
-        except aiohttp.ClientConnectorError:
+        except aiohttp.ClientConnectorError as error:
+            if files.are_used_up(error.os_error):
+                raise files.UsedUp from None
             text = f"AgentOS could not connect to {url.host}."
             raise StepError(text, code="cannot_connect", external=True, retryable=True) from None
         except ValueError:  # not quoted: a header that cannot be sent may hold a secret

@@ -10,13 +10,13 @@ from functools import wraps
 
 from django.contrib.auth.models import User
 from django.core.exceptions import BadRequest, SuspiciousOperation
-from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
 from executions.api import answers
 from executions.api.answers import ApiError
 from executions.models import Execution, ExecutionQuerySet
+from executions.store import errors
 from projects.models import ApiToken, Membership, Project, ProjectQuerySet
 
 logger = logging.getLogger(__name__)
@@ -110,9 +110,10 @@ def _refusal(request: HttpRequest, problem: Exception) -> ApiError:
             return NOT_FOUND
         case BadRequest() | SuspiciousOperation():
             return ApiError(400, "bad_request", "The request cannot be read.")
-        case OperationalError() | InterfaceError():
-            logger.warning("API, request %s: %s", getattr(request, "request_id", ""), problem)
-            return ApiError(503, "unavailable", "The database is unreachable. Try again.", Retry_After="5")
+        case _ if (fault := errors.let_go(problem)).passes:
+            logger.warning("API, request %s: %s", getattr(request, "request_id", ""), errors.in_words(problem))
+            retry_after = str(errors.RETRY_AFTER_S)
+            return ApiError(503, "unavailable", f"{fault.sentence} Try again.", Retry_After=retry_after)
         case _:
             logger.error("API, request %s", getattr(request, "request_id", ""), exc_info=problem)
             return ApiError(500, "internal_error", "AgentOS failed with an unexpected error.")

@@ -96,6 +96,7 @@ def _execution(row: Execution, runs: list[StepRun]) -> Shape:
         "started_at": at(row.started_at),
         "finished_at": at(row.finished_at),
         "payloads_removed_at": at(row.payloads_removed_at),
+        "is_stopping": row.is_stopping,
     }
 
 

@@ -20,5 +20,6 @@ urlpatterns = [
     path(EXECUTION, views.execution, name="execution"),
     path(f"{EXECUTION}/steps", steps.steps, name="steps"),
     path(f"{EXECUTION}/retry", views.retry, name="retry"),
+    path(f"{EXECUTION}/cancel", views.cancel, name="cancel"),
     re_path("", unknown),
 ]

@@ -1,4 +1,4 @@
-"""API v1: projects, automations, executions with their steps and payloads, and Retry Execution."""
+"""API v1: projects, automations, executions with their steps and payloads, retry and cancel."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from executions.api import answers, parameters, shapes
 from executions.api.answers import ApiError
 from executions.api.endpoint import Caller, endpoint
 from executions.api.parameters import Window
-from executions.models import Execution, ExecutionQuerySet
+from executions.models import Execution, ExecutionQuerySet, stopping
 from executions.models.retry import RetryRefused
+from executions.models.stopping import AlreadyEnded
+from executions.stop import cancelled_by
 from projects.models import Project, ProjectQuerySet
 
 COUNT_LIMIT = 10_000  # rows that an answer counts at most, as the tables grow without end
@@ -77,6 +79,16 @@ def retry(request: HttpRequest, caller: Caller, project_uid: uuid.UUID, executio
         row.retry(caller.user)
     except RetryRefused as refused:
         raise ApiError(409, refused.code, refused.sentence) from None
+    return answers.ok(_shown(_execution(caller, project_uid, execution_id)), status=202)
+
+
+@endpoint("POST")
+def cancel(request: HttpRequest, caller: Caller, project_uid: uuid.UUID, execution_id: uuid.UUID) -> HttpResponse:
+    row = _execution(caller, project_uid, execution_id)
+    try:
+        stopping.stop(row, cancelled_by(str(caller.user)))
+    except AlreadyEnded as refused:
+        raise ApiError(409, "already_ended", refused.sentence) from None
     return answers.ok(_shown(_execution(caller, project_uid, execution_id)), status=202)
 
 

@@ -88,14 +88,18 @@ def paths_of(engine_id: uuid.UUID) -> tuple[Path, Path]:
 
 
 def is_process_of(engine_id: uuid.UUID, pid: int) -> bool:
-    """Return whether the process with this pid is still the engine's: it has the engine's black box in its memory.
+    """Return whether the process with this pid is still the engine's: it has this very black box in its memory.
 
-    The kernel gives the pid of an ended process to another one, which nobody here may kill.
+    The kernel gives the pid of an ended process to another one, which nobody here may kill. Nor may anybody kill the
+    engine of the installation that this one is a copy of: its black box has the same name, in another folder.
     """
+    box = paths_of(engine_id)[0].resolve()
     try:
-        return f"/{engine_id}.black-box" in Path(f"/proc/{pid}/maps").read_text(errors="replace")
+        inode, maps = str(box.stat().st_ino), Path(f"/proc/{pid}/maps").read_text(errors="replace")
     except OSError:
         return False
+    lines = (line.split(maxsplit=5) for line in maps.splitlines())  # addresses, rights, offset, device, inode, path
+    return any(line[4:] == [inode, str(box)] for line in lines)
 
 
 def evidence_of(engine_id: uuid.UUID) -> Evidence:

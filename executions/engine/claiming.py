@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from executions.engine.database_thread import DatabaseThread
+from executions.engine.lifeline import vital
 from executions.engine.work import Work
 from executions.store.rows import Claim, Peer, Wanted
 from executions.store.shares import NO_BOUND
@@ -191,6 +192,7 @@ class Claimer:
             self._due_timer.cancel()
         self._due_timer, self._due_at = self.loop.call_at(moment, self._ask_for_due), moment
 
+    @vital
     def _ask_for_due(self) -> None:
         self._due_timer, self._has_news = None, True
         self.ask()
@@ -203,6 +205,7 @@ class Claimer:
             self._ask_timer.cancel()
         self._ask_timer, self._asks_at = self.loop.call_at(moment, self._ask_on_time), moment
 
+    @vital
     def _ask_on_time(self) -> None:
         self._ask_timer = None
         self.ask()

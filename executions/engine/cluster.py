@@ -15,18 +15,23 @@ import signal
 import sys
 import threading
 import time
+from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
 from multiprocessing.reduction import ForkingPickler
 from typing import Any, NoReturn
 
+import django_q.brokers.orm
 import django_q.cluster
+import django_q.pusher
 import django_q.queues
 from django.conf import settings
 from django.db import DatabaseError, connections
 from django_q.signals import post_spawn
 
 from executions.engine.engine import Engine
-from executions.engine.host import die_with_parent, is_alive
+from executions.engine.forks import guard_forks
+from executions.engine.host import is_alive
+from executions.engine.lifeline import vital
 from executions.engine.memory import bound_arenas
 from executions.engine.quarantine import Keeper, is_called_for
 from executions.tasks import make_schedules
@@ -37,10 +42,13 @@ STOP = "STOP"  # the task by which django-q2 tells a worker to stop
 # Seconds after SIGTERM in which the cluster must end before it is killed. Less than agentos_site.service.DRAIN_S, so
 # that the cluster ends by itself before the service kills it.
 STOP_S = settings.ENGINE_DRAIN_S + 3.5
-HOUSEKEEPING_S = 3.0  # seconds that a worker waits for its housekeeping task once its engine has stopped
-PUSHER_S = 2.0  # seconds to wait for the pusher's end: twice as long as it sleeps when there is nothing to do
+HOUSEKEEPING_S = 3.0  # seconds from then on that a housekeeping task has, longer while the engine drains
+LAST_RESULT_S = 0.5  # seconds for a worker to end by itself, which threads that send e-mails would hold up
+TICK_S = 0.05  # seconds of the pusher's rests once the cluster is asked to stop
+PUSHER_S = 2.0  # seconds to wait for the pusher's end, which the database may hold up
 KEEP_S = 0.2  # seconds between two looks of the main process whether a quarantine is called for
 ORPHAN_CHECK_S = 1.0  # seconds between two looks whether the sentinel and the main process live
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0  # between two tries to start an engine; each is twice as long
 # Seconds after which Python takes the GIL from a busy loop and gives it to the engine's database thread. With Python's
 # own 5 ms an engine runs half as many executions a second.
 DATABASE_TURN_S = 0.001
@@ -49,8 +57,8 @@ DATABASE_TURN_S = 0.001
 GARBAGE_AFTER = 20_000
 
 _engine: Engine | None = None
+_is_idle = threading.Event()  # the main thread of this worker has no housekeeping task any more
 _main_pid = 0
-_parent_pid = 0  # the pid that the processes forked from here must have as their parent
 _stop_reader, _stop_writer = os.pipe()  # shared by all processes; holds a byte once the cluster is asked to stop
 
 
@@ -67,6 +75,7 @@ class SafeQueue(django_q.queues.Queue):  # type: ignore[misc]
         task = self._next()
         if task == STOP:
             stop_engine()
+            _is_idle.set()
         return task
 
     def _next(self) -> Any:
@@ -86,10 +95,21 @@ class SafeQueue(django_q.queues.Queue):  # type: ignore[misc]
             return ForkingPickler.loads(data)
 
 
+class Asked:
+    """The pipe that asks the cluster to stop, as django-q2's sentinel asks its event."""
+
+    def is_set(self) -> bool:
+        return is_asked_to_stop()
+
+    def wait(self, seconds: float) -> bool:
+        return is_asked_to_stop(within=seconds)
+
+
 class Cluster(django_q.cluster.Cluster):  # type: ignore[misc]
     """The cluster's main process, which fails when its sentinel was killed, so that a supervisor starts it anew.
 
-    django-q2's own would end with success, or wait for ever to tell the killed sentinel to stop.
+    Its signal handlers write to the pipe and do nothing else, so that one comes at no wrong moment, and none is lost:
+    django-q2's own would look for a sentinel that has not begun, or wait for ever for one that was killed.
     """
 
     def __init__(self) -> None:
@@ -97,44 +117,40 @@ class Cluster(django_q.cluster.Cluster):  # type: ignore[misc]
         self.quarantine = Keeper(start_quarantine)
 
     def start(self) -> int:
-        signal.signal(signal.SIGCHLD, lambda *_: self._fail_with_the_sentinel())  # the signal interrupts every wait
-        return int(super().start())
+        self.sentinel = get_context("fork").Process(
+            target=Sentinel, args=(Asked(), threading.Event(), self.cluster_id, self.broker, self.timeout)
+        )
+        self.sentinel.start()
+        return int(self.pid)
 
-    def stop(self) -> bool:
-        """Ask the sentinel to stop and wait for its end; return False if it is dead already.
+    def sig_handler(self, *_: object) -> None:
+        self.stop()
 
-        This runs in a signal handler, perhaps before the interrupted code has noted that the sentinel is dead.
-        `Event.set` waits for ever for a killed sentinel, so a thread of its own calls it.
-        """
-        if not self.sentinel.is_alive():
-            return False
+    def stop(self) -> None:
         os.write(_stop_writer, b"!")  # stops engines at once, even while sentinel, pusher or a task hang
-        logger.info("cluster %s stops", self.name)
-        threading.Thread(target=self.stop_event.set, name="stop", daemon=True).start()
-        if not multiprocessing.connection.wait([self.sentinel.sentinel], STOP_S):
-            end_the_cluster("the cluster did not stop in time and is killed")
-        self.sentinel.join()
-        self.quarantine.join(HOUSEKEEPING_S)
-        self.start_event: Any = None  # tells django-q2's start() that the cluster has stopped
-        self.stop_event: Any = None
-        return True
 
     def wait(self) -> None:
-        """Keep a quarantine until the sentinel has ended; end this process as failed if the sentinel was killed."""
-        while not multiprocessing.connection.wait([self.sentinel.sentinel], KEEP_S):
-            if not is_asked_to_stop():
-                self.quarantine.look()
+        """Keep a quarantine until the cluster has stopped; end as failed if a part of it was killed or hangs."""
+        ended = self.sentinel.sentinel
+        while not multiprocessing.connection.wait([ended, _stop_reader], KEEP_S):
+            self.quarantine.look()
+        if is_asked_to_stop():
+            logger.info("cluster %s stops", self.name)
+            deadline = time.monotonic() + STOP_S
+            if not multiprocessing.connection.wait([ended], STOP_S):
+                end_the_cluster("the cluster did not stop in time and is killed")
+            self.quarantine.join(max(0.0, deadline - time.monotonic()))
         self.sentinel.join()
-        self._fail_with_the_sentinel()  # join may take the exit code before SIGCHLD is handled
-
-    def _fail_with_the_sentinel(self) -> None:
-        is_main = os.getpid() == self.pid  # children inherit this signal handler
-        if is_main and self.sentinel is not None and self.sentinel.exitcode:
+        if self.sentinel.exitcode:
             end_the_cluster(f"the sentinel ended with exit code {self.sentinel.exitcode}")
 
 
 class Sentinel(django_q.cluster.Sentinel):  # type: ignore[misc]
-    """A sentinel that stops although its pusher sleeps, as it does for 10 s after a database error."""
+    """A sentinel that does not begin once the cluster is asked to stop, and does not wait for a pusher that hangs."""
+
+    def start(self) -> None:
+        if not is_asked_to_stop():
+            super().start()
 
     def stop(self) -> None:
         self.event_out.set()
@@ -145,24 +161,20 @@ class Sentinel(django_q.cluster.Sentinel):  # type: ignore[misc]
 
 def install() -> None:
     """Prepare this process, so that each worker of the cluster it starts next has an engine."""
-    global _main_pid, _parent_pid
-    _main_pid = _parent_pid = os.getpid()
-    os.register_at_fork(after_in_child=die_if_orphaned)
+    global _main_pid
+    _main_pid = os.getpid()
+    guard_forks()  # an orphaned pusher would take tasks out of the queue that no worker runs
     django_q.cluster.Queue = SafeQueue
     django_q.cluster.Sentinel = Sentinel
-    post_spawn.connect(start_engine, dispatch_uid="executions.engine.cluster")
+    django_q.brokers.orm.sleep = django_q.pusher.sleep = nap
+    post_spawn.connect(start_worker, dispatch_uid="executions.engine.cluster")
 
 
-def die_if_orphaned() -> None:
-    """Have the kernel kill this newly forked process when its parent ends.
-
-    An orphaned pusher would take tasks out of the queue that no worker runs.
-    """
-    global _parent_pid
-    die_with_parent(signal.SIGKILL)
-    if os.getppid() != _parent_pid:
-        os._exit(1)  # the parent ended before the kernel was asked
-    _parent_pid = os.getpid()
+def nap(seconds: float) -> None:
+    """Sleep, in django-q2's pusher, until the time is over or the cluster is asked to stop; then for moments only."""
+    if is_asked_to_stop():
+        time.sleep(min(seconds, TICK_S))
+    is_asked_to_stop(within=seconds)
 
 
 def schedule_housekeeping() -> None:
@@ -184,26 +196,31 @@ def prepare_worker() -> None:
     gc.set_threshold(GARBAGE_AFTER, *gc.get_threshold()[1:])
 
 
-def start_engine(**_: Any) -> None:
-    """Start this worker's engine.
+def start_worker(**_: Any) -> None:
+    """Prepare this worker's process and start the thread that lives with its engine."""
+    prepare_worker()
+    threading.Thread(target=vital(live_with_the_cluster), args=(os.getppid(),), name="guard", daemon=True).start()
+
+
+def start_engine() -> bool:
+    """Start this worker's engine; return whether it has one.
 
     An error is logged only: a worker that it ended would be started and ended again and again.
     """
     global _engine
     try:
-        prepare_worker()
-        if is_asked_to_stop():
-            return  # the sentinel started this worker before it heard of the stop
-        _engine = Engine()
-        _engine.start()
-        threading.Thread(target=end_with_the_cluster, args=(os.getppid(),), name="guard", daemon=True).start()
+        engine = Engine()
+        engine.start()
     except Exception:
         logger.exception("the engine could not be started")
+        return False
+    _engine = engine
+    return True
 
 
 def start_quarantine() -> BaseProcess:
     """Start the process whose engine runs suspects only."""
-    process = multiprocessing.get_context("fork").Process(target=run_quarantine, name="quarantine")
+    process = get_context("fork").Process(target=run_quarantine, name="quarantine")
     process.start()
     return process
 
@@ -212,7 +229,6 @@ def run_quarantine() -> NoReturn:
     """Run an engine for suspects until nobody calls for it or the cluster stops."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)  # the pipe tells it to stop
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     prepare_worker()
     engine = Engine(is_quarantine=True)
     engine.start()
@@ -236,18 +252,25 @@ def is_asked_to_stop(within: float = 0) -> bool:
     return bool(select.select([_stop_reader], [], [], within)[0])
 
 
-def end_with_the_cluster(sentinel: int) -> None:
-    """Watch, in a thread of each worker, for the end of the cluster.
+def live_with_the_cluster(sentinel: int) -> None:
+    """Start the engine, and end with the cluster, in a thread of each worker.
 
-    When the main process or the sentinel is gone, end the whole cluster, on systems where the kernel does not do it.
-    When the cluster is asked to stop, stop the engine at once. The housekeeping task in the main thread gets
-    HOUSEKEEPING_S and no more: it may hang in a mail server, and its next turn does the rest.
+    An engine that cannot start, as while the disk is full, is tried again after growing pauses. When the main process
+    or the sentinel is gone, end the whole cluster, on systems where the kernel does not do it. When the cluster is
+    asked to stop, stop the engine at once. The housekeeping task in the main thread gets HOUSEKEEPING_S from then on
+    and no more: it may hang in a mail server, and its next turn does the rest.
     """
-    while not is_asked_to_stop(within=ORPHAN_CHECK_S):
+    pause_s, next_try, within = FIRST_PAUSE_S, time.monotonic(), 0.0
+    while not is_asked_to_stop(within):
+        if _engine is None and time.monotonic() >= next_try and not start_engine():
+            next_try, pause_s = time.monotonic() + pause_s, min(LONGEST_PAUSE_S, 2 * pause_s)
         if os.getppid() != sentinel or not is_alive(_main_pid):
             end_the_cluster("the cluster lost its main process or its sentinel")
+        within = ORPHAN_CHECK_S
+    asked_at = time.monotonic()
     stop_engine()
-    time.sleep(HOUSEKEEPING_S)
+    _is_idle.wait(max(0.0, asked_at + HOUSEKEEPING_S - time.monotonic()))
+    time.sleep(LAST_RESULT_S)
     os._exit(0)
 
 

@@ -13,22 +13,20 @@ import uuid
 from collections.abc import Callable
 from dataclasses import replace
 
-from django.db import DataError, Error, IntegrityError, connection
-from pydantic import ValidationError
+from django.db import connection
 
-from automations.definition import Definition, Unreadable, why_unreadable
-from automations.models import Version
+from executions.engine.lifeline import end_without_lease
+from executions.engine.shelf import Shelf
 from executions.engine.work import Batch, Work
-from executions.runner.context import Variables, variables_of
 from executions.states import Status
-from executions.store import store
-from executions.store.away import AWAY, forget_connection
-from executions.store.rows import Claim, Claimed, Move, StepRecord, VariableRow, Wanted
+from executions.store import errors, store
+from executions.store.rows import Claim, Claimed, Move, StepRecord, Wanted
 from executions.store.shares import FIRST
 
 logger = logging.getLogger(__name__)
 
 LONGEST_BACKOFF_S = 2.0  # seconds between two tries while the database is away, at most
+LOCKED_S = 1.0  # seconds between two tries to store the results of executions whose rows somebody has locked
 NOT_STORABLE = "not_storable"  # the reason code of an execution whose result the database refuses
 
 
@@ -53,12 +51,13 @@ class DatabaseThread(threading.Thread):
         self.on_claimed = on_claimed
         self.on_lost = on_lost
         self.owned: dict[uuid.UUID, Claimed] = {}  # the executions that this engine runs, as the database knows them
-        self.definitions: dict[uuid.UUID, Definition | Unreadable] = {}
-        self.variables: dict[uuid.UUID, tuple[list[VariableRow], Variables]] = {}
+        self.shelf = Shelf()
         self.turn_of = FIRST  # the organization behind which the next look for due executions begins
         self.gathered = Batch()
         self._has_work = threading.Condition()
         self._is_stopping = False
+        self.locked = Batch()  # results of executions whose rows somebody has locked: they are tried again
+        self.busy_since: float | None = None  # monotonic time of the present try or call; None while there is none
         self._must_reconcile = False  # after a database error, because it is unknown which commits took effect
 
     # --- called by the engine, from its own thread
@@ -112,6 +111,7 @@ class DatabaseThread(threading.Thread):
         try:
             while (batch := self._take()) is not None:
                 self._commit_until_done(batch)
+                self.busy_since = None
         except BaseException:
             logger.exception("the database thread of the engine failed: this worker ends")
             os._exit(1)  # without this thread no execution here could end; peers recover them
@@ -121,31 +121,52 @@ class DatabaseThread(threading.Thread):
         """Wait for something to do and return it, or None once the thread is to end."""
         with self._has_work:
             while not self.gathered and not self._is_stopping:
-                self._has_work.wait()
+                if not self._has_work.wait(LOCKED_S if self.locked else None):
+                    break
+            if self._is_stopping and not self.gathered:
+                return None
             batch, self.gathered = self.gathered, Batch()
-            return batch if batch or not self._is_stopping else None
+        return batch
 
     def _commit_until_done(self, batch: Batch) -> None:
         """Commit the batch, however long the database stays away.
 
-        A result that the database refuses fails its own execution and no other.
+        A result that the database refuses fails its own execution and no other. One whose row is locked waits alone.
         """
         backoff = 0.05
+        is_locked = False
         while True:
+            self.busy_since = time.monotonic()
             try:
                 if self._must_reconcile:
                     self._reconcile()
+                if is_locked or self.locked:
+                    batch = self._set_locked_aside(batch)
                 self._commit(batch)
                 return
             except Exception as error:
-                self._must_reconcile = True
-                forget_connection()
-                if is_caused_by_values(error):
-                    self._commit_in_parts(batch, error)
-                    return
-                logger.warning("database error, trying again in %.2f s: %s", backoff, error)
+                if is_locked := errors.is_lock_timeout(error):  # nothing of it is committed
+                    logger.warning("somebody holds a lock that the engine needs: %s", error)
+                else:
+                    self._must_reconcile = True
+                    errors.forget_connection()
+                    if errors.fault_of(error).blames_values:
+                        self._commit_in_parts(batch, error)
+                        return
+                    logger.warning("database error, trying again in %.2f s: %s", backoff, errors.in_words(error))
                 time.sleep(backoff)
                 backoff = min(LONGEST_BACKOFF_S, backoff * 2)
+
+    def _set_locked_aside(self, batch: Batch) -> Batch:
+        """Return the batch, and what was set aside before it, without the results of executions whose rows are locked.
+
+        An execution's results keep their order: while its row is locked, later ones wait behind the first.
+        """
+        whole = self.locked + batch
+        locked = store().locked(whole.execution_ids())
+        self.locked = whole.results(lambda execution_id: execution_id in locked)
+        free = whole.results(lambda execution_id: execution_id not in locked)
+        return replace(whole, records=free.records, waiting=free.waiting, moves=free.moves)
 
     def _commit(self, batch: Batch) -> None:
         records = [record for group in batch.records for record in group]
@@ -157,7 +178,8 @@ class DatabaseThread(threading.Thread):
             look = store().further(store().look(self.turn_of, batch.claim.waited_s)(), batch.claim)
             claim.next_in_s = look.later_in_s
         if writes or batch.claims_suspects or (look and batch.claim and store().may_find(look, batch.claim)):
-            with store().pipeline(is_durable=writes):
+            claims = batch.claim or batch.claims_suspects
+            with store().pipeline(prove=self.engine_id if claims else None, is_durable=writes) as proof:
                 looking = store().look(self.turn_of, batch.claim.waited_s) if batch.claim and not look else None
                 if writes:
                     lost = store().write(self.engine_id, self.shard, records, batch.moves)
@@ -167,7 +189,9 @@ class DatabaseThread(threading.Thread):
                 if batch.claims_suspects:
                     claim = store().claim_suspects(self.engine_id, self.turn_of)
                     self.turn_of = claim.turn_of
-        self._after(batch, self._works(claim.executions), claim, lost)
+                if proof() is None:  # before the commit, so nothing is claimed for nobody
+                    end_without_lease(self.engine_id)
+        self._after(batch, self.shelf.works(claim.executions), claim, lost)
 
     def _after(self, batch: Batch, claimed: list[Work], claim: Claim, lost: set[uuid.UUID]) -> None:
         """Tell the engine the results of a committed batch, and make its calls."""
@@ -184,14 +208,15 @@ class DatabaseThread(threading.Thread):
             self._call(function)
 
     def _call(self, function: Callable[[], None]) -> None:
+        self.busy_since = time.monotonic()
         try:
             function()
-        except AWAY as error:
-            logger.warning("database error: %s", error)
+        except Exception as error:
+            if not errors.let_go(error).passes:
+                logger.exception("a call of the engine failed")
+                return
+            logger.warning("database error: %s", errors.in_words(error))
             self._must_reconcile = True
-            forget_connection()
-        except Exception:
-            logger.exception("a call of the engine failed")
 
     def _commit_in_parts(self, batch: Batch, error: Exception) -> None:
         """Commit each result by itself, so that the one that the database refuses fails no other."""
@@ -228,48 +253,20 @@ class DatabaseThread(threading.Thread):
         that now belong to another engine are dropped here.
         """
         with store().transaction():
-            held = store().fenced(self.engine_id, list(self.owned.values()))()
+            held = store().fenced(self.engine_id, list(self.owned.values()), waits=False)()
             store().release(self.engine_id, held)
         self._must_reconcile = False
         lost = [self.owned.pop(execution_id) for execution_id in self.owned.keys() - held]
         self.on_lost([execution.id for execution in lost])
 
+    def read_requests_to_stop(self) -> None:
+        """Note, in this thread, which of the engine's executions are to stop: their runners look before each step."""
+        for execution_id, claim, code, reason in store().requests_to_stop(self.engine_id)():
+            if execution := self.owned.get(store().to_uuid(execution_id)):
+                execution.note_held(claim, code, reason)
+
     def adopt(self, condemned: list[tuple[Claimed, str, str]]) -> list[Work]:
         """Own, in this thread, the executions that recovery took over from dead engines; return them to be rejected."""
-        works = self._works([execution for execution, _, _ in condemned])
+        works = self.shelf.works([execution for execution, _, _ in condemned])
         self.owned.update((work.execution.id, work.execution) for work in works)
         return [replace(work, verdict=(code, step)) for work, (_, code, step) in zip(works, condemned, strict=True)]
-
-    # --- definitions and variables
-
-    def _works(self, claimed: list[Claimed]) -> list[Work]:
-        """Return the executions with their definitions and variables; versions never change, so each is read once."""
-        if not claimed:
-            return []
-        if missing := {execution.version_id for execution in claimed} - self.definitions.keys():
-            for version in Version.objects.filter(pk__in=missing):
-                self.definitions[version.uid] = _readable(version)
-        return [
-            Work(one, self.definitions.get(one.version_id, Unreadable.BROKEN), self._variables(one)) for one in claimed
-        ]
-
-    def _variables(self, execution: Claimed) -> Variables:
-        """Return the present variables of the execution's project; unchanged ones are not decrypted again."""
-        known = self.variables.get(execution.project_id)
-        if known is None or known[0] != execution.variables:
-            known = execution.variables, variables_of(execution.project_id, execution.variables)
-            self.variables[execution.project_id] = known
-        return known[1]
-
-
-def is_caused_by_values(error: Exception) -> bool:
-    """Return whether a value that was to be stored caused the error; after any other error a second try may succeed."""
-    return isinstance(error, (DataError, IntegrityError)) or not isinstance(error, Error)
-
-
-def _readable(version: Version) -> Definition | Unreadable:
-    try:
-        return Definition.model_validate(version.definition)
-    except (ValidationError, RecursionError) as error:
-        logger.error("version %s cannot be read: %s", version.uid, error)
-        return why_unreadable(version.definition)

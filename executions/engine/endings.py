@@ -17,9 +17,12 @@ def move_of_unreadable(work: Work) -> Move:
 
     Old and new releases run side by side during a deployment: the execution pauses until an engine of the newer one
     claims it. An execution whose version is broken fails. So does one that is to be rejected, and so does a suspect:
-    engines claim suspects that are Pending, never Paused ones, so a paused suspect would wait for ever.
+    engines claim suspects that are Pending, never Paused ones, so a paused suspect would wait for ever. One that is to
+    stop ends: nothing of it is run here.
     """
     execution = work.execution
+    if execution.stop:
+        return _ended(execution, Status.REJECTED, execution.stop.code, f"{execution.stop.reason}.")
     if work.definition is Unreadable.BROKEN or execution.is_suspect or work.verdict[0]:
         return failed(
             execution, "unreadable_version", "This release of AgentOS cannot read the version of the automation."
@@ -36,4 +39,8 @@ def move_of_unreadable(work: Work) -> Move:
 
 def failed(execution: Claimed, code: str, reason: str) -> Move:
     """Return the move to Failed of an execution that cannot run or go on."""
-    return Move(execution=execution, target=Status.FAILED, reason_code=code, reason=reason, wakes_caller=True)
+    return _ended(execution, Status.FAILED, code, reason)
+
+
+def _ended(execution: Claimed, status: Status, code: str, reason: str) -> Move:
+    return Move(execution=execution, target=status, reason_code=code, reason=reason, wakes_caller=True)

@@ -9,20 +9,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import threading
 import uuid
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import uvloop
 from django.conf import settings
 
 from executions.engine import black_box
+from executions.engine.beats import BEAT_S, Beats
 from executions.engine.black_box import ARM_EVERY_S, BlackBox
 from executions.engine.claiming import Claimer
 from executions.engine.database_thread import DatabaseThread
 from executions.engine.lease import Lease
-from executions.engine.lifeline import keep
+from executions.engine.lifeline import end_after, insist, keep, vital
 from executions.engine.memory import FreedMemory
 from executions.engine.outside import Outside
 from executions.engine.quarantine import SuspectClaimer
@@ -36,12 +37,13 @@ from executions.states import StepStatus
 from executions.store import store
 from executions.store.rows import Claim, Claimed, Move, StepRecord
 from executions.store.wake import wake_for_work
+from projects import quiet
 from projects.ids import new_id
 
 logger = logging.getLogger(__name__)
 
-BEAT_S = 2.0  # seconds between two renewals of the lease, which is stale after 10 s (store.leases.STALE_AFTER_S)
 LOOK_S = 1.0  # seconds between two looks for due schedules, at most: a new or changed schedule is seen within it
+CLOSE_S = 1.0  # seconds for the ends of connections and look-ups, once everything is given back
 SHARDS = 16  # rows of each usage counter, so that engines seldom wait for each other's lock
 
 
@@ -52,7 +54,7 @@ class Engine:
         self.id = new_id()
         self.is_quarantine = is_quarantine  # it runs suspects only
         self.slot_count: int = settings.ENGINE_SLOTS
-        self.is_stopping = False
+        self.is_asked_to_stop = self.is_stopping = False
         self.black_box = BlackBox(self.id)
         self.stopped = threading.Event()
         self.database = DatabaseThread(self.id, self.id.int % SHARDS, self._on_claimed, self._on_lost)
@@ -68,12 +70,11 @@ class Engine:
     def stop(self, timeout_s: float) -> None:
         """Stop claiming, let running executions end for a while, give back the others, and wait for all of it.
 
-        `timeout_s` is the drain (settings.ENGINE_DRAIN_S). Does nothing when the engine has not begun or has ended.
+        `timeout_s` is the drain (settings.ENGINE_DRAIN_S).
         """
-        try:
+        self.is_asked_to_stop = True
+        with contextlib.suppress(AttributeError, RuntimeError):  # the loop has not begun or has ended
             self.loop.call_soon_threadsafe(self._stop_claiming)
-        except (AttributeError, RuntimeError):
-            return
         self.stopped.wait(timeout_s + 5)
 
     @property
@@ -87,9 +88,8 @@ class Engine:
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(self._run())
-        except Exception:
-            logger.exception("the engine failed")
-            os._exit(1)  # the sentinel starts a new worker, and peers recover the executions of this one
+        except BaseException as error:
+            end_after(error, "the engine failed")
         finally:
             self.black_box.disarm_watchdog()
             self.stopped.set()
@@ -113,25 +113,41 @@ class Engine:
             self._call_in_loop,
             self.is_quarantine,
         )
-        self.database.start()
-        await self._in_database(self.lease.begin)
-        self.wake.start()
+        self.beats = Beats(self.lease.beat)
         watch = keep(self._keep_watchdog_armed())
-        beats = [keep(beat()) for beat in (self._beat, self._keep_schedules)]
+        self.database.start()
+        if self.is_asked_to_stop:
+            self._stop_claiming()
+        if await self._is_let_in() and await self._in_database(self.lease.begin, unless=self.stop_requested):
+            await self._live()
+        black_box.remove(self.id)
+        logger.info("engine %s stopped", self.id)
+        self.stopped.set()  # all is stored or given back: the process may end while the rest still goes on
+        self.database.stop()
+        self.wake.stop()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_S):
+                await self.outside.close()
+        watch.cancel()
+
+    async def _live(self) -> None:
+        """Claim and run executions, until a stop is requested; then give back the rest."""
+        self.wake.start()
+        self.beats.start()
+        tasks = [keep(task()) for task in (self._do_regular_work, self._keep_schedules)]
         logger.info("%s %s runs, %s slots", "quarantine" if self.is_quarantine else "engine", self.id, self.slot_count)
         await self.stop_requested.wait()
         await self.slots.drain(settings.ENGINE_DRAIN_S - 2)
-        for beat in beats:
-            beat.cancel()
+        for task in tasks:
+            task.cancel()
+        self.beats.stop()
         self.database.call(histograms.save)
-        await self._in_database(lambda: store().unregister(self.id))
-        black_box.remove(self.id)
-        await self.outside.close()
-        self.database.stop()
-        self.wake.stop()
-        await asyncio.to_thread(self.database.join, 5)
-        watch.cancel()
-        logger.info("engine %s stopped", self.id)
+        await self._in_database(self._unregister)
+
+    def _unregister(self) -> None:
+        self.lease.is_over = True
+        with store().transaction():
+            store().unregister(self.id)
 
     def _claimer(self) -> Claimer | SuspectClaimer:
         if self.is_quarantine:
@@ -143,6 +159,20 @@ class Engine:
             database=self.database,
             held=lambda: self.slots.held,
         )
+
+    async def _is_let_in(self) -> bool:
+        """Wait as long as the installation keeps quiet, and touch nothing; return False if a stop comes before."""
+        told = ""
+        while not self.stop_requested.is_set():
+            await self._in_database(self.lease.look, unless=self.stop_requested)
+            if not (why := quiet.reason()):
+                return True
+            if why != told:
+                logger.warning("engine %s keeps quiet and does not begin: %s See `manage.py restored`.", self.id, why)
+                told = why
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.stop_requested.wait(), quiet.LOOK_S)
+        return False
 
     def _stop_claiming(self) -> None:
         self.is_stopping = self.claimer.is_stopped = self.slots.is_stopped = True
@@ -159,10 +189,10 @@ class Engine:
     def _on_lost(self, execution_ids: list[uuid.UUID]) -> None:
         self._call_in_loop(self.slots.drop, execution_ids)
 
-    def _call_in_loop(self, function: object, *arguments: object) -> None:
+    def _call_in_loop(self, function: Callable[..., None], *arguments: object) -> None:
         """Call a function in the loop's thread, from any thread; do nothing once the engine has ended."""
         with contextlib.suppress(RuntimeError):  # the loop is closed: the engine has ended
-            self.loop.call_soon_threadsafe(function, *arguments)  # type: ignore[arg-type]
+            self.loop.call_soon_threadsafe(vital(function), *arguments)
 
     def _run_claimed(self, works: list[Work], claim: Claim) -> None:
         self.slots.run(works)
@@ -215,25 +245,15 @@ class Engine:
 
     # --- the lease
 
-    async def _in_database(self, function: object) -> None:
-        """Call a function in the database thread, again every 5 s until it has succeeded; it may run twice."""
-        done = asyncio.Event()
+    async def _in_database(self, function: Callable[[], None], *, unless: asyncio.Event | None = None) -> bool:
+        """Call a function in the database thread until it has succeeded; return False if it has not at `unless`."""
+        return await insist(function, self.database.call, self._call_in_loop, unless)
 
-        def call() -> None:
-            function()  # type: ignore[operator]
-            self._call_in_loop(done.set)
-
-        self.database.call(call)
-        while not done.is_set():
-            try:
-                await asyncio.wait_for(done.wait(), 5)
-            except TimeoutError:
-                self.database.call(call)
-
-    async def _beat(self) -> None:
-        """Renew the lease and do the regular work every BEAT_S seconds."""
+    async def _do_regular_work(self) -> None:
+        """Do the engine's part of the regular work, and claim, every BEAT_S seconds."""
         while True:
-            self.database.call(self.lease.renew)
+            self.database.call(self.lease.look_after_others)
+            self.database.call(self.database.read_requests_to_stop)
             self.database.call(histograms.save_when_due)
             self.database.call(self.lease.join_direct)
             self.database.call(self.memory.give_back)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import signal
 import socket
 import sys
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -20,12 +22,13 @@ def host_name() -> str:
 
 @cache
 def boot_id() -> str:
-    """Return the id of this start of the machine, or "" where the kernel has none.
+    """Return the id of this start of the machine and of the PID namespace, or "" where the kernel has none.
 
-    A pid means something only with it: after a restart, and in another container, the same pid is another process.
+    A pid means something only with both: after a restart, and in another container, the same pid is another process.
     """
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        start = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{start}:{Path('/proc/self/ns/pid').stat().st_ino}"
     except OSError:
         return ""
 
@@ -42,6 +45,13 @@ def is_alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return True
+
+
+def raise_file_limit() -> None:
+    """Let this process, and those that it starts, open as many files as the system grants: each connection is one."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):  # some systems name a limit that they do not grant
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def die_with_parent(number: signal.Signals) -> None:

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import logging
 import resource
 import threading
 import time
 from pathlib import Path
+
+logger = logging.getLogger(__name__)
 
 GROWTH = 32 * 1024 * 1024  # bytes beyond the least so far that are worth the search
 COLLECT_AFTER = 3  # looks at a grown process: collecting stops all threads for some 10 ms
@@ -70,7 +73,10 @@ def _keep_small() -> None:
     memory = FreedMemory()
     while True:
         time.sleep(LOOK_S)
-        memory.give_back()
+        try:
+            memory.give_back()
+        except Exception:
+            logger.exception("memory could not be given back")
 
 
 def resident() -> int:

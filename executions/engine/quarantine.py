@@ -15,6 +15,7 @@ from multiprocessing.sharedctypes import RawValue
 
 from executions.engine.claiming import Rank
 from executions.engine.database_thread import DatabaseThread
+from executions.engine.lifeline import vital
 from executions.engine.work import Work
 from executions.store.rows import ALONE, Claim
 
@@ -72,6 +73,7 @@ class SuspectClaimer:
             if not self._company:
                 self._end_solitude()
 
+    @vital
     def _end_solitude(self) -> None:
         if self._solitude:
             self._solitude.cancel()

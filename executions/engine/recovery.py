@@ -8,7 +8,7 @@ import signal
 import time
 import uuid
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -37,12 +37,19 @@ class Presence:
     def __init__(self) -> None:
         self.since: float | None = None  # monotonic time of the first beat since this engine began or was away
 
-    def note_beat(self, after_s: float) -> bool:
-        """Note a beat, `after_s` seconds after the last one; return whether a stale lease means a dead peer."""
-        now = time.monotonic()
+    def note_beat(self, after_s: float) -> None:
+        """Note a beat, `after_s` seconds after the last one; call it before that beat is committed."""
         if self.since is None or after_s > AWAY_S:
-            self.since = now
-        return now - self.since >= STALE_AFTER_S
+            self.since = time.monotonic()
+
+    def trusts_silence(self, age_s: float) -> bool:
+        """Return whether a stale lease means a dead peer; this engine's last beat was `age_s` seconds ago."""
+        return self.since is not None and age_s <= AWAY_S and time.monotonic() - self.since >= STALE_AFTER_S
+
+
+def gone_of(peers: Iterable[Peer]) -> set[uuid.UUID]:
+    """Return the engines of this machine without a process: known up to 10 s before their leases are stale."""
+    return {peer.id for peer in peers if _is_ours(peer) and not is_alive(peer.pid)}
 
 
 def recover(engine_id: uuid.UUID, peers: Sequence[Peer], *, trusts_silence: bool) -> list[tuple[Claimed, str, str]]:
@@ -52,17 +59,16 @@ def recover(engine_id: uuid.UUID, peers: Sequence[Peer], *, trusts_silence: bool
     in the caller's transaction; of several engines that find the same peer dead, the one that deletes its row recovers.
     """
     condemned = []
-    # On the same machine an engine sees at once that a process is gone, up to 10 s before its lease is stale.
-    gone = {peer.id for peer in peers if _is_ours(peer) and not is_alive(peer.pid)}
+    gone = gone_of(peers)
     dead = [peer for peer in peers if peer.id in gone or (peer.is_stale and trusts_silence)]
     deaths = Counter((peer.host, peer.boot_id) for peer in dead)
     for peer in dead:
         if store().end_lease(peer.id, if_stale=peer.id not in gone):
             evidence = black_box.evidence_of(peer.id) if _is_ours(peer) else Evidence()
             died_alone = deaths[peer.host, peer.boot_id] == 1
-            condemned += _recover_from(peer.id, engine_id, evidence, died_alone=died_alone)
             if _is_ours(peer):
-                transaction.on_commit(partial(_kill_if_hanging, peer))
+                transaction.on_commit(partial(_kill_if_hanging, peer))  # before the black box goes
+            condemned += _recover_from(peer.id, engine_id, evidence, died_alone=died_alone)
     return condemned
 
 

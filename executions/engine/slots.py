@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 from executions.engine.black_box import BlackBox
+from executions.engine.lifeline import vital
 from executions.engine.line import Line
 from executions.engine.loop_share import TURN_S, FairShare, LoopTurn, traced
 from executions.engine.stall_guard import StallGuard
@@ -86,6 +87,7 @@ class Slots:
         if self._tasks:
             await asyncio.wait(list(self._tasks.values()), timeout=2)  # seconds to clean up
 
+    @vital
     def _begin(self) -> None:
         """Begin the waiting executions, and run each up to the point where it waits; most end without waiting.
 
@@ -129,6 +131,7 @@ class Slots:
         if len(self._ended) == 1:
             self.loop.call_soon(self.hand_over_ended)
 
+    @vital
     def hand_over_ended(self) -> None:
         """Hand over the moves; the guard's thread calls this, too, when one execution holds up the loop."""
         moves = []

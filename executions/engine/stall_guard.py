@@ -19,6 +19,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from executions.engine.lifeline import vital
 from executions.runner.context import STALL_CPU_S, Stalled
 
 logger = logging.getLogger(__name__)
@@ -47,7 +48,7 @@ class StallGuard:
             return
         self._thread = ctypes.c_ulong(threading.get_ident())
         self._clock = time.pthread_getcpuclockid(threading.get_ident())
-        threading.Thread(target=self._watch, name="stall-guard", daemon=True).start()
+        threading.Thread(target=vital(self._watch), name="stall-guard", daemon=True).start()
 
     def begin(self) -> None:
         """Note that another piece begins."""

@@ -36,6 +36,12 @@ class Walks:
         None means that there is no move: the execution is no longer this engine's, or the engine stops. The memory
         that it holds is given back once the move is stored, and with it the last records.
         """
+        try:
+            return await self._walk_holding(work, turn)
+        except Exception:
+            return self._crashed(work.execution)
+
+    async def _walk_holding(self, work: Work, turn: LoopTurn) -> Move | None:
         if isinstance(work.definition, Unreadable):
             return move_of_unreadable(work)
         ports, move = self.outside.ports_of(work.execution.organization_id), None
@@ -78,6 +84,8 @@ class Walks:
         except asyncio.CancelledError:
             if self.is_stopping():
                 return None
+            if (task := asyncio.current_task()) and not task.cancelling():  # what it waited for was cancelled, not it
+                return self._crashed(work.execution)
             raise
         except Exception:
             return self._crashed(work.execution)

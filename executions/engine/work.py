@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
@@ -33,6 +34,30 @@ class Batch:
 
     def __bool__(self) -> bool:
         return bool(self.records or self.moves or self.claim or self.claims_suspects or self.calls)
+
+    def __add__(self, later: Batch) -> Batch:
+        return Batch(
+            records=self.records + later.records,
+            waiting=self.waiting + later.waiting,
+            moves=self.moves + later.moves,
+            claim=later.claim or self.claim,
+            claims_suspects=self.claims_suspects or later.claims_suspects,
+            calls=self.calls + later.calls,
+        )
+
+    def execution_ids(self) -> set[uuid.UUID]:
+        """Return the executions whose results it stores."""
+        return {group[0].execution.id for group in self.records} | {move.execution.id for move in self.moves}
+
+    def results(self, are_wanted: Callable[[uuid.UUID], bool]) -> Batch:
+        """Return a batch with the results of some executions only."""
+        pairs = zip(self.records, self.waiting, strict=True)
+        kept = [(group, when_durable) for group, when_durable in pairs if are_wanted(group[0].execution.id)]
+        return Batch(
+            records=[group for group, _ in kept],
+            waiting=[when_durable for _, when_durable in kept],
+            moves=[move for move in self.moves if are_wanted(move.execution.id)],
+        )
 
     def parts(self) -> Iterator[Batch]:
         """Yield a batch for each execution's result, and then one for the claims and calls."""

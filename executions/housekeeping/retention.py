@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import IntegrityError, OperationalError, models, transaction
+from django.db import Error, IntegrityError, models, transaction
 from django.db.models import Exists, F, OuterRef, Q
 from django.utils import timezone
 
@@ -23,7 +23,7 @@ from executions.housekeeping.batches import FIRST, Batches, OutOfTime
 from executions.models import Attempt, Delivery, Execution, Firing, Payload, Receipt, StepRun
 from executions.models.retention import STALE_AFTER, RetentionMark, RetentionRun
 from executions.states import FINAL
-from executions.store import partitions, space
+from executions.store import errors, partitions, space
 from projects.ids import first_id_at, just_before
 from projects.models import Organization, Project
 
@@ -153,8 +153,10 @@ class Round:
                 ("executions_receipt", partitions.RECEIPTS),
             ):
                 self._drop_weeks(table, list(tables))
-        except OperationalError as error:
-            logger.warning("partitions wait for the next round: %s", error)
+        except Error as error:
+            if not errors.fault_of(error).passes:
+                raise
+            logger.warning("partitions wait for the next round: %s", errors.in_words(error))
 
     def _drop_weeks(self, table: str, tables: list[str]) -> None:
         this_week = first_id_at(partitions.week_of(self.now))

@@ -12,15 +12,15 @@ from datetime import date
 from functools import cache
 from typing import Any
 
-from django.db import connection
+from django.db import Error, connection
 
 from executions.intake.fair_threads import FairThreads, Join
 from executions.intake.live_trigger import LiveTrigger
 from executions.models import Outcome
-from executions.states import Lane
-from executions.store import store
-from executions.store.away import AWAY, forget_connection
-from executions.store.rows import LiveRow, NewExecution, NewReceipt
+from executions.states import Lane, Status
+from executions.stop import CANCELLED
+from executions.store import errors, store
+from executions.store.rows import DeliveryId, First, LiveRow, NewExecution, NewReceipt
 from projects.ids import made_at, new_id
 
 logger = logging.getLogger(__name__)
@@ -43,11 +43,15 @@ class LimitReached(Exception):
 
 
 class Duplicate(Exception):
-    """The delivery has made an execution before; `is_same` says whether its content was the same then."""
+    """The delivery has made an execution before; `is_same` says whether its content was the same then.
 
-    def __init__(self, execution_id: uuid.UUID, *, is_same: bool) -> None:
+    `first` is what has become of that execution; None when retention has removed it.
+    """
+
+    def __init__(self, execution_id: uuid.UUID, first: First | None, *, is_same: bool) -> None:
         super().__init__(execution_id)
         self.execution_id = execution_id
+        self.first = first
         self.is_same = is_same
 
 
@@ -74,6 +78,14 @@ class Acceptance:
             store().count_receipts(os.getpid() % SHARDS, self.accepted, self.receipts)
             self.is_sent = True  # only COMMIT is left: from here on the database alone knows the result
 
+    def commit_once_more(self) -> None:
+        """Store the requests; raise an error of the database only if they are not stored, or if it stays away."""
+        try:
+            self.commit(tuple)
+        except Error as error:
+            if not errors.fault_of(error).drops or not self.is_stored():
+                raise
+
     def is_stored(self) -> bool:
         """Return whether a commit took place although its answer was lost.
 
@@ -81,11 +93,11 @@ class Acceptance:
         """
         deadline = time.monotonic() + (LONGEST_DOUBT_S if self.is_sent else 0.0)
         while True:
-            forget_connection()
+            errors.forget_connection()
             try:
                 return self._is_found()
-            except AWAY:
-                if time.monotonic() >= deadline:
+            except Error as error:
+                if not errors.fault_of(error).passes or time.monotonic() >= deadline:
                     raise
                 time.sleep(0.1)
 
@@ -125,12 +137,22 @@ class Acceptance:
         firsts = {(item.trigger_uid, item.delivery.key): item for item in reversed(named) if item.delivery}
         windows = {first.id: self.live[first.automation_id].duplicates_h for first in firsts.values()}
         remembered = store().remember_deliveries(list(firsts.values()), windows)
+        new = {first.id: First(Status.PENDING, "", first.lane, 1) for first in firsts.values()}
+        earlier = {first_id for first_id, _ in remembered.values()} - new.keys()
+        known = new | (store().firsts(earlier) if earlier else {})
         for execution in named:
             delivery = execution.delivery
             assert delivery is not None
             first_id, fingerprint = remembered[execution.trigger_uid, delivery.key]
-            if first_id != execution.id:
-                self.refused[execution.id] = Duplicate(first_id, is_same=fingerprint == delivery.fingerprint)
+            if first_id == execution.id:
+                continue
+            duplicate = Duplicate(first_id, known.get(first_id), is_same=fingerprint == delivery.fingerprint)
+            if _starts_again(execution, delivery, duplicate):
+                store().turn_delivery(execution)
+                remembered[execution.trigger_uid, delivery.key] = execution.id, delivery.fingerprint
+                known[execution.id] = First(Status.PENDING, "", execution.lane, 1)
+            else:
+                self.refused[execution.id] = duplicate
 
     def _refuse_over_limit(self) -> None:
         """Reserve the month's executions; refuse those beyond the organization's hard limit."""
@@ -176,6 +198,19 @@ class Acceptance:
         ]
 
 
+def _starts_again(execution: NewExecution, delivery: DeliveryId, duplicate: Duplicate) -> bool:
+    """Return whether a repetition starts a new execution: the first one ended badly and cannot be retried.
+
+    One that a person cancelled stays cancelled, however often its sender repeats the delivery.
+    """
+    first = duplicate.first
+    if not delivery.starts_again or first is None or (delivery.must_match and not duplicate.is_same):
+        return False
+    answers = Lane.SYNC in (first.lane, execution.lane)
+    is_rejected = first.status is Status.REJECTED and first.reason_code != CANCELLED
+    return is_rejected or (first.status is Status.FAILED and answers)
+
+
 def _month_of(execution: NewExecution) -> tuple[uuid.UUID, date]:
     """Return the organization and the month (UTC) that the execution counts in."""
     return execution.organization_id, made_at(execution.id).date().replace(day=1)
@@ -218,14 +253,14 @@ def write(
     acceptance = Acceptance(items)
     try:
         acceptance.commit(join)
-    except AWAY as error:
-        if connection.in_atomic_block or connection.is_usable():
+    except Error as error:
+        if connection.in_atomic_block or not errors.fault_of(error).drops:
             raise
         # The connection may have died long before this batch: a new one usually succeeds.
-        logger.warning("accepting requests on a new database connection: %s", error)
+        logger.warning("accepting requests on a new database connection: %s", errors.in_words(error))
         if not acceptance.is_stored():
             acceptance = Acceptance(acceptance.items)
-            acceptance.commit(tuple)
+            acceptance.commit_once_more()
     return [acceptance.refused.get(item.id, item.id) for item in acceptance.items]
 
 

@@ -13,6 +13,7 @@ from executions import sealed_json
 from executions.intake.body import Busy, Refused
 from executions.intake.live_trigger import LiveTrigger
 from executions.intake.replies import End
+from executions.stop import CANCELLED
 from executions.store.rows import ReplyRow
 
 NO_STORE = ("cache-control", "no-store")
@@ -41,9 +42,9 @@ def json_answer(status: int, body: JSON, *headers: tuple[str, str]) -> Answer:
     return Answer(status=status, body=sealed_json.dumps(body).encode(), headers=[*headers, NO_STORE])
 
 
-def accepted_answer(live: LiveTrigger, execution_id: str) -> Answer:
+def accepted_answer(live: LiveTrigger, execution_id: str, status: str = "pending") -> Answer:
     url = status_url(live, execution_id)
-    return json_answer(202, {"execution_id": execution_id, "status": "pending", "status_url": url}, ("Location", url))
+    return json_answer(202, {"execution_id": execution_id, "status": status, "status_url": url}, ("Location", url))
 
 
 def status_url(live: LiveTrigger, execution_id: str) -> str:
@@ -61,6 +62,9 @@ def reply_answer(live: LiveTrigger, execution_id: str, reply: ReplyRow | End) ->
         raise Refused(504, "reply_timeout", message, extra=about)
     if reply.unreadable:
         raise Refused(502, "unreadable_reply", f"The reply {reply.unreadable}.", extra=about)
+    if not isinstance(reply.output, dict) and reply.reason_code == CANCELLED:  # by whom is not for strangers
+        message = "The execution was cancelled before it reached a Response step."
+        raise Refused(502, "cancelled", message, extra=about)
     if not isinstance(reply.output, dict):
         message = f"The execution ended as {reply.status.label} before it reached a Response step."
         raise Refused(502, "no_reply", message, extra=about)

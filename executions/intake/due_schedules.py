@@ -15,8 +15,7 @@ from connectors.sdk.conditions import Group, judge
 from executions.intake.acceptance import Stale, receipt_for, write
 from executions.intake.live_trigger import LiveTrigger, new_execution, read_trigger
 from executions.models import Outcome
-from executions.store import store
-from executions.store.away import AWAY
+from executions.store import errors, store
 from executions.store.rows import NewExecution, NewReceipt
 
 logger = logging.getLogger(__name__)
@@ -77,11 +76,9 @@ class DueSchedules:
             with store().transaction():
                 now, taken = store().take_schedules(limit, self.left_alone)
                 _start(taken, now)
-        except (Stale, *AWAY):
-            raise  # no schedule is to blame
-        except Exception:
-            if not taken:
-                raise
+        except Exception as error:
+            if not taken or isinstance(error, Stale) or errors.fault_of(error).passes:
+                raise  # no schedule is to blame
             self._failed(taken)
         return len(taken)
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import partial
 
 from executions.intake.fair_queue import FairQueue
-from executions.store.away import AWAY, forget_connection
+from executions.store import errors
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +27,9 @@ type Join[Item] = Callable[[], Sequence[Item]]  # returns the items that have ar
 
 class Unavailable(Exception):
     """The item was not taken, or the database did not take it: nothing is stored, and the sender should send again."""
+
+    def __init__(self, sentence: str = "The request has waited for too long.") -> None:
+        super().__init__(sentence)
 
 
 class Full(Exception):
@@ -141,6 +144,9 @@ class FairThreads[Item, Result]:
                 self._occupy(batch, 1)
             try:
                 self._do(batch, partial(self._join, batch))
+            except Exception as error:
+                logger.exception("%s: the results of requests are lost", self.name)
+                settle((submission.future, error) for submission in batch)
             finally:
                 with self._has_items:
                     self._occupy(batch, -1)
@@ -178,11 +184,12 @@ class FairThreads[Item, Result]:
         results: Sequence[Stored[Result]]
         try:
             results = self.work([submission.item for submission in batch], join)
-        except AWAY as error:
-            logger.warning("%s: no request can be served: %s", self.name, error)
-            forget_connection()
-            results = [Unavailable() for _ in batch]
         except Exception as error:
+            fault = errors.let_go(error)
+            if fault.passes:
+                logger.warning("%s: no request can be served: %s", self.name, errors.in_words(error))
+                settle([(submission.future, Unavailable(fault.sentence)) for submission in batch])
+                return
             if len(batch) > 1:
                 for submission in batch:
                     self._do([submission])

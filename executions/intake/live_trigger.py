@@ -71,7 +71,7 @@ def _readable(trigger: Trigger) -> LiveTrigger | Unavailable:
         return _live_trigger(trigger)
     except ValidationError as error:  # a newer release beside this one may have written it, and can read it
         logger.error("the live version of trigger %s cannot be read: %s", trigger.uid, error)
-        return Unavailable()
+        return Unavailable("The automation cannot be read here.")
 
 
 def _live_trigger(trigger: Trigger) -> LiveTrigger:

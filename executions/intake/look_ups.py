@@ -7,10 +7,12 @@ from collections import OrderedDict
 from collections.abc import Hashable, Sequence
 from functools import cache
 
+from django.db import Error
+
 from executions.intake.body import Busy
 from executions.intake.fair_threads import FairThreads, Full, Join, Stored
 from executions.intake.live_trigger import LiveTrigger, read_triggers
-from executions.store.away import AWAY, forget_connection
+from executions.store import errors
 
 KNOWN = 2000  # triggers kept in memory: the ones used last
 UNKNOWN = 10_000  # addresses without a trigger kept in memory
@@ -72,7 +74,8 @@ def _look_up(uids: Sequence[str], _join: Join[str]) -> list[Stored[LiveTrigger |
     """Read a batch of triggers; one that the clock fires has no trigger URL."""
     try:
         found = read_triggers(set(uids))
-    except AWAY:
-        forget_connection()  # the old one may have died long before these requests
+    except Error as error:
+        if not errors.let_go(error).drops:  # else the connection may have died long before these requests
+            raise
         found = read_triggers(set(uids))
     return [None if isinstance(live := found.get(uid), LiveTrigger) and live.is_timed else live for uid in uids]

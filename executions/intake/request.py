@@ -6,8 +6,6 @@ lists every answer.
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
@@ -16,9 +14,9 @@ from django.conf import settings
 from django.http.request import split_domain_port, validate_host
 
 from connectors.sdk.call import JSON
-from executions import sealed_json
 from executions.intake import body
 from executions.intake.body import Refused
+from executions.intake.delivery_id import delivery_of
 from executions.intake.message import Message, text_of
 from executions.store.rows import DeliveryId
 
@@ -33,12 +31,7 @@ STANDARD_HEADERS = (
 )  # fmt: skip
 SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie", SECRET_NAME})
 
-IDEMPOTENCY_KEY = "idempotency-key"
-DELIVERY_HEADERS = (IDEMPOTENCY_KEY, "webhook-id", "x-github-delivery")  # a sender's own id of a delivery
-DELIVERY_KEY = re.compile(r"[!-+\--~]{1,255}")  # visible ASCII without the comma that joins two headers of one name
-
 STANDARD_NAMES = tuple((name, name.encode()) for name in STANDARD_HEADERS)
-DELIVERY_NAMES = tuple((name, name.encode()) for name in DELIVERY_HEADERS)
 
 
 class Request:
@@ -84,21 +77,9 @@ class Request:
             "body": body.parse(message.body, message.header(b"content-type")) if message.method == "POST" else None,
         }
 
-    def delivery(self, payload: dict[str, JSON]) -> DeliveryId | None:
+    def delivery(self, payload: dict[str, JSON], config: dict[str, Any]) -> DeliveryId | None:
         """Return the sender's own id of this delivery, which makes a repetition known; raise Refused for a bad one."""
-        for name, key in DELIVERY_NAMES:
-            if key in self.message.headers:
-                given = self.message.header(key)
-                if not DELIVERY_KEY.fullmatch(given):
-                    text = f"The header {name} must come once, with 1 to 255 visible ASCII characters and no comma."
-                    raise Refused(400, "invalid_idempotency_key", text)
-                return _delivery(f"{name}:{given}", payload, must_match=name == IDEMPOTENCY_KEY)
-        event = payload["body"]
-        if b"stripe-signature" in self.message.headers and isinstance(event, dict) and event.get("object") == "event":
-            event_id = event.get("id")
-            if isinstance(event_id, str) and DELIVERY_KEY.fullmatch(event_id):
-                return _delivery(f"stripe:{event_id}", payload, must_match=False)
-        return None
+        return delivery_of(self.message.headers, payload, config)
 
     def _all_query(self) -> dict[str, JSON]:
         if self._query is None:
@@ -113,11 +94,6 @@ class Request:
             if (value := headers.get(name.encode())) is not None and name not in SECRET_HEADERS:
                 given[name] = text_of(value)
         return given
-
-
-def _delivery(key: str, payload: dict[str, JSON], *, must_match: bool) -> DeliveryId:
-    content = sealed_json.dumps({name: payload[name] for name in ("method", "query", "body")})
-    return DeliveryId(key=key, fingerprint=hashlib.sha256(content.encode()).hexdigest(), must_match=must_match)
 
 
 @lru_cache(maxsize=256)

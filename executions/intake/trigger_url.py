@@ -31,13 +31,15 @@ from executions.intake.live_trigger import LiveTrigger, new_execution
 from executions.intake.look_ups import look_ups
 from executions.intake.message import Message
 from executions.intake.reading import Held, Receive, bodies, hang_up, read_body
+from executions.intake.redelivery import present_status
 from executions.intake.replies import End, Wait
 from executions.intake.request import METHODS, Request
 from executions.intake.shares import Shares
 from executions.intake.ticket import accept, reply_of
 from executions.models import Outcome
-from executions.store.away import AWAY
+from executions.store import errors
 from executions.store.rows import DeliveryId, NewExecution
+from projects import quiet
 
 logger = logging.getLogger(__name__)
 
@@ -98,8 +100,8 @@ async def answer(message: Message, receive: Receive, client: Hashable) -> Answer
         given = await respond(call)
     except Refused as refused:
         given = refusal(refused, request_id)
-    except (*AWAY, Unavailable):
-        given = refusal(unavailable(), request_id)
+    except Unavailable as error:
+        given = call.stored or refusal(unavailable(str(error)), request_id)
     except Exception:
         logger.exception("trigger URL, request %s", request_id)
         given = call.stored or refusal(internal_error(), request_id)
@@ -110,9 +112,15 @@ async def answer(message: Message, receive: Receive, client: Hashable) -> Answer
     return given
 
 
-def unavailable() -> Refused:
-    message = "The database is unreachable. Nothing was stored: send the request again."
-    return Refused(503, "unavailable", message, headers=[("Retry-After", "5")])
+def unavailable(why: str) -> Refused:
+    message = f"{why} Nothing was stored: send the request again."
+    return Refused(503, "unavailable", message, headers=[("Retry-After", str(errors.RETRY_AFTER_S))])
+
+
+def keeps_quiet() -> Refused:
+    """Say no more to strangers than they need."""
+    message = "This installation takes no requests for now. Nothing was stored: send the request again later."
+    return Refused(503, "quiet", message, headers=[("Retry-After", str(quiet.RETRY_AFTER_S))])
 
 
 def internal_error() -> Refused:
@@ -121,6 +129,8 @@ def internal_error() -> Refused:
 
 async def respond(call: Call) -> Answer | None:
     """Try the cached trigger first; before refusing a request, look the trigger up afresh. Raise Refused."""
+    if quiet.reason():
+        raise keeps_quiet()
     uid = call.message.path[len(PREFIX) :]
     for is_fresh in (False, *[True] * TRIES):
         live = await look_ups().find(uid, call.client, is_fresh=is_fresh) if TRIGGER_UID.fullmatch(uid) else None
@@ -146,7 +156,7 @@ async def respond(call: Call) -> Answer | None:
             return await start(live, call)
         except acceptance.Stale:
             continue
-    raise unavailable()
+    raise unavailable("The automation changes again and again.")
 
 
 async def admitted(live: LiveTrigger | None, call: Call) -> str:
@@ -184,7 +194,7 @@ def make(live: LiveTrigger, call: Call, compute: Compute) -> JSON | Future[JSON]
     assert live.definition is not None
     trigger = live.definition.trigger
     payload = call.request.payload(trigger.config)
-    call.execution = new_execution(live, payload, call.request.delivery(payload))
+    call.execution = new_execution(live, payload, call.request.delivery(payload, trigger.config))
     if not trigger.conditions.members:
         return ""
     return compute.judging(trigger.conditions, {"trigger": payload})
@@ -239,13 +249,18 @@ async def stored(live: LiveTrigger, call: Call) -> Answer | None:
 async def repeated(
     live: LiveTrigger, call: Call, delivery: DeliveryId | None, duplicate: acceptance.Duplicate
 ) -> Answer | None:
-    """Answer a repeated delivery as the first one was answered; raise Refused for other content under the same key."""
+    """Answer a repeated delivery with what has become of the first one, and retry that if it has failed.
+
+    Raise Refused for other content under the same key.
+    """
     if delivery and delivery.must_match and not duplicate.is_same:
         raise Refused(422, "idempotency_key_reused", acceptance.KEY_REUSED)
     call.forget_body()
     assert live.definition is not None
     if not live.definition.replies:
-        given: Answer | None = accepted_answer(live, str(duplicate.execution_id))
+        status = await present_status(live, duplicate)
+        word = "removed" if status is None else status.code
+        given: Answer | None = accepted_answer(live, str(duplicate.execution_id), word)
     else:
         wait = await reply_of(duplicate.execution_id, live.organization_id)
         try:

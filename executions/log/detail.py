@@ -1,7 +1,8 @@
-"""The page of one execution, which is also the pop-up, and Retry Execution."""
+"""The page of one execution, which is also the pop-up, with Retry Execution and Cancel."""
 
 from __future__ import annotations
 
+import json
 import uuid
 from typing import Any
 
@@ -17,12 +18,17 @@ from django.views.decorators.vary import vary_on_headers
 from executions.log import curl, polls
 from executions.log.poll_budget import budget
 from executions.log.presenter import ExecutionPage
-from executions.models import Execution, StepRun
+from executions.models import Execution, StepRun, stopping
 from executions.models.retry import RetryRefused
-from executions.states import ATTEMPT_LIMIT, Status
+from executions.models.stopping import AlreadyEnded
+from executions.states import ATTEMPT_LIMIT, FINAL, Status
+from executions.stop import cancelled_by
 from projects.htmx import HtmxRequest, wants_part
 from projects.models import Project
 from projects.views import own_project, signed_in
+
+CANCELLED = "Cancelled. The execution has ended."
+STOPPING = "The execution stops before its next step."
 
 
 def own_execution(request: HtmxRequest, project_uid: uuid.UUID, execution_id: uuid.UUID) -> Execution:
@@ -65,15 +71,38 @@ def _detail(request: HtmxRequest, project: Project, execution_id: uuid.UUID) -> 
 def retry(request: HtmxRequest, project_uid: uuid.UUID, execution_id: uuid.UUID) -> HttpResponse:
     project = own_project(request, project_uid)
     execution = own_execution(request, project_uid, execution_id)
-    refused = _try_to_retry(request, execution)
+    return _acted(request, project, execution, refused=_try_to_retry(request, execution))
+
+
+@login_required
+@require_POST
+def cancel(request: HtmxRequest, project_uid: uuid.UUID, execution_id: uuid.UUID) -> HttpResponse:
+    project = own_project(request, project_uid)
+    execution = own_execution(request, project_uid, execution_id)
+    seen = request.POST.get("attempt", "")
+    attempt = int(seen[:9]) if seen.isascii() and seen.isdigit() else None
+    try:
+        status = stopping.stop(execution, cancelled_by(str(signed_in(request))), attempt=attempt)
+    except AlreadyEnded as refused:
+        return _acted(request, project, execution, refused=refused.sentence)
+    return _acted(request, project, execution, done=CANCELLED if status in FINAL else STOPPING)
+
+
+def _acted(
+    request: HtmxRequest, project: Project, execution: Execution, *, refused: str = "", done: str = ""
+) -> HttpResponse:
+    """Answer an action on an execution: with its page as it is now and what was done, or why nothing was."""
     if not wants_part(request):
-        if refused:
-            messages.error(request, refused)
+        if refused or done:
+            messages.add_message(request, messages.ERROR if refused else messages.SUCCESS, refused or done)
         return redirect("executions:detail", project.pk, execution.pk)
-    execution = own_execution(request, project_uid, execution_id)  # the retry, or another person, changed it
+    execution = own_execution(request, project.pk, execution.pk)  # this action, or another person, changed it
     context = {"project": project, "is_page": "page" in request.GET, "refused": refused}
     page = ExecutionPage(execution, execution.attempt)
-    return render(request, "executions/detail.html#fragment", context | _context(page))
+    answer = render(request, "executions/detail.html#fragment", context | _context(page))
+    if done:
+        answer["HX-Trigger"] = json.dumps({"toast": {"text": done, "level": "success", "target": "body"}})
+    return answer
 
 
 def _try_to_retry(request: HtmxRequest, execution: Execution) -> str:

@@ -19,11 +19,10 @@ from sys import intern
 from typing import Any
 from urllib.parse import quote
 
-from django.db import models
+from django.db import Error, models
 
 from executions.log.poll_budget import budget
-from executions.store import store
-from executions.store.away import AWAY, forget_connection
+from executions.store import errors, store
 
 ID = "[0-9a-f-]{36}"
 POLLED = re.compile(  # the pages that ask for news; the page of an execution does so only with SEEN
@@ -155,8 +154,8 @@ def _is_unchanged(key: bytes) -> bool:
         return False
     try:
         return entry.question.ask() == entry.result
-    except AWAY:
-        forget_connection()  # Django's answer says that the database is away
+    except Error as error:
+        errors.let_go(error)  # Django's answer says what follows
         return False
 
 

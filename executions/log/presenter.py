@@ -16,8 +16,11 @@ from executions.log.pending import Waiting, why_pending
 from executions.models import Attempt, Engine, Execution, StepRun
 from executions.models.retry import RetryRefused
 from executions.states import Status, StepStatus
+from executions.stop import CANCELLED
 from executions.store.leases import STALE_AFTER_S
+from projects import quiet
 
+NOT_UNDONE = "What it has done, and a call that is under way, is not undone."
 ENDED_BADLY = (StepStatus.FAILED, StepStatus.REJECTED, StepStatus.PARTIALLY_EXECUTED)
 
 
@@ -140,6 +143,22 @@ class ExecutionPage:
         return self.is_current and self.execution.state is Status.FAILED and self.refusal is None
 
     @property
+    def may_cancel(self) -> bool:
+        is_asked = self.execution.is_stopping and self.execution.state is Status.RUNNING
+        return self.is_active and not is_asked
+
+    @property
+    def cancel_warning(self) -> str:
+        """Return what Cancel does at this moment, which people confirm."""
+        match self.execution.state:
+            case Status.RUNNING:
+                return f"The execution stops before its next step. {NOT_UNDONE}"
+            case Status.PAUSED:
+                return "The execution ends now. What it has done is not undone."
+            case _:
+                return "The execution ends now, and does not start."
+
+    @property
     def trigger_title(self) -> str:
         """Return the trigger's connector and event under their titles in the builder."""
         run = next((line.run for line in self.lines if line.run.is_trigger), None)
@@ -189,7 +208,11 @@ class ExecutionPage:
 
 
 def _next_action(page: ExecutionPage) -> str:
+    if page.execution.is_stopping:
+        return f"It stops before its next step. {NOT_UNDONE}"
     match page.execution.state:
+        case Status.PENDING | Status.PAUSED if quiet.reason():
+            return "This installation keeps quiet. The execution goes on once whoever runs AgentOS for you says so."
         case Status.PENDING if not page.has_engine:
             return "No worker is running. Start the cluster; the execution then starts by itself."
         case Status.PENDING if page.waiting:
@@ -228,4 +251,8 @@ def _after_rejection(code: str) -> str:
             "Set a longer allotted time in the settings of the automation, or make the step faster. "
             "Then start a new execution. A Rejected execution cannot be retried."
         )
+    if code == "restored":
+        return "It may have run where the data was copied from. If it must run here, start a new execution."
+    if code == CANCELLED:
+        return "What it has done is not undone. To run it again, start a new execution."
     return "Start a new execution. A Rejected execution cannot be retried."

@@ -11,7 +11,7 @@ class Engine(models.Model):
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     host = models.CharField(max_length=200)
-    boot_id = models.CharField(max_length=64)  # of the machine's start: within it a pid names one process
+    boot_id = models.CharField(max_length=64)  # of the machine's start and PID namespace: there a pid names one process
     pid = models.IntegerField()
     started_at = models.DateTimeField(default=timezone.now)
     beat_at = models.DateTimeField(default=timezone.now)  # when the lease was renewed last

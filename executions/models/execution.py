@@ -81,6 +81,9 @@ class Execution(models.Model):
     steps = models.SmallIntegerField(default=0)
     connectors = models.CharField(max_length=200, blank=True)  # keys, comma-separated, in order of first use
     is_counted = models.BooleanField(default=False)
+    # A request to stop this attempt (executions/stop.py); kept when it comes too late.
+    stop_code = models.CharField(max_length=40, null=True)
+    stop_reason = models.TextField(null=True)
     payloads_removed_at = models.DateTimeField(null=True)  # by retention, which keeps the row for longer
     rev = models.IntegerField(default=1)  # grows with every visible change of this row
 
@@ -124,6 +127,11 @@ class Execution(models.Model):
         return self.state in FINAL
 
     @property
+    def is_stopping(self) -> bool:
+        """Return whether it is to stop and has not yet."""
+        return self.stop_code is not None and not self.is_final
+
+    @property
     def duration(self) -> timedelta | None:
         """Return how long the current attempt took, or None while it lasts."""
         return self.finished_at - self.started_at if self.started_at and self.finished_at else None
@@ -162,7 +170,7 @@ class Execution(models.Model):
                 status=Status.PENDING, version=automation.live_version_id, attempt=F("attempt") + 1,
                 time_limit_s=min(automation.time_limit_s, self.organization.time_limit_s),
                 ran_ms=0, deaths=0, suspicion=0, engine_id=None, started_at=None,
-                finished_at=None, steps=0, connectors="", rev=F("rev") + 1,
+                finished_at=None, steps=0, connectors="", stop_code=None, stop_reason=None, rev=F("rev") + 1,
                 **self._waiting_columns(automation),
             )  # fmt: skip
             if not changed:

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from django.db import DatabaseError, connection
+from django.db import Error
 from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_safe
 
 from executions.models import Engine
+from executions.monitoring.database import BEHIND, is_read_only
+from executions.monitoring.secrets import why_unreadable
+from executions.store import errors
 from executions.store.leases import STALE_AFTER_S
+from projects import quiet
 
 
 @require_safe
 def readyz(request: HttpRequest) -> HttpResponse:
     """Answer 200 if the database answers and an engine has beaten in the last 10 s, else 503 with the reason."""
     reason = why_not_ready()
-    return JsonResponse({"status": "not ready", "reason": reason} if reason else {"status": "ok"},
+    status = "quiet" if quiet.reason() else "not ready"
+    return JsonResponse({"status": status, "reason": reason} if reason else {"status": "ok"},
                         status=503 if reason else 200)  # fmt: skip
 
 
@@ -28,7 +33,14 @@ def why_not_ready() -> str:
     )
     try:
         is_running = fresh.exists()
-    except DatabaseError:
-        connection.close()
-        return "The database does not answer."
-    return "" if is_running else "No engine is running. Start the cluster: manage.py qcluster."
+        if is_read_only():
+            return errors.READ_ONLY.sentence
+        unreadable = why_unreadable()
+    except Error as error:
+        fault = errors.let_go(error)
+        return BEHIND if fault is errors.BEHIND else fault.sentence
+    if why := quiet.reason():
+        return f"This installation keeps quiet. {why} Run manage.py restored."
+    if unreadable:
+        return unreadable
+    return "" if is_running else "No engine is running. Start the cluster: manage.py qcluster. Its log says more."

@@ -15,9 +15,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from datetime import timedelta
 
-from django.db import connection
-
 from executions.store import measures
+from executions.store.errors import forget_connection
 from executions.store.measures import MeasureRow
 
 logger = logging.getLogger(__name__)
@@ -122,4 +121,4 @@ def _save_and_close() -> None:
     except Exception as error:
         logger.warning("measurements wait for the next time: %s", error)
     finally:
-        connection.close()
+        forget_connection()

@@ -24,12 +24,11 @@ from typing import Any
 
 from django.core.mail import EmailMultiAlternatives
 from django.core.mail.message import make_msgid
-from django.db import connection, transaction
+from django.db import Error, connection, transaction
 
 from connectors.outbound.shares import Shares
 from connectors.sdk.call import Message, NotBegun, StepError, StopPartially
-from executions.store import store
-from executions.store.away import AWAY
+from executions.store import errors, store
 from projects.models import this_month
 
 logger = logging.getLogger(__name__)
@@ -91,18 +90,20 @@ class OrganizationMail:
         """
         while True:
             try:
-                return await self.mail.in_thread(str(self.organization_id), self._send, message)
-            except AWAY as error:
-                logger.warning("an e-mail waits for the database: %s", error)
+                return await self.mail.in_thread(str(self.organization_id), self._send, message, key)
+            except Error as error:
+                if not errors.fault_of(error).passes:
+                    raise
+                logger.warning("an e-mail waits for the database: %s", errors.in_words(error))
                 await asyncio.sleep(PAUSE_S)
 
-    def _send(self, message: Message) -> str:
+    def _send(self, message: Message, key: str) -> str:
         """Count the e-mail, then send it: counted afterwards, e-mails sent together could exceed the maximum."""
         month = this_month()
         if not self._in_database(lambda: store().take_email(self.organization_id, month)):
             raise StopPartially("The organization has reached its monthly e-mail maximum.", code="email_limit")
         try:
-            return deliver(message)
+            return deliver(message, key=key)
         except StepError:
             self._give_back(month, time.monotonic() + GIVE_BACK_FOR_S)
             raise
@@ -114,8 +115,10 @@ class OrganizationMail:
         """
         try:
             self._in_database(lambda: store().return_email(self.organization_id, month))
-        except AWAY as error:
-            logger.warning("an e-mail that was not sent still counts: %s", error)
+        except Error as error:
+            if not errors.fault_of(error).passes:
+                raise
+            logger.warning("an e-mail that was not sent still counts: %s", errors.in_words(error))
             time.sleep(PAUSE_S)
             if time.monotonic() < until:
                 self.mail.threads.submit(self._give_back, month, until)
@@ -128,13 +131,14 @@ class OrganizationMail:
             connection.close()
 
 
-def deliver(message: Message, *, using: str = "default") -> str:
+def deliver(message: Message, *, key: str = "", using: str = "default") -> str:
     """Send an e-mail and return its Message-ID; raise StepError with the reason when it could not be sent.
 
-    `using` is one of settings.MAILERS, which says how long it may take. The error is `retryable` when the mail server
-    is at fault, and `unknown` when it may have taken the e-mail.
+    A repetition with the same `key` has the same Message-ID, by which mail servers and readers know it; without a key
+    it is a new one. `using` is one of settings.MAILERS, which says how long it may take. The error is `retryable` when
+    the mail server is at fault, and `unknown` when it may have taken the e-mail.
     """
-    message_id = make_msgid(domain="agentos")
+    message_id = f"<{key}@agentos>" if key else make_msgid(domain="agentos")
     headers = {"Message-ID": message_id}
     mail = EmailMultiAlternatives(
         message.subject, message.text, to=message.to, cc=message.cc, bcc=message.bcc, headers=headers

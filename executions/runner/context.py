@@ -42,6 +42,10 @@ class Fenced(Exception):
     """Another engine runs this execution now, so every result of this one must be dropped."""
 
 
+class Stopped(Exception):
+    """The execution is to stop, so the step does not begin."""
+
+
 class Stalled(BaseException):
     """Raised from outside in code that has held the engine's loop for STALL_CPU_S; no `except Exception` eats it."""
 

@@ -16,18 +16,19 @@ from typing import Any
 from automations import typed_secrets
 from automations.definition import ActionStep, Definition
 from connectors.compute.shared import Compute
-from connectors.outbound.holding import FREE, MEGABYTE, Holding, HoldsTooMuch
-from connectors.sdk.answer import LIGHT, weight_of_values
+from connectors.outbound.holding import Holding
 from connectors.sdk.call import JSON, EndExecution, Http, Mail, NotBegun, Pause, StepError, StopPartially
 from executions import sealed_json
-from executions.runner.context import STALL_CPU_S, Journal, Stalled, StepContext, StepLog, Variables
+from executions.runner.context import STALL_CPU_S, Journal, Stalled, StepContext, StepLog, Stopped, Variables
+from executions.runner.earlier import Earlier, Unusable
 from executions.runner.step import StepCall
 from executions.states import Lane, Status, StepStatus
-from executions.store.rows import Claimed, DoneStep, Move, Unloaded
+from executions.stop import CANCELLED
+from executions.store.rows import Claimed, DoneStep, Move
 
-WIDER = 6  # bytes that a character of a text and of its value takes more, where one of them is not ASCII
 VERSIONS = 2000  # whose typed secrets are kept
 MESSAGE_LIMIT = 2000  # characters of a step's error message that are stored
+NOT_BEGUN = "The execution was stopped before this step acted."
 STALLED = f"The step's code held up its worker for more than {STALL_CPU_S} s."
 CONDEMNED = {
     "worker_died": "The worker died 3 times{step}.",
@@ -66,10 +67,10 @@ class Runner:
         enter: Callable[[str], Awaitable[None]],
     ) -> None:
         self.execution = execution
-        self.holding = holding
         self.definition = definition
         self.variables = variables
         self.log = StepLog(execution, variables, journal, _typed_in(execution.version_id, definition))
+        self.earlier = Earlier(execution, journal, holding)
         self.scope: dict[str, JSON] = {"vars": dict(variables.values)}
         self.context = StepContext(
             execution=execution,
@@ -90,13 +91,14 @@ class Runner:
     async def run(self) -> Move:
         """Run the steps one after the other; return the move. Raises Fenced when another engine has the execution."""
         try:
-            self.scope["trigger"] = await self._opened(
-                await self._read(self.execution.payload, 0, "trigger"), "The trigger's payload"
-            )
+            payload = await self.earlier.read(self.execution.payload, 0, "trigger")
+            self.scope["trigger"] = await self.earlier.opened(payload, "The trigger's payload")
             for step in self.definition.steps:
                 await self._run_step(step)
         except _Ended as ended:
             return ended.move
+        except Unusable as data:
+            return self._move(Status.FAILED, data.code, str(data))
         skipped = f"{_count(self.skipped_failures, 'step')} failed, skipped." if self.skipped_failures else ""
         return self._move(Status.SUCCESS, "skipped_failures" if skipped else "", skipped)
 
@@ -159,6 +161,7 @@ class Runner:
         done = self.execution.done.get((call.step.key, ""))
         if done and done.status in (StepStatus.SUCCESS, StepStatus.FAILED):
             return await self._replayed(call, done)
+        self._stop_before(call, done)
         try:
             note = await call.perform(done)
         except Pause as pause:
@@ -171,6 +174,10 @@ class Runner:
         except StopPartially as stop:
             self.log.keep(call.note(StepStatus.PARTIALLY_EXECUTED, error_code=stop.code, error=stop.reason))
             raise _Ended(self._move(Status.PARTIALLY_EXECUTED, stop.code, stop.reason)) from None
+        except Stopped:
+            if call.never_repeats:  # its intent is stored
+                self.log.keep(call.note(StepStatus.REJECTED, error_code=CANCELLED, error=NOT_BEGUN))
+            raise self._stopped(f"before step “{call.title}”", steps=self.position - (not call.never_repeats)) from None
         except StepError as error:
             return self._failed(call, error)
         except Stalled:
@@ -185,44 +192,19 @@ class Runner:
             return None
         if done.output is None:
             return None
-        text = await self._read(done.output, self.execution.attempt, call.step.key)
-        output = await self._opened(text, f"The output of step “{call.title}”")
+        text = await self.earlier.read(done.output, self.execution.attempt, call.step.key)
+        output = await self.earlier.opened(text, f"The output of step “{call.title}”")
         self.log.note_output(call.step.key, text)
         await call.recall(output)
         return output
-
-    async def _read(self, text: str | Unloaded, attempt: int, key: str) -> str:
-        """Return a stored text; read a large one once there is memory for it."""
-        if isinstance(text, str):
-            return text
-        await self._hold(2 * text.characters)  # for its value, too
-        return await self.log.journal.large_text(self.execution, attempt, key)
-
-    async def _opened(self, text: str, what: str) -> JSON:
-        """Return the value of stored text; end the execution, and nothing else, when it cannot be read back."""
-        if len(text) > LIGHT:
-            await self._hold(weight_of_values(text) + (0 if text.isascii() else WIDER * len(text)))
-        try:
-            return sealed_json.opened(text, self.execution.id)
-        except sealed_json.Unreadable as error:
-            raise _Ended(self._move(Status.FAILED, "unreadable_data", f"{what} {error}.")) from None
-
-    async def _hold(self, size: int) -> None:
-        """Wait until there is memory for stored data that is large, and end an execution that needs too much of it."""
-        try:
-            if size > FREE:
-                await self.holding.take(size)
-        except HoldsTooMuch:
-            most = self.holding.memory.most // MEGABYTE
-            reason = f"The payload and the results of earlier steps need more than {most} MB of memory."
-            raise _Ended(self._move(Status.FAILED, "too_large", reason)) from None
 
     def _failed(self, call: StepCall, error: StepError) -> JSON:
         """Follow a failed try: pause until the next try, skip the step (its output is None), or end the execution."""
         # Hidden before it is cut: nobody recognizes half a secret.
         message = sealed_json.hidden(error.message, self.log.masks)[:MESSAGE_LIMIT]
         backoff = call.next_try_in(error)
-        until = datetime.now(UTC) + timedelta(seconds=backoff) if backoff is not None else None
+        is_stopped = bool(self.execution.stop) and backoff is not None
+        until = datetime.now(UTC) + timedelta(seconds=backoff) if backoff is not None and not is_stopped else None
         status = StepStatus.PAUSED if until else StepStatus.FAILED
         self.log.keep(
             call.note(
@@ -234,6 +216,8 @@ class Runner:
                 resume_at=until,
             )
         )
+        if is_stopped:
+            raise self._stopped(f"before the next try of step “{call.title}”")
         if until is not None:
             raise _Ended(self._pause(until, f"Step “{call.title}” is tried again at {_when(until)}: {message}"))
         if call.step.on_error == "skip":
@@ -245,6 +229,25 @@ class Runner:
         move = self._move(Status.PAUSED, "waiting", reason)
         move.resume_at = until
         return move
+
+    def _stop_before(self, call: StepCall, done: DoneStep | None) -> None:
+        """Raise _Ended if the execution is to stop, unless the step may have acted already: then it says so."""
+        if self.execution.stop and done is None:
+            raise self._stopped(f"before step “{call.title}”", steps=self.position - 1)
+        if self.execution.stop and done and done.status is StepStatus.PAUSED:
+            where = "before the next try of" if done.error_code else "while it waited in"
+            raise self._stopped(f"{where} step “{call.title}”")
+
+    def _stopped(self, where: str, *, steps: int | None = None) -> _Ended:
+        """Return the end of an execution that is to stop; `steps` is the number of those that have begun."""
+        assert self.execution.stop is not None
+        if steps is not None:
+            self.position = steps
+            begun = (step for step in self.definition.steps[:steps] if isinstance(step, ActionStep))
+            self.connectors = dict.fromkeys(step.connector for step in begun if not step.disabled)
+        move = self._move(Status.REJECTED, self.execution.stop.code, self.execution.stop.at(where))
+        move.closes_steps = True
+        return _Ended(move)
 
     def _move(self, target: Status, code: str = "", reason: str = "") -> Move:
         elapsed = int((asyncio.get_running_loop().time() - self.started) * 1000)

@@ -16,8 +16,10 @@ from connectors.sdk import mapping, secret_use
 from connectors.sdk.call import JSON, Action, Call, NotBegun, StepError
 from connectors.sdk.problems import first_problem
 from executions.monitoring import histograms
-from executions.runner.context import StepContext, StepNote
+from executions.runner.backoff import wait_s
+from executions.runner.context import StepContext, StepNote, Stopped
 from executions.states import StepStatus
+from executions.store.results import OUTCOME_UNKNOWN
 from executions.store.rows import DoneStep, StepRecord
 
 BACKOFF_IN_PLACE_S = 5.0  # seconds that a step waits in its slot for its next try; before a longer wait it pauses
@@ -55,12 +57,12 @@ class StepCall:
 
         `done` is the step's durable step run, if it has one: Paused (it goes on, or tries again) or Running (its worker
         died while it acted). Raises StepError once the step has failed, Pause, EndExecution or StopPartially when the
-        action asks for one of them, and Fenced.
+        action asks for one of them, Stopped when the execution is to stop before the step acts, and Fenced.
         """
         if self.action is None:
             raise StepError("This step has no action yet.", code="not_configured")
         if done and done.status is StepStatus.RUNNING:
-            raise StepError("The worker died during the step, so its outcome is unknown.", code="interrupted")
+            raise StepError(OUTCOME_UNKNOWN, code="interrupted")
         paused_until = done.resume_at if done and not done.error_code else None
         self.tries = done.tries if done and done.error_code else 0
         while True:
@@ -72,16 +74,17 @@ class StepCall:
                 if backoff is None or backoff > BACKOFF_IN_PLACE_S:
                     raise
                 await asyncio.sleep(backoff)
+                if self.context.execution.stop:
+                    raise
 
     def next_try_in(self, error: StepError) -> float | None:
         """Return the seconds until the next try, or None when the step is not tried again.
 
-        The wait doubles with each try and is at least as long as the other service asked for (`retry_after_s`).
+        It is the same each time it is asked for.
         """
         if not error.retryable or self.tries > self.step.retry.times or (error.unknown and self.never_repeats):
             return None
-        backoff: float = self.step.retry.backoff_s * 2 ** (self.tries - 1)
-        return max(backoff, error.retry_after_s or 0.0)
+        return wait_s(self.step.retry.backoff_s, self.tries, error.retry_after_s or 0.0, self.idempotency_key)
 
     async def _try(self, action: Action[Any], paused_until: datetime | None) -> StepNote:
         context = self.context
@@ -90,6 +93,8 @@ class StepCall:
         if action.acts:
             intent = self.note(StepStatus.RUNNING, is_finished=False) if self.never_repeats else None
             await context.log.make_durable(intent)
+            if context.execution.stop and self.tries == 1:  # the commit has read the request
+                raise Stopped
         call = Call(
             input=model,
             idempotency_key=self.idempotency_key if action.acts else "",

@@ -37,7 +37,7 @@ from executions.models import Execution, StepRun
 from executions.ports.mail import DjangoMail
 from executions.runner.context import Variables, mask_of, variables_of
 from executions.secret_forms import Mask
-from projects import sealing
+from projects import quiet, sealing
 from projects.ids import new_id
 
 logger = logging.getLogger(__name__)
@@ -138,6 +138,8 @@ def _result(automation: Automation, samples: Samples, step: ActionStep, scope: d
     action = find_action(step.connector, step.action)
     if action is None:
         return Result(is_success=False, words="This step has no action yet.")
+    if why := quiet.reason():
+        return Result(is_success=False, words=f"AgentOS keeps quiet, so this test calls and sends nothing. {why}")
     untested = [source for source in samples.keys_before(step.key) if scope.get(source) is None]
     try:
         rendered = compute_for(automation.organization_id).render_now(step.input, scope)

@@ -11,7 +11,7 @@ from executions import sealed_json
 from executions.states import Lane, Status, StepStatus
 from executions.store.dialect import PAYLOAD_COLUMNS, STEP_COLUMNS, Row
 from executions.store.limit_counters import LimitCounters
-from executions.store.rows import LiveRow, NewExecution, NewReceipt
+from executions.store.rows import First, LiveRow, NewExecution, NewReceipt
 from projects.ids import made_at
 
 EXECUTION_COLUMNS = (
@@ -69,6 +69,22 @@ class Accepting(LimitCounters):
             [value for row in rows for value in row[:2]],
         )
         return {(row[0], row[1]): (self.to_uuid(row[2]), row[3]) for row in known()}
+
+    def firsts(self, execution_ids: set[uuid.UUID]) -> dict[uuid.UUID, First]:
+        """Return what has become of executions; those that retention has removed are missing."""
+        where, parameters = self.among("id", execution_ids)
+        rows = self.ask(
+            f"SELECT id, status, reason_code, lane, attempt FROM executions_execution WHERE {where}", parameters
+        )
+        return {self.to_uuid(row[0]): First(Status(row[1]), row[2], Lane(row[3]), row[4]) for row in rows()}
+
+    def turn_delivery(self, execution: NewExecution) -> None:
+        """Let a delivery that is remembered, and so locked, stand for another execution from now on."""
+        assert execution.delivery is not None
+        self._run(
+            "UPDATE executions_delivery SET execution_id = %s, fingerprint = %s WHERE trigger_id = %s AND key = %s",
+            [self.uid(execution.id), execution.delivery.fingerprint, execution.trigger_uid, execution.delivery.key],
+        )
 
     def forget_delivery(self, trigger_uid: str, key: str) -> None:
         """Forget a delivery whose execution is refused after all, so that its sender may try again."""

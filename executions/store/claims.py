@@ -11,6 +11,7 @@ from typing import Any
 
 from executions import sealed_json
 from executions.states import Lane, StepStatus
+from executions.stop import stop_of
 from executions.store.dialect import Answer, Row
 from executions.store.moves import CLAIMABLE, PENDING, START
 from executions.store.rows import (
@@ -30,7 +31,7 @@ from executions.store.throttle import LINE, Throttle
 
 CLAIM_COLUMNS = (
     "id, organization_id, project_id, automation_id, version_id, lane, attempt, claim, deaths, suspicion,"
-    " time_limit_s, ran_ms, is_counted"
+    " time_limit_s, ran_ms, is_counted, stop_code, stop_reason"
 )
 
 # The executions that a claim may take, worded like the partial index execution_share; suspects have their own index.
@@ -244,7 +245,7 @@ class Claims(Throttle):
             id=self.to_uuid(row[0]), organization_id=self.known_uuid(row[1]), project_id=self.known_uuid(row[2]),
             automation_id=self.known_uuid(row[3]), version_id=self.known_uuid(row[4]), lane=LANES[row[5]],
             attempt=row[6], claim=row[7], deaths=row[8], suspicion=row[9], time_limit_s=row[10], ran_ms=row[11],
-            is_counted=bool(row[12]),
+            is_counted=bool(row[12]), stop=stop_of(row[13], row[14]),
         )  # fmt: skip
 
     def _step_runs(self, ids: list[uuid.UUID]) -> Answer:

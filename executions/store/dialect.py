@@ -46,6 +46,8 @@ class Dialect(ABC):
     is_not_due: str
     skip_locked: str  # the end of a SELECT that locks its rows, and leaves out those that others have locked
 
+    lock_lease: str  # the end of a SELECT that keeps an engine's row from being deleted, and from nothing else
+
     @abstractmethod
     def seconds_since(self, moment: str) -> str:
         """Return SQL for the seconds since a column's or expression's moment, on the database's clock."""
@@ -79,16 +81,24 @@ class Dialect(ABC):
         return found
 
     @abstractmethod
-    def tune(self) -> None:
-        """Adapt the new connection of a thread that repeats the store's few statements for ever."""
+    def tune(self, *, patience_s: float = 0) -> None:
+        """Adapt the new connection of a thread that repeats the store's few statements for ever.
+
+        With `patience_s` a statement that has waited so many seconds for a lock fails (`errors.is_lock_timeout`).
+        SQLite has one lock, and `transaction` its own patience.
+        """
 
     @abstractmethod
     def transaction(self) -> AbstractContextManager[None]:
         """Open a write transaction, in a thread that does nothing else."""
 
     @abstractmethod
-    def pipeline(self, *, is_durable: bool = True) -> AbstractContextManager[None]:
+    def pipeline(
+        self, *, prove: uuid.UUID | None = None, is_durable: bool = True
+    ) -> AbstractContextManager[Callable[[], float | None]]:
         """Open a transaction whose statements do not wait for one another; inside, use `ask` and its kin only.
+
+        `prove` is an engine whose lease it proves first; the function that it gives is `Leases.proof`'s.
 
         With `is_durable=False` the commit survives the death of any process of ours, but perhaps not a power cut or a
         crash of the database. A claim may be lost that way: no result of it is kept without a durable commit later.

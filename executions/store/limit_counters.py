@@ -68,6 +68,14 @@ class LimitCounters(Dialect):
             )
         )
 
+    def give_back(self, organization_id: uuid.UUID, month: date, amount: int) -> None:
+        """Give reservations of a month back: their executions have ended without counting."""
+        self._run(
+            "UPDATE projects_usagemonth SET reserved = reserved - %s"
+            " WHERE organization_id = %s AND month = %s AND reserved >= %s",
+            [amount, self.uid(organization_id), month, amount],
+        )
+
     def _lock_month(self, organization_id: uuid.UUID, month: date) -> int:
         """Make the month's row where it is missing and lock it; return the executions that its hard limit leaves.
 

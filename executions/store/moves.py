@@ -23,6 +23,19 @@ def change(source: Status, target: Status) -> tuple[str, str]:
     return f"status = {target.value}", any_of(source)
 
 
+def each_of(column: str, condition: str, *, of: str) -> str:
+    """Return SQL for the table `of`: the different values of a column among the executions that fulfil a condition.
+
+    It searches an index once for each value, as there may be many executions and few values.
+    """
+    rows = f"FROM executions_execution WHERE {condition}"
+    return (
+        f"WITH RECURSIVE {of} ({column}) AS (SELECT (SELECT {column} {rows} ORDER BY {column} LIMIT 1) UNION ALL"
+        f" SELECT (SELECT {column} {rows} AND {column} > {of}.{column} ORDER BY {column} LIMIT 1)"
+        f" FROM {of} WHERE {of}.{column} IS NOT NULL)"
+    )
+
+
 PENDING = any_of(Status.PENDING)
 RUNNING = any_of(Status.RUNNING)
 CLAIMABLE = any_of(*sources_of(Status.RUNNING))

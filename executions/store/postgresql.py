@@ -19,7 +19,7 @@ from executions.states import FINAL, Status
 from executions.store.base import Store
 from executions.store.claims import CLAIM_COLUMNS, CLAIMED_LANES, STARTING, SUSPECTS
 from executions.store.dialect import REPLY_CHANNEL, WORK_CHANNEL, Answer, Row
-from executions.store.leases import STALE_AFTER_S
+from executions.store.leases import STALE_AFTER_S, Proof, unproved
 from executions.store.moves import IN_LINE, RUNNING
 from executions.store.rows import Claimed, Move
 
@@ -32,6 +32,7 @@ KEPT_PLAN_SETTINGS = (
 # A process that hangs in a transaction, or whose machine is gone, would keep its executions' rows locked, and no other
 # engine could recover them.
 IDLE_LIMIT = f"idle_in_transaction_session_timeout = '{STALE_AFTER_S}s'"
+NOT_DURABLE = "set_config('synchronous_commit', 'off', true)"  # until the end of the transaction
 # CASE hides the status from the planner, which would otherwise expect few Running executions and read all of them for
 # each of our rows.
 RUNS_HERE = f"CASE WHEN {{alias}}{RUNNING} THEN {{alias}}engine_id = %s ELSE FALSE END"
@@ -57,33 +58,36 @@ class PostgreSQLStore(Store):
     skip_locked = "FOR UPDATE SKIP LOCKED"
     lock_paces = "FOR UPDATE OF p SKIP LOCKED"
     lock_schedules = "FOR UPDATE SKIP LOCKED"
+    lock_lease = "FOR KEY SHARE"  # a beat goes on beside it
     json_texts = "json_array_elements_text(%s::json)"
     wanted_rows = "json_to_recordset(%s::json) AS r (organization_id uuid, month date, amount int)"
     this_minute = "date_trunc('minute', now())"
     is_stale = f"beat_at < now() - interval '{STALE_AFTER_S} seconds'"
 
-    def tune(self) -> None:
+    def tune(self, *, patience_s: float = 0) -> None:
         """Prepare this connection's statements and keep their plans: with partitions, planning costs most."""
         connection.connection.prepare_threshold = PREPARE_AFTER
         with connection.cursor() as cursor:
-            cursor.execute("; ".join(f"SET {setting}" for setting in (*KEPT_PLAN_SETTINGS, IDLE_LIMIT)))
+            patience = f"lock_timeout = '{patience_s}s'"
+            cursor.execute("; ".join(f"SET {setting}" for setting in (*KEPT_PLAN_SETTINGS, IDLE_LIMIT, patience)))
 
     def transaction(self) -> AbstractContextManager[None]:
         return transaction.atomic()
 
     @contextmanager
-    def pipeline(self, *, is_durable: bool = True) -> Iterator[None]:
+    def pipeline(self, *, prove: uuid.UUID | None = None, is_durable: bool = True) -> Iterator[Proof]:
         if connection.in_atomic_block:
-            yield  # the caller's transaction goes on
+            yield self.proof(prove) if prove else unproved  # the caller's transaction goes on
             return
         connection.ensure_connection()
         with connection.wrap_database_errors:
             try:
                 with connection.connection.pipeline():
                     self._run("BEGIN")
-                    if not is_durable:
-                        self._run("SET LOCAL synchronous_commit = off")
-                    yield
+                    if not is_durable and not prove:
+                        self._run(f"SELECT {NOT_DURABLE}")
+                    # One statement for both, as a claim comes with each request when there are few.
+                    yield self.proof(prove, "" if is_durable else f", {NOT_DURABLE}") if prove else unproved
                     self._run("COMMIT")
             finally:
                 if connection.connection.info.transaction_status != TransactionStatus.IDLE:
@@ -157,23 +161,36 @@ class PostgreSQLStore(Store):
             [*parameters, engine_id],
         )
 
-    def fenced(self, engine_id: uuid.UUID, executions: list[Claimed]) -> Callable[[], set[uuid.UUID]]:
+    def locked(self, ids: set[uuid.UUID]) -> set[uuid.UUID]:
+        these = "SELECT id FROM unnest(%s::uuid[]) AS ours(our_id) JOIN executions_execution ON id = our_id"
+        rows = self.ask(
+            f"WITH free AS MATERIALIZED ({these} FOR UPDATE OF executions_execution SKIP LOCKED)"
+            f" {these} WHERE id NOT IN (SELECT id FROM free)",
+            [list(ids), list(ids)],
+        )
+        return {row[0] for row in rows()}
+
+    def fenced(
+        self, engine_id: uuid.UUID, executions: list[Claimed], *, waits: bool = True
+    ) -> Callable[[], set[uuid.UUID]]:
         if not executions:
             return set
-        claims = {execution.id: execution.claim for execution in executions}
+        ours = {execution.id: execution for execution in executions}
         still_ours = self.ask(
-            "SELECT id, claim FROM unnest(%s::uuid[]) AS ours(our_id) JOIN executions_execution ON id = our_id"
-            f" WHERE {RUNS_HERE.format(alias='')} ORDER BY id FOR UPDATE OF executions_execution",
-            [list(claims), engine_id],
+            "SELECT id, claim, stop_code, stop_reason FROM unnest(%s::uuid[]) AS ours(our_id)"
+            f" JOIN executions_execution ON id = our_id WHERE {RUNS_HERE.format(alias='')} ORDER BY id"
+            f"{' FOR UPDATE OF executions_execution' if waits else ''}",
+            [list(ours), engine_id],
         )
-        return lambda: {row[0] for row in still_ours() if claims[row[0]] == row[1]}
+        return lambda: {row[0] for row in still_ours() if ours[row[0]].note_held(*row[1:])}
 
     def apply_moves(self, engine_id: uuid.UUID, moves: list[Move]) -> Callable[[], set[uuid.UUID]]:
         if not moves:
             return set
         moved = self.ask(
             "UPDATE executions_execution e SET status = r.status, reason_code = r.reason_code, reason = r.reason,"
-            " ran_ms = r.ran_ms, run_at = COALESCE(r.run_at, e.run_at), is_due = r.run_at IS NULL, steps = r.steps,"
+            " ran_ms = r.ran_ms, run_at = CASE WHEN e.stop_code IS NULL THEN COALESCE(r.run_at, e.run_at)"
+            " ELSE e.run_at END, is_due = r.run_at IS NULL OR e.stop_code IS NOT NULL, steps = r.steps,"
             " connectors = r.connectors,"
             " finished_at = CASE WHEN r.is_final THEN now() END, is_counted = e.is_counted OR r.is_final,"
             " engine_id = NULL, rev = e.rev + 1 FROM json_to_recordset(%s::json) AS r(id uuid, claim int,"

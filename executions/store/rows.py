@@ -10,6 +10,7 @@ from typing import Any
 
 from connectors.sdk.call import JSON
 from executions.states import Lane, Status, StepStatus, check_move
+from executions.stop import Stop, stop_of
 from executions.store.shares import FIRST, NO_BOUND
 from projects.ids import made_at
 
@@ -28,6 +29,17 @@ class DeliveryId:
     key: str
     fingerprint: str  # SHA-256 of method, query and body
     must_match: bool  # whether different content under the same id is the sender's error, not a repetition
+    starts_again: bool = False  # a repetition starts a new execution where the first one's cannot be retried
+
+
+@dataclass(frozen=True, slots=True)
+class First:
+    """What has become of a delivery's execution."""
+
+    status: Status
+    reason_code: str
+    lane: Lane
+    attempt: int
 
 
 @dataclass(slots=True, kw_only=True)
@@ -167,9 +179,17 @@ class Claimed:
     time_limit_s: int
     ran_ms: int
     is_counted: bool
+    stop: Stop | None = None  # a request to stop it; the database thread sets it while the execution runs
     payload: str | Unloaded = "null"
     variables: list[VariableRow] = field(default_factory=list)  # of the project, ordered by key
     done: dict[tuple[str, str], DoneStep] = field(default_factory=dict)  # by step key and iteration
+
+    def note_held(self, claim: int, stop_code: str | None, stop_reason: str | None) -> bool:
+        """Take a request to stop from the row, if the row still has this claim; return whether it has."""
+        if claim != self.claim:
+            return False
+        self.stop = stop_of(stop_code, stop_reason)
+        return True
 
     @property
     def is_suspect(self) -> bool:
@@ -242,6 +262,7 @@ class Move:
     steps: int = 0
     connectors: str = ""
     wakes_caller: bool = False
+    closes_steps: bool = False  # its step that waits ends with it
     records: list[StepRecord] = field(default_factory=list)
     when_stored: Callable[[], None] | None = None
 
@@ -258,4 +279,5 @@ class ReplyRow:
 
     output: JSON
     status: Status
+    reason_code: str = ""
     unreadable: str = ""

@@ -14,14 +14,15 @@ from random import getrandbits
 from typing import Any
 
 import orjson
-from django.db import DEFAULT_DB_ALIAS, OperationalError, connection, connections, transaction
+from django.db import DEFAULT_DB_ALIAS, Error, connection, connections, transaction
 
 from executions.states import FINAL, Status
+from executions.store import errors
 from executions.store.base import Store
 from executions.store.claims import CLAIM_COLUMNS, CLAIMED_LANES, STARTING
 from executions.store.dialect import REPLY_CHANNEL, WORK_CHANNEL, Answer, Row
 from executions.store.doorbell import ring
-from executions.store.leases import STALE_AFTER_S
+from executions.store.leases import STALE_AFTER_S, Proof, unproved
 from executions.store.moves import IN_LINE, RUNNING
 from executions.store.rows import Claimed, Move
 
@@ -39,6 +40,7 @@ class SQLiteStore(Store):
     skip_locked = ""
     lock_paces = ""
     lock_schedules = ""
+    lock_lease = ""
     json_texts = "json_each(%s)"
     wanted_rows = (
         "(SELECT json_extract(value, '$.organization_id') AS organization_id, json_extract(value, '$.month') AS month,"
@@ -47,21 +49,21 @@ class SQLiteStore(Store):
     this_minute = "strftime('%%Y-%%m-%%d %%H:%%M:00.000000', 'now')"
     is_stale = f"beat_at < strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now', '-{STALE_AFTER_S} seconds')"
 
-    def tune(self) -> None:
+    def tune(self, *, patience_s: float = 0) -> None:
         """Let this thread's tries for the write lock fail at once: `SQLiteStore.transaction` repeats them."""
         with connection.cursor() as cursor:
             cursor.execute("PRAGMA busy_timeout=0")
 
     @contextmanager
-    def pipeline(self, *, is_durable: bool = True) -> Iterator[None]:
+    def pipeline(self, *, prove: uuid.UUID | None = None, is_durable: bool = True) -> Iterator[Proof]:
         if is_durable:
             with self.transaction():
-                yield
+                yield self.proof(prove) if prove else unproved
             return
         try:
             self._synchronize("NORMAL")
             with self.transaction():
-                yield
+                yield self.proof(prove) if prove else unproved
         finally:
             self._synchronize("FULL")
 
@@ -77,8 +79,8 @@ class SQLiteStore(Store):
                 try:
                     stack.enter_context(transaction.atomic())
                     break
-                except OperationalError as error:
-                    if "locked" not in str(error) or time.monotonic() > deadline:
+                except Error as error:
+                    if errors.fault_of(error) is not errors.LOCKED or time.monotonic() > deadline:
                         raise
                     time.sleep(LOCK_NAP_S)
             yield
@@ -160,17 +162,22 @@ class SQLiteStore(Store):
         )
         return self.ask_many(CLAIM_COLUMNS, f"FROM executions_execution WHERE {these}", [ids])
 
-    def fenced(self, engine_id: uuid.UUID, executions: list[Claimed]) -> Callable[[], set[uuid.UUID]]:
+    def locked(self, ids: set[uuid.UUID]) -> set[uuid.UUID]:
+        return set()
+
+    def fenced(
+        self, engine_id: uuid.UUID, executions: list[Claimed], *, waits: bool = True
+    ) -> Callable[[], set[uuid.UUID]]:
         if not executions:
             return set
-        claims = {execution.id.hex: execution for execution in executions}
+        ours = {execution.id.hex: execution for execution in executions}
         where, parameters = self.among("id", (execution.id for execution in executions))
         still_ours = self.ask_many(
-            "id, claim",
+            "id, claim, stop_code, stop_reason",
             f"FROM executions_execution WHERE {where} AND {RUNNING} AND engine_id = %s",
             [*parameters, engine_id.hex],
         )
-        return lambda: {claims[id].id for id, claim in still_ours() if claims[id].claim == claim}
+        return lambda: {ours[row[0]].id for row in still_ours() if ours[row[0]].note_held(*row[1:])}
 
     def apply_moves(self, engine_id: uuid.UUID, moves: list[Move]) -> Callable[[], set[uuid.UUID]]:
         rows = [
@@ -185,9 +192,9 @@ class SQLiteStore(Store):
         self._run_with_values(
             "WITH r (status, reason_code, reason, ran_ms, run_at, steps, connectors, is_final, id, engine_id, claim)"
             " AS (VALUES {rows}) UPDATE executions_execution AS e SET status = r.status, reason_code = r.reason_code,"
-            " is_due = r.run_at IS NULL,"
-            " reason = r.reason, ran_ms = r.ran_ms, run_at = COALESCE(r.run_at, e.run_at), steps = r.steps,"
-            f" connectors = r.connectors, finished_at = CASE WHEN r.is_final THEN {self.now % ()} END,"
+            " is_due = r.run_at IS NULL OR e.stop_code IS NOT NULL, reason = r.reason, ran_ms = r.ran_ms,"
+            " run_at = CASE WHEN e.stop_code IS NULL THEN COALESCE(r.run_at, e.run_at) ELSE e.run_at END,"
+            f" steps = r.steps, connectors = r.connectors, finished_at = CASE WHEN r.is_final THEN {self.now % ()} END,"
             " is_counted = e.is_counted OR r.is_final, engine_id = NULL, rev = e.rev + 1 FROM r"
             f" WHERE e.id = r.id AND e.{RUNNING} AND e.engine_id = r.engine_id AND e.claim = r.claim",
             rows,

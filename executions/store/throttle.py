@@ -15,7 +15,7 @@ from typing import Any
 
 from executions.store.dialect import Answer, Row
 from executions.store.limit_counters import LimitCounters
-from executions.store.moves import IN_LINE
+from executions.store.moves import IN_LINE, each_of
 from executions.store.rows import Wanted, direct_limit_reason
 from executions.store.shares import divide
 
@@ -27,15 +27,8 @@ LINE = f"FROM executions_execution WHERE {IN_LINE}"
 
 
 def each_in_line(column: str) -> str:
-    """Return SQL for the table `in_line`: the different values of a column among the executions in line.
-
-    It searches the index once for each value, as many executions may wait, and many organizations have none in line.
-    """
-    return (
-        f"WITH RECURSIVE in_line ({column}) AS (SELECT (SELECT {column} {LINE} ORDER BY {column} LIMIT 1) UNION ALL"
-        f" SELECT (SELECT {column} {LINE} AND {column} > in_line.{column} ORDER BY {column} LIMIT 1)"
-        f" FROM in_line WHERE in_line.{column} IS NOT NULL)"
-    )
+    """Return SQL for the table `in_line`: the different values of a column among the executions in line."""
+    return each_of(column, IN_LINE, of="in_line")
 
 
 WAITING = each_in_line("organization_id")

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from django.db import connection
 
-from executions.store.away import forget_connection
+from executions.store import errors
 from executions.store.dialect import REPLY_CHANNEL, WORK_CHANNEL
 from executions.store.doorbell import Doorbell, ring
 
@@ -46,9 +46,9 @@ class Wake(threading.Thread):
                 watch()
             except Exception as error:
                 logger.warning("wake-up lost its connection: %s", error)
-                forget_connection()  # a new connection begins with a call, for the commits that came meanwhile
+                errors.forget_connection()  # a new connection begins with a call, for the commits that came meanwhile
                 self.stopping.wait(RECONNECT_S)
-        forget_connection()
+        errors.forget_connection()
 
     def stop(self) -> None:
         self.stopping.set()

@@ -21,6 +21,7 @@ from django.urls import reverse
 from django.utils.encoding import force_bytes
 from django.utils.http import urlsafe_base64_encode
 
+from projects import quiet
 from projects.accounts.guessing import in_words
 from projects.models.tries import Rule, Tries
 
@@ -41,6 +42,9 @@ class Post:
 
     def send(self, address: str) -> None:
         """Have the link sent to whoever has this e-mail address, if anybody has."""
+        if why := quiet.reason():
+            logger.error("a link for a new password is not sent: %s", why)
+            return
         try:
             self.waiting.put_nowait(address)
         except queue.Full:

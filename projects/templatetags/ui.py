@@ -37,6 +37,14 @@ def icon(name: str, classes: str = "") -> SafeString:
     )
 
 
+@register.simple_tag(name="quiet")
+def quiet_reason() -> str:
+    """Return why this installation keeps quiet; empty when it does not."""
+    from projects import quiet  # here: tools read this module's tables without Django's models
+
+    return quiet.reason()
+
+
 @register.simple_tag
 def status_icon(status: str) -> SafeString:
     return icon(STATUS_ICONS.get(status, "circle"))

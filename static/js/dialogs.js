@@ -36,8 +36,11 @@ on("htmx:after:history:push", () => {
   wasPushed = true;
 });
 
-on("htmx:before:swap", () => {
+let losesFocus = ""; // the id of a part that is about to be replaced, and holds the focus
+on("htmx:before:swap", ({ detail }) => {
   wasPushed = false;
+  const target = detail.ctx?.target;
+  losesFocus = target?.contains?.(document.activeElement) ? target.id : "";
 });
 
 on("htmx:after:swap", ({ detail }) => {
@@ -48,10 +51,14 @@ on("htmx:after:swap", ({ detail }) => {
     $("[data-focus]", dialog)?.scrollIntoView({ block: "center" });
   }
   $$("[data-toast]").forEach(watchToast);
+  if (losesFocus && document.activeElement === document.body)
+    $(`#${CSS.escape(losesFocus)} [data-refocus]`)?.focus({ preventScroll: true });
+  losesFocus = "";
 });
 
 dialog?.addEventListener("close", () => {
   $("#dialog-body").replaceChildren();
+  document.body.append($("#toasts"));
   if (pushed) history.go(-pushed); // htmx:before:history:restore below keeps the page as it is
 });
 
@@ -68,6 +75,7 @@ function ask(element) {
   const box = $("#confirm");
   $("#confirm-title").textContent = element.dataset.confirmTitle ?? "Are you sure?";
   $("#confirm-text").textContent = element.dataset.confirm || element.getAttribute("hx-confirm") || "";
+  $("[value=cancel]", box).textContent = element.dataset.confirmDismiss ?? "Cancel";
   const button = $("[value=confirm]", box);
   button.textContent = element.dataset.confirmButton ?? "Confirm";
   button.classList.toggle("btn-danger", element.dataset.confirmKind !== "plain");

@@ -32,7 +32,10 @@ export function showToast(text, level = "info") {
   const use = $("use", toast);
   use.setAttribute("href", use.getAttribute("href").replace(/#.*/, `#${icon}`));
   $("p", toast).textContent = text;
-  $("#toasts").append(toast);
+  const region = $("#toasts");
+  const dialog = $("dialog[open]"); // whatever is outside of it can be neither seen nor read out
+  if (dialog && !dialog.contains(region)) dialog.append(region);
+  region.append(toast);
   watchToast(toast);
 }
 

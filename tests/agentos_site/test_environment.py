@@ -35,7 +35,7 @@ DEFAULTS = {
     "COMPUTE_CHILDREN": 2, "COMPUTE_TIME_S": 2, "COMPUTE_MEMORY_MB": 256,
     "SESSION_HOURS": 12, "SIGN_IN_TRIES": 5, "PASSWORD_HASHES": max(1, (os.cpu_count() or 1) // 2),
     "TRUSTED_PROXIES": 0, "HSTS_SUBDOMAINS": False, "HSTS_PRELOAD": False, "HSTS_SECONDS": 0,
-    "METRICS_TOKEN": "", "LOG_LEVEL": "INFO", "DEBUG": False,
+    "METRICS_TOKEN": "", "LOG_LEVEL": "INFO", "DEBUG": False, "QUIET": False,
 }  # fmt: skip
 
 
@@ -48,10 +48,12 @@ def test_setting_has_its_default(name: str, given: str | None, monkeypatch: pyte
     assert SETTINGS[name].read() == DEFAULTS[name]
 
 
+TWO_HOSTS = "postgresql://u:p@a,b:5433/agentos?target_session_attrs=read-write&sslmode=verify-full&sslrootcert=system"
 VALUES = [
     ("PORT", " 8001 ", 8001), ("HOST", "::", "::"), ("BASE_URL", "https://a.example/", "https://a.example"),
     ("ALLOWED_HOSTS", "a.example, b.example,", ["a.example", "b.example"]), ("WORKERS", "8", 8),
     ("DATABASE_URL", "postgres://u:p@db:5432/agentos", "postgres://u:p@db:5432/agentos"),
+    ("DATABASE_URL", TWO_HOSTS, TWO_HOSTS),
     ("DATABASE_URL", "sqlite:////srv/a.sqlite3", "sqlite:////srv/a.sqlite3"), ("SECRET_KEY", "abc", "abc"),
     ("FIELD_KEYS", f"{KEY}, {KEY}", [KEY, KEY]), ("OUTBOUND_ALLOW", "10.0.0.0/8:80", "10.0.0.0/8:80"),
     ("EMAIL_URL", "smtp+tls://me:p%40ss@mail.example:587", "smtp+tls://me:p%40ss@mail.example:587"),
@@ -87,6 +89,12 @@ REFUSED = [
     ("OUTBOUND_ALLOW", "10.0.0.0/99", "OUTBOUND_ALLOW must be a list of networks, each with an optional port"),
     ("LOG_LEVEL", "info", "LOG_LEVEL must be one of CRITICAL, FATAL, ERROR,"),
     ("DATABASE_URL", "mysql://u:hidden@db/a", "DATABASE_URL must be a URL such as postgres://"),
+    ("DATABASE_URL", "postgres://u:p@ss:hidden@db/a", "DATABASE_URL must be a URL such as postgres://"),
+    ("DATABASE_URL", "postgres://u:hidden@db/a?ssl=1", "with parameters that libpq knows."),
+    ("DATABASE_URL", "postgres://u:hidden@db/a?sslmode=on", 'DATABASE_URL: invalid sslmode value: "on".'),
+    ("DATABASE_URL", "postgres://u:hidden@a,b/a?target_session_attrs=x", 'invalid target_session_attrs value: "x".'),
+    ("DATABASE_URL", "postgres://db/a?connect_timeout=soon", "DATABASE_URL: connect_timeout must be a whole number."),
+    ("DATABASE_URL", "postgres://db/a?sslrootcert=/no.pem", "the file /no.pem (sslrootcert) cannot be read."),
     ("EMAIL_URL", "mail.example:25/hidden", "EMAIL_URL must be a URL such as smtp+tls://"),
     (
         "EXTRA_CONNECTORS",

@@ -8,72 +8,23 @@ import re
 import shutil
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from agentos_site import interpreter
-from harness.processes import ROOT, STARTED_BY, Process, alive, descendants, end_leftovers, free_port, until
+from harness.processes import ROOT, alive, until
+from tests.support.make_run import Running, name_of
 from tests.support.stub import Stub
 
 DRAIN_S = 20
 
 pytestmark = pytest.mark.cluster
-
-
-class Running:
-    """One `make run`; the environment it runs in is the tests' own, so that nothing is installed."""
-
-    def __init__(self, data_dir: Path, log: Path, *, command: list[str] | None = None, **settings: str) -> None:
-        self.data_dir = data_dir
-        self.port = free_port()
-        environment = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-        self.mark = {"DATA_DIR": str(data_dir), "PORT": str(self.port)}  # of all that it starts
-        environment |= {**self.mark, "OUTBOUND_ALLOW": "127.0.0.0/8", STARTED_BY: os.environ["PYTEST_CURRENT_TEST"]}
-        self.process = Process(command or make("run"), environment=environment | settings, log=log)
-
-    def wait_until_ready(self) -> None:
-        until(self._is_ready, within=90, what="the address is printed")
-        self.pids = descendants(self.process.pid)
-
-    def _is_ready(self) -> bool:
-        assert self.process.is_alive, self.process.output
-        return "curl " in self.process.output
-
-    def kill(self) -> None:
-        for pid in alive(descendants(self.process.pid)):
-            with suppress(ProcessLookupError):  # it may end by itself meanwhile
-                os.kill(pid, signal.SIGKILL)
-        self.process.kill()
-
-    def check_leftovers(self) -> None:
-        """Kill what still runs, so that its port and its lock are free for the next test, and fail with its names."""
-        end_leftovers(self.mark)
-
-    @property
-    def curl(self) -> str:
-        match = re.search(r"^\s*(curl .*)$", self.process.output, re.MULTILINE)
-        assert match
-        return match[1]
-
-    def child(self, name: str) -> int:
-        """Return the leader of the web server or the cluster."""
-        return min(pid for pid in alive(self.pids) if name_of(pid) == f"agentos-{name}")
-
-    def query(self, sql: str) -> list[Any]:
-        with sqlite3.connect(self.data_dir / "agentos.sqlite3", timeout=20) as connection:
-            return connection.execute(sql).fetchall()
-
-
-def make(*arguments: str) -> list[str]:
-    return ["make", *arguments, f"PY={sys.executable}", "PYTHON_FOR_VENV=true"]
 
 
 @pytest.fixture(scope="module")
@@ -153,6 +104,29 @@ def test_a_second_run_keeps_the_data_and_collects_no_static_file_anew(start: Cal
     assert stamp.stat().st_mtime_ns == collected_at
 
 
+def test_a_second_one_waits_for_one_that_stops(start: Callable[..., Running], stub: Stub) -> None:
+    first = start()
+    stub.answer(200, {}, delay=3)
+    post(json.loads(demo_of(first))["automations"]["call-api"], {"url": stub.url})
+    stub.wait_for(1)
+
+    first.process.signal(signal.SIGTERM)
+    until(lambda: "stops" in (first.data_dir / "run.lock").read_text(), every=0.01, what="the first one stops")
+    second = start()
+
+    assert "This one waits for it" in second.process.output
+    assert second.query("SELECT COUNT(*) FROM executions_execution WHERE status IN (0, 1)") == [(0,)]
+
+
+def test_one_is_started_anew_at_once_after_one_that_was_killed(start: Callable[..., Running]) -> None:
+    first = start()
+    os.kill(min(alive(first.pids)), signal.SIGKILL)
+
+    start(port=first.port)
+
+    until(lambda: not alive(first.pids), within=DRAIN_S, what="nothing is left of the first one")
+
+
 @pytest.mark.parametrize("name", ["web", "cluster"])
 def test_everything_ends_with_an_error_when_web_or_cluster_dies(start: Callable[..., Running], name: str) -> None:
     running = start()
@@ -204,10 +178,6 @@ def test_an_execution_under_way_is_given_back_when_it_outlasts_the_drain(
     assert running.query("SELECT status FROM executions_execution ORDER BY id DESC LIMIT 1") == [(0,)]
 
 
-def name_of(pid: int) -> str:
-    return Path(f"/proc/{pid}/comm").read_text().strip()
-
-
 def demo_of(running: Running) -> str:
     environment = os.environ | {"DATA_DIR": str(running.data_dir), "PORT": str(running.port)}
     environment = {name: value for name, value in environment.items() if name not in ("SECRET_KEY", "FIELD_KEYS")}
@@ -230,7 +200,7 @@ def test_a_second_one_on_the_same_data_is_refused_in_words(start: Callable[..., 
     second = start(other.data_dir, wait=False)
 
     assert second.process.popen.wait(20) != 0
-    assert "already running on" in second.process.output
+    assert re.search(r"already running on .* \(process [0-9]+\)", second.process.output)
     assert "DATA_DIR" in second.process.output
 
 

@@ -119,7 +119,8 @@ def test_executions_end_with_declared_reasons() -> None:
 
 
 def test_declared_reasons_are_given() -> None:
-    given = strings("executions/runner", "executions/engine", "executions/store", "executions/ports", "connectors")
+    rooms = ("runner", "engine", "store", "ports", "housekeeping")
+    given = strings(*(f"executions/{room}" for room in rooms), "executions/stop.py", "connectors")
 
     assert {reason.code for reason in codes.REASONS} <= given | {StepError("x").code}
     assert {reason.status for reason in codes.REASONS} <= {status.label for status in Status}

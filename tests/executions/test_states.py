@@ -17,6 +17,7 @@ from projects.models import UsageDay
 
 ALLOWED = {
     (Status.PENDING, Status.RUNNING),
+    (Status.PENDING, Status.REJECTED),
     (Status.RUNNING, Status.PENDING),
     (Status.RUNNING, Status.PAUSED),
     (Status.RUNNING, Status.SUCCESS),

@@ -57,6 +57,7 @@ class CutAtCommit:
                     self.is_cut = True
                     is_doomed.set()
                 server.sendall(asked)
+            server.shutdown(socket.SHUT_RDWR)  # wakes the other thread, whose read keeps the connection open
         server.close()
 
     def _pass_back(self, server: socket.socket, client: socket.socket, is_doomed: threading.Event) -> None:

@@ -15,6 +15,7 @@ from executions.monitoring import shares
 from executions.states import Status, StepStatus
 from executions.store import measures
 from executions.store.leases import STALE_AFTER_S
+from projects import quiet
 from projects.models import Organization
 
 SHOWN = 500  # executions listed for one engine
@@ -31,6 +32,8 @@ class Command(BaseCommand):
         parser.add_argument("--executions", action="store_true", help="also list the executions of each engine")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if why := quiet.look():
+            self.stdout.write(f"No engine runs here, as this installation keeps quiet. {why} Run manage.py restored.")
         engines = list(Engine.objects.order_by("started_at").annotate(age=Now() - F("beat_at")))
         for engine in engines:
             self.stdout.write(line_of(engine, engine.age))

@@ -9,6 +9,8 @@ from typing import Any
 from django_q.management.commands.qcluster import Command as QCluster
 
 from executions.engine import cluster
+from executions.engine.host import raise_file_limit
+from executions.monitoring.database import Unsuited, wait_until_usable
 
 
 class Command(QCluster):  # type: ignore[misc]
@@ -19,6 +21,11 @@ class Command(QCluster):  # type: ignore[misc]
     def handle(self, *args: Any, **options: Any) -> None:
         if not sys.stdin.isatty() and os.getpgrp() != os.getpid():
             os.setpgrp()  # lets end_the_cluster() kill all processes as one group
+        raise_file_limit()
+        try:
+            wait_until_usable(lambda reason: self.stderr.write(reason))
+        except Unsuited as why:
+            sys.exit(str(why))
         cluster.install()
         cluster.schedule_housekeeping()
         if name := options["cluster_name"]:
@@ -28,3 +35,5 @@ class Command(QCluster):  # type: ignore[misc]
         if options["run_once"]:
             main.stop()
         main.wait()
+        sys.stdout.flush()
+        os._exit(0)  # nothing is left to do: taking the interpreter apart would hold up the stop for half a second

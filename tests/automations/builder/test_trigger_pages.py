@@ -60,7 +60,9 @@ def test_replaced_trigger_has_a_new_url_and_keeps_its_settings(live: Pages) -> N
     assert new is not None
     assert new.url != old.url
     assert live.automation.definition.trigger.uid == new.uid
-    assert live.automation.definition.trigger.config == {"methods": ["POST"], "headers": ["X-Event"]}
+    assert live.automation.definition.trigger.config == {
+        "methods": ["POST"], "headers": ["X-Event"], "starts_again": False,
+    }  # fmt: skip
     assert Trigger.objects.get(pk=old.pk).replaced_at is not None
 
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import resource
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -145,3 +149,28 @@ def test_thousand_calls_are_under_way_at_once() -> None:
             return await asyncio.gather(*(http.request("GET", remote.url) for _ in range(1000)))
 
     assert {answer.status for answer in asyncio.run(scenario())} == {200}
+
+
+@contextmanager
+def no_more_files() -> Iterator[None]:
+    """Let this process open no further file within the block."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = os.dup(0)
+    os.close(lowest)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_call_waits_for_an_open_file_and_loses_no_time_by_it() -> None:
+    async def scenario() -> HttpResponse:
+        async with Remote(ok) as remote, Outbound(LOOPBACK) as outbound:
+            with no_more_files():
+                calling = asyncio.create_task(outbound.of("org").request("GET", remote.url, timeout_s=1))
+                await asyncio.wait([calling], timeout=1.5)  # longer than its own time
+                assert not calling.done()
+            return await calling
+
+    assert asyncio.run(scenario()).status == 200

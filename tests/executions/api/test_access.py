@@ -119,7 +119,16 @@ def test_no_view_but_the_apis_is_exempt_from_csrf(client: Client) -> None:
         "executions.api.steps.steps",
         *(
             f"executions.api.views.{name}"
-            for name in ("automation", "automations", "execution", "executions", "project", "projects", "retry")
+            for name in (
+                "automation",
+                "automations",
+                "cancel",
+                "execution",
+                "executions",
+                "project",
+                "projects",
+                "retry",
+            )
         ),
     ]
 

@@ -61,6 +61,7 @@ def test_an_execution_has_the_documented_fields_and_ours(api: Api, failed: Execu
         "started_at": "2026-03-01T09:00:00.250Z",
         "finished_at": "2026-03-01T09:00:00.298Z",
         "payloads_removed_at": None,
+        "is_stopping": False,
     }
     assert [(detail["name"], detail["status"], detail.get("group")) for detail in details] == [
         ("1", "success", None),

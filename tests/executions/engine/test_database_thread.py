@@ -5,8 +5,11 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 
+import psycopg
 import pytest
 from django.db import connection
 
@@ -127,3 +130,50 @@ def test_what_is_called_goes_on_after_something_could_not_be_stored(
     thread.call(called.set)
 
     assert called.wait(10)
+
+
+@contextmanager
+def locked_by_somebody(execution_id: uuid.UUID) -> Iterator[None]:
+    parameters = connection.get_connection_params()
+    with psycopg.connect(**{key: parameters[key] for key in ("dbname", "user", "host", "port")}) as somebody:
+        somebody.execute("SELECT 1 FROM executions_execution WHERE id = %s FOR UPDATE", [execution_id])
+        yield
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has one lock, that of the file")
+def test_only_the_result_of_the_execution_whose_row_is_locked_waits(
+    thread: DatabaseThread, make_running: Callable[[], Claimed]
+) -> None:
+    locked, *others = [make_running() for _ in range(5)]
+    with locked_by_somebody(locked.id):
+        thread.move([end(one) for one in (locked, *others)])
+        until(lambda: statuses(others) == {Status.SUCCESS}, what="the others have ended")
+        assert statuses([locked]) == {Status.RUNNING}
+
+        late = make_running()
+        thread.move([end(late)])
+        until(lambda: statuses([late]) == {Status.SUCCESS}, within=4, what="nobody waits for the lock once more")
+
+    until(lambda: statuses([locked]) == {Status.SUCCESS}, what="it ends once the lock is gone")
+
+
+def statuses(of: list[Claimed]) -> set[int]:
+    return set(Execution.objects.filter(pk__in=[one.id for one in of]).values_list("status", flat=True))
+
+
+def waits(event: threading.Event) -> None:
+    event.wait(20)
+
+
+def test_it_is_known_since_when_one_try_lasts(thread: DatabaseThread) -> None:
+    go_on = threading.Event()
+    thread.call(partial(waits, go_on))
+    until(lambda: thread.busy_since is not None)
+    first = thread.busy_since
+
+    thread.call(lambda: None)  # waits behind it, and is not begun
+    assert thread.busy_since == first
+    go_on.set()
+
+    until(lambda: thread.busy_since is None)

@@ -35,8 +35,8 @@ def running(attacked: Installation) -> Made:
 
 def kill_worker(made: Made) -> None:
     """Kill the worker whose engine runs, which another one replaces."""
-    pid = made.installation.query("SELECT pid FROM executions_engine ORDER BY beat_at DESC")[0]["pid"]
-    os.kill(pid, signal.SIGKILL)
+    sql = "SELECT pid FROM executions_engine WHERE NOT is_quarantine ORDER BY beat_at DESC"
+    os.kill(made.installation.query(sql)[0]["pid"], signal.SIGKILL)
 
 
 def test_a_killed_worker_loses_nothing_and_repeats_only_the_call_in_flight(running: Made, stub: Stub) -> None:

@@ -8,19 +8,24 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from django.utils import timezone
+from pytest_django import Settings
 
+from executions.engine.beats import BEAT_S
 from executions.engine.host import boot_id, host_name
 from executions.engine.recovery import recover
 from executions.models import Engine, Execution
 from executions.states import Status
 from executions.store import store
 from executions.store.leases import STALE_AFTER_S
-from harness.automations import call, make
+from executions.store.rows import ALONE
+from harness.automations import TRANSFORM, call, make
 from harness.installation import Installation
 from harness.processes import alive, until
 from projects.ids import new_id
@@ -62,7 +67,7 @@ def test_what_a_dead_engine_holds_is_accused_and_taken_over(make_execution: Call
 
     assert len(taken) == 1
     execution.refresh_from_db()
-    assert (execution.suspicion, execution.deaths, execution.engine_id) == (2, 1, OURS)
+    assert (execution.suspicion, execution.deaths, execution.engine_id) == (ALONE, 1, OURS)
 
 
 @pytest.mark.django_db
@@ -136,9 +141,100 @@ def test_a_worker_that_hangs_is_killed_once_a_peer_has_taken_what_it_ran(pair: I
     assert len(before.keys() & pids(pair).keys()) == 1
 
 
+def test_locks_on_executions_cost_no_healthy_worker_its_lease(installation: Installation, stub: Stub) -> None:
+    if installation.backend == "sqlite":
+        pytest.skip("SQLite has one lock, that of the file")
+    installation.settings["WORKERS"] = "2"
+    installation.start()
+    made = make(installation, {"call": [call()], "transform": [TRANSFORM]})
+    stub.answer(path="/slow", delay=4)
+    locked = made.start("call", {"url": stub.url + "/slow"})
+    stub.wait_for(1)
+    with psycopg.connect(installation.database.url) as somebody:
+        somebody.execute("SELECT 1 FROM executions_execution WHERE id = %s FOR UPDATE", [locked])
+        assert made.status(locked) is Status.RUNNING
+        until(lambda: "somebody holds a lock" in installation.logs(), what="its result waits")
+        others = [made.start("transform") for _ in range(20)]
+        assert all(made.wait(one)["claim"] == 1 for one in others)
+        assert made.status(locked) is Status.RUNNING
+    assert made.wait(locked)["claim"] == 1
+    until(lambda: len(engines(installation)) == 2, what="both engines are there")
+    before = engines(installation)
+
+    with psycopg.connect(installation.database.url) as somebody:
+        somebody.execute("LOCK TABLE executions_execution")
+        until(lambda: beaten_since(installation, before, STALE_AFTER_S), within=40, what="all go on beating")
+
+    assert made.wait(made.start("transform"))["claim"] == 1
+    assert engines(installation).keys() == before.keys()
+
+
 def pids(installation: Installation) -> dict[Any, int]:
     """Return the processes of the engines, by id."""
     return {row["id"]: row["pid"] for row in installation.query("SELECT id, pid FROM executions_engine")}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may make a PID namespace")
+def test_engines_in_pid_namespaces_of_their_own_leave_each_other_alone(installation: Installation) -> None:
+    """So do containers that share host name and kernel: pids of one mean nothing in the other."""
+    if installation.backend == "sqlite":
+        pytest.skip("containers do not share a file of SQLite")
+    installation.start_cluster()
+    installation.prefix = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    other = installation.start_another_cluster()
+    try:
+        before = engines(installation)
+        assert len(before) == 2
+
+        until(lambda: beaten_since(installation, before, 3 * BEAT_S), what="both have looked at each other three times")
+
+        assert engines(installation).keys() == before.keys()
+    finally:
+        other.kill()
+
+
+def beaten_since(installation: Installation, before: dict[Any, Any], seconds: float) -> bool:
+    """Return whether no engine of before is left, or each of them has beaten for so long."""
+    now = {id: moment(beat) for id, beat in engines(installation).items() if id in before}
+    return all(now[id] - moment(before[id]) >= timedelta(seconds=seconds) for id in now)
+
+
+def moment(value: Any) -> datetime:
+    return datetime.fromisoformat(value) if isinstance(value, str) else value
+
+
+MAPPED = """
+import mmap, sys
+with open(sys.argv[1], "r+b") as file:
+    box = mmap.mmap(file.fileno(), 0)
+print("mapped", flush=True)
+input()
+"""
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("is_ours", [True, False])
+def test_the_engine_of_the_original_is_not_killed_by_its_copy(
+    tmp_path: Path, settings: Settings, django_capture_on_commit_callbacks: Callable[..., Any], is_ours: bool
+) -> None:
+    """Both have a black box of the same name, as `cp -r` copies it; only one lies in this installation's folder."""
+    settings.DATA_DIR = tmp_path / "copy"
+    id, long_ago = new_id(), timezone.now() - timedelta(seconds=STALE_AFTER_S + 1)
+    boxes = [tmp_path / of / "engines" / f"{id}.black-box" for of in ("copy", "original")]
+    for box in boxes:
+        box.parent.mkdir(parents=True)
+        box.write_bytes(bytes(128))
+    command = [sys.executable, "-c", MAPPED, str(boxes[0 if is_ours else 1])]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as engine:
+        assert engine.stdout
+        engine.stdout.readline()
+        Engine.objects.create(id=id, host=host_name(), boot_id=boot_id(), pid=engine.pid, beat_at=long_ago)
+
+        with django_capture_on_commit_callbacks(execute=True):
+            recover(OURS, store().peers(OURS), trusts_silence=True)
+        engine.communicate(b"\n")
+
+    assert engine.returncode == (-signal.SIGKILL if is_ours else 0)
 
 
 @pytest.mark.django_db

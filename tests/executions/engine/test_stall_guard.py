@@ -148,18 +148,23 @@ def test_due_moment_of_uvloop_is_no_trap() -> None:
 
 
 FAILING = """
-import asyncio
-from executions.engine.lifeline import keep
-async def beat(): raise ZeroDivisionError
+import asyncio, sys, threading
+from executions.engine.lifeline import keep, vital
+def fail(): raise ZeroDivisionError
+async def task(): fail()
 async def main():
-    beats = [keep(beat())]
+    match sys.argv[1]:
+        case "task": tasks = [keep(task())]
+        case "callback": asyncio.get_running_loop().call_soon(vital(fail))
+        case "thread": threading.Thread(target=vital(fail), daemon=True).start()
     await asyncio.sleep(30)
 asyncio.run(main())
 """
 
 
-def test_beat_that_fails_ends_its_worker_and_says_why() -> None:
-    ended = subprocess.run([sys.executable, "-c", FAILING], capture_output=True, text=True, timeout=60)
+@pytest.mark.parametrize("kind", ["task", "callback", "thread"])
+def test_a_part_that_fails_ends_its_worker_and_says_why(kind: str) -> None:
+    ended = subprocess.run([sys.executable, "-c", FAILING, kind], capture_output=True, text=True, timeout=60)
 
     assert ended.returncode == 1
     assert "ZeroDivisionError" in ended.stderr

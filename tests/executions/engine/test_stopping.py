@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import time
 from typing import Any
 
 import pytest
@@ -48,6 +49,20 @@ def test_sigterm_ends_the_cluster_with_all_in_flight_finished(whole: Installatio
     assert [running.status(execution_id) for execution_id in executions] == [Status.SUCCESS] * IN_FLIGHT
     assert not whole.query("SELECT id FROM executions_engine")
     assert not group_is_alive(cluster.pid)
+
+
+def test_sigterm_waits_no_longer_than_another_writer(cluster: Installation) -> None:
+    """The engine's last word meets the file's lock; it must not rest for seconds before it tries again."""
+    if cluster.backend == "postgresql":
+        pytest.skip("its writers wait for rows, not for a file")
+    with cluster.database.away():
+        cluster_of(cluster).signal(signal.SIGTERM)
+        until(lambda: "stopping cluster processes" in cluster_of(cluster).output, what="the sentinel stops")
+        time.sleep(0.3)  # any engine has tried by then, or is none the worse for it
+
+    assert cluster_of(cluster).popen.wait(SHORT_S) == 0
+
+    assert not cluster.query("SELECT id FROM executions_engine")
 
 
 def test_sigterm_waits_for_no_mail_server_that_hangs(installation: Installation, stub: Stub) -> None:

@@ -112,7 +112,7 @@ def test_a_step_in_c_that_holds_the_worker_is_rejected_and_its_neighbours_succee
 
 @pytest.mark.parametrize("fault", ["loop", "deaf loop"])
 def test_a_step_in_python_that_holds_the_worker_ends_alone(made: Made, stub: Stub, fault: str) -> None:
-    engines = made.installation.query("SELECT id FROM executions_engine")
+    engines = made.installation.query("SELECT id FROM executions_engine WHERE NOT is_quarantine")
     stub.answer(path="/slow", delay=1.5)
     others = [made.start(name, {"url": stub.url + "/slow"}) for name in ("once", "call") for _ in range(5)]
     stub.wait_for(10)
@@ -123,19 +123,26 @@ def test_a_step_in_python_that_holds_the_worker_ends_alone(made: Made, stub: Stu
     assert culprit["reason"] == "Step “Hurt” failed: The step's code held up its worker for more than 2 s."
     assert {(other["status"], other["claim"]) for other in map(made.wait, others)} == {(Status.SUCCESS, 1)}
     assert len(stub.requests) == 10
-    assert made.installation.query("SELECT id FROM executions_engine") == engines
+    assert made.installation.query("SELECT id FROM executions_engine WHERE NOT is_quarantine") == engines
+
+
+@pytest.mark.parametrize("name", ["at once", "faulty"])
+def test_a_step_whose_wait_is_cancelled_by_itself_fails_and_does_not_run_for_ever(made: Made, name: str) -> None:
+    execution = made.wait(made.start(name, {"fault": "cancelled"}))
+
+    assert (execution["status"], execution["reason_code"], execution["claim"]) == (Status.FAILED, "internal_error", 1)
 
 
 @pytest.mark.parametrize("name", ["at once", "faulty"])
 def test_many_busy_steps_are_no_stall_whatever_they_take_together(made: Made, name: str) -> None:
-    engines = made.installation.query("SELECT id FROM executions_engine")
+    engines = made.installation.query("SELECT id FROM executions_engine WHERE NOT is_quarantine")
     with ThreadPoolExecutor(16) as senders:
         ids = list(senders.map(lambda _: made.start(name, {"fault": "busy"}), range(90)))
 
     ended = [made.wait(id, within=60) for id in ids]
 
     assert {(one["status"], one["claim"]) for one in ended} == {(Status.SUCCESS, 1)}
-    assert made.installation.query("SELECT id FROM executions_engine") == engines
+    assert made.installation.query("SELECT id FROM executions_engine WHERE NOT is_quarantine") == engines
 
 
 def test_a_suspect_that_gets_a_step_done_is_one_no_longer(made: Made, stub: Stub) -> None:

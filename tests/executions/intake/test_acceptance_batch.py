@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from dataclasses import replace
 from datetime import timedelta
 
@@ -34,6 +36,21 @@ def test_what_was_committed_is_accepted_once_when_the_answer_is_lost(automation:
     assert answers == [new.id]
     assert Execution.objects.count() == 1
     assert UsageMonth.objects.get().reserved == 1
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no connection to lose")
+def test_what_the_second_try_committed_is_accepted_when_its_answer_is_lost(automation: Automation) -> None:
+    live = live_at(automation)
+    new = new_execution(live, {"body": {}})
+    with cut_at_commit() as way:
+        connection.ensure_connection()
+        with socket.socket(fileno=os.dup(connection.connection.fileno())) as dying:
+            dying.shutdown(socket.SHUT_RDWR)  # so that the first try stores nothing
+        answers = acceptance.write([new])
+
+    assert way.is_cut
+    assert answers == [new.id]
 
 
 @pytest.mark.django_db(transaction=True)

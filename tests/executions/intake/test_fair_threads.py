@@ -157,3 +157,18 @@ def test_who_stops_waiting_takes_the_item_back(monkeypatch: pytest.MonkeyPatch) 
 
     until(lambda: len(gate.began) == 2)
     assert gate.began == ["begun", "last"]
+
+
+def test_a_thread_that_gave_too_few_results_tells_its_senders_and_goes_on() -> None:
+    def forgetful(items: Sequence[str], _join: Join[str]) -> list[Stored[str]]:
+        return ["A"] if "a" in items else []
+
+    async def submit() -> list[str]:
+        threads = FairThreads("test", forgetful)
+        async with asyncio.timeout(15):
+            return [await result_of(threads.submit(item, "owner")) for item in "ba"]
+
+    first, second = awaited(submit())
+
+    assert "zip()" in first
+    assert second == "A"

@@ -158,6 +158,8 @@ def test_strangers_do_not_cost_a_connection_each() -> None:
 def test_an_unknown_address_is_not_looked_up_again_at_once_and_a_new_trigger_works_at_once(
     make_automation: Callable[..., Automation], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    kept = LookUps()
+    monkeypatch.setattr(trigger_url, "look_ups", lambda: kept)
     monkeypatch.setattr(look_ups, "UNKNOWN_S", 3600.0)
     unknown = [PREFIX + f"{number:032x}" for number in range(3, 6)]
     assert {send(path).status for path in unknown} == {404}
@@ -172,6 +174,8 @@ def test_an_unknown_address_is_not_looked_up_again_at_once_and_a_new_trigger_wor
 
 
 def test_an_unknown_address_is_looked_up_again_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = LookUps()
+    monkeypatch.setattr(trigger_url, "look_ups", lambda: kept)
     monkeypatch.setattr(look_ups, "UNKNOWN_S", 0.0)
     unknown = PREFIX + f"{7:032x}"
     with looked_up() as uids:

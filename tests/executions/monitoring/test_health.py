@@ -6,16 +6,19 @@ from datetime import timedelta
 from io import StringIO
 
 import pytest
+from cryptography.fernet import Fernet
 from django.core.management import call_command
+from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
 
+from automations.models import Automation
 from executions.models import Engine, Execution, StepRun
 from executions.states import Status, StepStatus
 from executions.store import measures
 from harness.installation import Installation
 from harness.processes import until
-from projects.models import Organization
+from projects.models import Organization, Project, Variable
 from tests.support.door import send
 
 
@@ -34,7 +37,7 @@ def test_healthz_answers_and_readyz_does_not_when_the_database_is_away(server: I
         return  # a locked SQLite file still answers reads
     with server.database.away():
         status, body = server.get("/readyz")
-        assert (status, json.loads(body)["reason"]) == (503, "The database does not answer.")
+        assert (status, json.loads(body)["reason"]) == (503, "The database is unreachable.")
         assert server.get("/healthz")[0] == 200
 
 
@@ -46,6 +49,29 @@ def test_probes_are_answered_by_address_and_over_plain_http(path: str, status: i
     answer = send(path, method="GET", HTTP_HOST="10.1.2.3:8000")
 
     assert answer.status == status
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("secret", ["variable", "trigger"])
+def test_readyz_says_that_the_keys_of_the_stored_secrets_are_lost(
+    secret: str, client: Client, make_automation: Callable[..., Automation], project: Project, settings: Settings
+) -> None:
+    Engine.objects.create(host="here", pid=1, boot_id="")
+    if secret == "variable":
+        variable = Variable(project=project, key="KEY")
+        variable.value = "hidden"
+        variable.save()
+    else:
+        make_automation()
+    kept = settings.FIELD_KEYS
+    assert client.get("/readyz").status_code == 200
+
+    settings.FIELD_KEYS = [Fernet.generate_key().decode()]
+
+    answer = client.get("/readyz")
+    assert (answer.status_code, "FIELD_KEYS does not open" in answer.json()["reason"]) == (503, True)
+    settings.FIELD_KEYS = [*settings.FIELD_KEYS, *kept]
+    assert client.get("/readyz").status_code == 200
 
 
 # --- manage.py engines

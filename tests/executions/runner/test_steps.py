@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import uuid
 from typing import Any
 
 import pytest
 
 from executions.states import Status
-from harness.automations import AUTOMATIONS, WAIT, Made, call, make
+from harness.automations import AUTOMATIONS, EMAIL, WAIT, Made, call, make
 from harness.installation import Installation
 from harness.processes import until
+from tests.support.smtp import Smtp
 from tests.support.stub import Stub
 
 pytestmark = pytest.mark.usefixtures("product")
@@ -123,3 +125,12 @@ def test_what_no_text_can_hold_is_replaced_in_an_answer_and_in_the_error_that_qu
     assert "“caf\ufffd” is not an e-mail address" in execution["reason"]
     assert (answer["headers"]["x-odd"], answer["body"]) == ("caf\ufffd", "half of \ufffd\ufffd\ufffd")
     assert made.wait(made.start("transform"))["status"] == Status.SUCCESS
+
+
+def test_an_e_mails_message_id_comes_from_the_key_that_a_repetition_keeps(product: Installation, smtp: Smtp) -> None:
+    made = make(product, {"email": [EMAIL]})
+
+    execution = made.wait(made.start("email"))
+
+    (mail,) = smtp.wait_for(1)
+    assert mail.message["Message-ID"] == f"<{uuid.UUID(str(execution['id']))}-1-mail-0@agentos>"

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from django.core import mail
+from pytest_django import Settings
 
 from automations.models import StepTest
 from executions.models import Execution
@@ -25,6 +26,16 @@ def add_secret(project: Project) -> None:
     variable = Variable(project=project, key="API_TOKEN", is_secret=True)
     variable.value = SECRET
     variable.save()
+
+
+def test_a_step_of_an_installation_that_keeps_quiet_calls_nothing(
+    settings: Settings, bench: Callable[..., Bench], stub: Stub
+) -> None:
+    settings.QUIET = True
+    it = bench(step("http", "request", {"method": "GET", "url": stub.url}))
+
+    assert "keeps quiet" in it.test("tested").error
+    assert not stub.requests
 
 
 def test_step_really_calls_and_counts_nothing(bench: Callable[..., Bench], stub: Stub) -> None:

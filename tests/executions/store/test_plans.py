@@ -71,14 +71,19 @@ def test_a_claim_does_not_pass_by_all_that_waits_for_later(make_execution: Calla
         return sum(steps)
 
     one = make_execution(status=Status.PAUSED, run_at=timezone.now() + timedelta(days=1))
-    few = [claim() for _ in range(2)][-1]
-    values = {field.attname: getattr(one, field.attname) for field in Execution._meta.concrete_fields}
-    Execution.objects.bulk_create(
-        Execution(**values | {"id": new_id(), "organization_id": new_id() if number % 2 else one.organization_id})
-        for number in range(6000)
-    )
+    store().tune()
+    try:
+        few = [claim() for _ in range(2)][-1]
+        values = {field.attname: getattr(one, field.attname) for field in Execution._meta.concrete_fields}
+        Execution.objects.bulk_create(
+            Execution(**values | {"id": new_id(), "organization_id": new_id() if number % 2 else one.organization_id})
+            for number in range(6000)
+        )
+        many = claim()
+    finally:
+        connection.close()  # with all that it was tuned to
 
-    assert claim() <= 2 * few
+    assert many <= 2 * few
 
 
 @pytest.mark.django_db(transaction=True)
