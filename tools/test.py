@@ -28,7 +28,7 @@ EXAMPLES = "@octokit/webhooks-examples"
 EXAMPLES_VERSION = "7.6.1"
 UNIT = ["-n", "2", "-m", "not cluster and not browser"]
 BESIDE = ["-n", "4"]  # processes, as the tests spend half of their time waiting
-LONGEST_PART_S = 1200
+LONGEST_PART_S = 2400
 LAST_WORDS_S = 30
 CLOSING = re.compile(r"\d+ (passed|failed|errors?|deselected)\b|no tests ran")  # pytest's last line
 
