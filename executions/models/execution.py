@@ -68,7 +68,7 @@ class Execution(models.Model):
     attempt = models.SmallIntegerField(default=1)
     claim = models.IntegerField(default=0)  # fencing token: an engine with an older one has lost the execution
     deaths = models.SmallIntegerField(default=0)  # deaths of engines that count against it; the third rejects it
-    suspicion = models.SmallIntegerField(db_default=0)  # deaths in common with other executions; 2 make a suspect
+    suspicion = models.SmallIntegerField(db_default=0)  # 2 make a suspect, from 4 on it runs alone (store.rows)
     engine_id = models.UUIDField(null=True)
     run_at = models.DateTimeField(default=timezone.now)
     # Whether a free slot is all that it waits for. Those that wait for run_at or in a line are kept out of the claims'

@@ -193,7 +193,7 @@ class Claimed:
 
     @property
     def is_suspect(self) -> bool:
-        """Return whether the execution runs alone until its next durable step."""
+        """Return whether the execution runs in the quarantine until its next durable step."""
         return self.suspicion >= SUSPECT
 
     def acquit(self) -> None:
