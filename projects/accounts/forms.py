@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import Any
 
@@ -54,14 +55,20 @@ class SignInForm(Paced, AuthenticationForm):
         if not name or not password:
             return self.cleaned_data
         assert self.request is not None
-        claims = Guess(self.request, name).claims()
+        guess = Guess(self.request, name)
+        claims = guess.claims()
         if wait := Tries.objects.wait(*claims):  # a look first: whoever is refused writes nothing
             raise self.too_many("wrong sign-ins", wait)
         try:
-            with hashing.line.turn(address_of(self.request)):
+            with self._turn(guess):
                 return self._checked(claims)
         except hashing.Busy:
             raise self.busy() from None
+
+    def _turn(self, guess: Guess) -> AbstractContextManager[None]:
+        if guess.device:
+            return hashing.line.turn(guess.who, hashing.KNOWN)
+        return hashing.line.turn(address_of(guess.request))
 
     def _checked(self, claims: list[Claim]) -> dict[str, Any]:
         """Check the password. A try is taken before and given back after success: many at once cannot slip through."""
@@ -119,7 +126,7 @@ class NewPassword(Paced):
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
         if not self.errors:
             try:
-                with hashing.line.turn():
+                with hashing.line.turn(self.user.get_username(), hashing.KNOWN):
                     self.user.set_password(cleaned["new_password1"])
             except hashing.Busy:
                 raise self.busy() from None
@@ -173,7 +180,7 @@ class OwnPasswordForm(NewPassword, PasswordChangeForm):
             raise self.too_many("wrong passwords", wait)
         given: str = self.cleaned_data["old_password"]
         try:
-            with hashing.line.turn():
+            with hashing.line.turn(self.user.get_username(), hashing.KNOWN):
                 if wait := Tries.objects.take(claim):
                     raise self.too_many("wrong passwords", wait)
                 is_right = self.user.check_password(given)

@@ -57,15 +57,16 @@ class Guess:
 
     def claims(self) -> list[Claim]:
         """Return what the try uses up."""
-        if device := self._device():
+        if device := self.device:
             return [DEVICE.of(self.who, device)]
         here = address_of(self.request)
         if Tries.objects.knows(PLACE.of(self.who, here)):
             return [HERE.of(self.who, here)]
         return [ADDRESS.of(here), HERE.of(self.who, here), NAME.of(self.who)]
 
-    def _device(self) -> str:
-        """Return the browser's id, if the person has signed in with it before."""
+    @property
+    def device(self) -> str:
+        """The browser's id, if the person has signed in with it before."""
         given = self.request.COOKIES.get(COOKIE, "")
         try:
             value = signing.loads(given, salt=SALT, max_age=KNOWN_FOR)
@@ -76,7 +77,7 @@ class Guess:
     def remember(self, response: HttpResponse) -> None:
         """Know the browser and the address from now on: the person has proved who they are."""
         Tries.objects.remember(PLACE.of(self.who, address_of(self.request)))
-        value = signing.dumps({"who": self.who, "id": self._device() or secrets.token_hex(8)}, salt=SALT)
+        value = signing.dumps({"who": self.who, "id": self.device or secrets.token_hex(8)}, salt=SALT)
         response.set_cookie(
             COOKIE, value, max_age=KNOWN_FOR, httponly=True, samesite="Lax", secure=settings.SESSION_COOKIE_SECURE
         )

@@ -120,8 +120,7 @@ def test_the_administration_has_no_page_of_its_own_for_it(client: Client, ada: U
 def test_a_full_line_of_hashes_changes_nothing(
     client: Client, ada: User, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hashing, "line", Line(1))
-    monkeypatch.setattr(hashing.line, "places", 0)
+    monkeypatch.setattr(hashing, "line", Line(0))
 
     answer = change(client)
 
