@@ -21,6 +21,9 @@ RESOLVE_S = 8.0  # seconds of one look-up altogether
 # Each try takes twice as long as the one before, and the first one a quarter of a second where the server is quick
 # else: fewer tries would give up a name for which it has to ask its way through.
 TRY_S, TRIES = 1.0, 6
+# Seconds by which a look-up may end too late. Later than that this process stood still meanwhile, which says nothing
+# about the name: it is asked for again.
+STOOD_STILL_S = 2.0
 AT_ONCE = 1024  # look-ups under way for all organizations
 FORGET_S = 5.0  # seconds for which a name that could not be resolved is not asked for again
 REMEMBERED = 4096  # such names, at most
@@ -80,15 +83,21 @@ class LookUps:
 
     async def _look_up(self, host: str, port: int, asker: str) -> list[str]:
         async with self.shares.of(asker):
-            try:
-                async with asyncio.timeout(RESOLVE_S):
-                    found = await self.find(host, port)
-                if not found:
-                    raise OSError("no addresses")
-                return found
-            except (OSError, UnicodeError, TimeoutError):
-                self._remember(host)
-                raise
+            while True:
+                began = time.monotonic()
+                try:
+                    return await self._found(host, port)
+                except (OSError, UnicodeError, TimeoutError):
+                    if time.monotonic() - began <= RESOLVE_S + STOOD_STILL_S:
+                        self._remember(host)
+                        raise
+
+    async def _found(self, host: str, port: int) -> list[str]:
+        async with asyncio.timeout(RESOLVE_S):
+            found = await self.find(host, port)
+        if not found:
+            raise OSError("no addresses")
+        return found
 
     def _remember(self, host: str) -> None:
         self.failed[host] = time.monotonic() + FORGET_S

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -93,6 +94,25 @@ def test_a_failure_is_forgotten_and_only_so_many_are_remembered(
         return found
 
     monkeypatch.setattr(names, "FORGET_S", 60)
+    assert asyncio.run(scenario()) == ["127.0.0.1"]
+
+
+def test_a_process_that_stood_still_asks_again(server: NameServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(names, "RESOLVE_S", 2.0)
+    monkeypatch.setattr(names, "STOOD_STILL_S", 0.5)
+
+    async def scenario() -> list[str]:
+        look_ups = LookUps(SystemNames([server.address]))
+        look_up = asyncio.create_task(look_ups.addresses("late.silent", 80, "A"))
+        while not server.asked:
+            await asyncio.sleep(0.01)
+        time.sleep(3)  # the process stands still
+        server.known["late.silent"], server.silent = ["127.0.0.1"], ()
+        try:
+            return await look_up
+        finally:
+            await look_ups.close()
+
     assert asyncio.run(scenario()) == ["127.0.0.1"]
 
 
