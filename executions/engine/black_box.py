@@ -2,7 +2,8 @@
 
 The file is mapped into memory, so writing it costs no system call, and the kernel keeps it when the process is killed.
 After the engine's death another engine on the same machine reads it (docs/engine-deaths.md). The watchdog stands here
-too: it ends a process whose loop stands still, and leaves the stacks of its threads in a second file.
+too: it ends a process whose loop stands still, and leaves the stacks of its threads in a second file. It counts the
+time that the process computes, because on a machine with too much to do a moment of computing may take many seconds.
 """
 
 from __future__ import annotations
@@ -10,16 +11,20 @@ from __future__ import annotations
 import faulthandler
 import math
 import mmap
+import os
+import signal
 import time
 import uuid
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import NoReturn
 
 from django.conf import settings
 
 SIZE = 128  # bytes of the file: the execution's id (16), the step's key (65, padded with zeros), the rest unused
-STALL_S = 5.0  # seconds that one execution may hold the event loop before the watchdog ends the process
+STALL_S = 5.0  # seconds of computing, or of waiting, with which one execution may hold the event loop
+LONGEST_STALL_S = 60.0  # seconds by the clock, for code in C that holds the GIL and waits
 ARM_EVERY_S = 1.0  # seconds between two arms of the watchdog while the loop is alive
 NO_EXECUTION = bytes(16)  # the id in the file while no execution's code runs
 
@@ -43,6 +48,7 @@ class BlackBox:
         with box.open("r+b") as file:
             self._map = mmap.mmap(file.fileno(), SIZE)
         self._stall = stall.open("w")
+        faulthandler.register(signal.SIGPROF, file=self._stall, all_threads=True, chain=True)  # then the process ends
         self._armed_at = math.inf  # monotonic time; infinite, so that only arm_watchdog() arms it for the first time
 
     def note_execution(self, execution_id: bytes, step: bytes) -> None:
@@ -63,16 +69,23 @@ class BlackBox:
         self._map[:16] = NO_EXECUTION
 
     def arm_watchdog(self) -> None:
-        """Have this process end in STALL_S seconds, unless this is called again before.
+        """Have this process end after STALL_S seconds of computing, unless this is called again before.
 
-        faulthandler waits in a thread written in C, which needs no GIL: a regular expression or a loop that never
-        yields cannot stop it. It writes the stacks of all threads before it ends the process.
+        The kernel counts, and faulthandler's handler and timer need no GIL: a regular expression or a loop that never
+        yields cannot stop them. They write the stacks of all threads before the process ends.
         """
         self._armed_at = time.monotonic()
-        faulthandler.dump_traceback_later(STALL_S, exit=True, file=self._stall)
+        signal.setitimer(signal.ITIMER_PROF, STALL_S)
+        faulthandler.dump_traceback_later(LONGEST_STALL_S, exit=True, file=self._stall)
 
     def disarm_watchdog(self) -> None:
+        signal.setitimer(signal.ITIMER_PROF, 0)
         faulthandler.cancel_dump_traceback_later()
+
+    def end_stalled(self) -> NoReturn:
+        """End this process as the watchdog does."""
+        faulthandler.dump_traceback(self._stall, all_threads=True)
+        os._exit(1)
 
 
 @lru_cache(maxsize=4096)

@@ -36,7 +36,7 @@ class Slots:
         on_freed: Callable[[uuid.UUID], None],
     ) -> None:
         self.black_box = black_box
-        self.guard = StallGuard(black_box.arm_watchdog, self.hand_over_ended)
+        self.guard = StallGuard(black_box.arm_watchdog, black_box.end_stalled, self.hand_over_ended)
         self.guard.start()
         self.run_execution = run_execution
         self.hand_over = hand_over

@@ -2,8 +2,8 @@
 
 A thread looks twice a second which piece of which execution's code runs, a piece being what runs between two waits. A
 piece that has computed for STALL_CPU_S gets `Stalled` raised inside. Computing time counts, not the clock's: a machine
-that was suspended, or has too much to do, stalls nobody, and the watchdog of `black_box.py` waits as long. Code in C
-that holds the GIL hears of no exception, and code that waits computes nothing: both are the watchdog's.
+that was suspended, or has too much to do, stalls nobody. A piece that waits computes nothing and hears of no exception:
+it ends the process. Code in C that holds the GIL is left to the watchdog of `black_box.py`.
 
 The exception must never meet another piece, nor the loop itself. So two rules stand here. The thread raises it only
 while the piece is still the one it has seen: between that comparison and the call Python changes no thread, because it
@@ -19,6 +19,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from executions.engine.black_box import STALL_S
 from executions.engine.lifeline import vital
 from executions.runner.context import STALL_CPU_S, Stalled
 
@@ -35,8 +36,11 @@ _stalled = ctypes.py_object(Stalled)
 class StallGuard:
     """Watches one event loop; all methods but `_watch` and `_strike` belong to the loop's thread."""
 
-    def __init__(self, put_off_watchdog: Callable[[], None], meanwhile: Callable[[], None]) -> None:
+    def __init__(
+        self, put_off_watchdog: Callable[[], None], end_process: Callable[[], None], meanwhile: Callable[[], None]
+    ) -> None:
         self._put_off = put_off_watchdog
+        self._end_process = end_process
         self._meanwhile = meanwhile  # called from the guard's thread while one piece holds the loop
         self._piece = 0  # the number of the piece that runs; 0 while none does
         self._count = 0
@@ -65,7 +69,7 @@ class StallGuard:
     # --- the guard's thread
 
     def _watch(self) -> None:
-        seen, since, before, strikes = 0, 0.0, 0.0, 0
+        seen, since, before, moved_at, strikes = 0, 0.0, 0.0, 0.0, 0
         while True:
             time.sleep(LOOK_S)
             try:
@@ -74,16 +78,19 @@ class StallGuard:
                 return  # the loop's thread has ended
             piece = self._piece
             if not piece or piece != seen:
-                seen, since, before, strikes = piece, computed, computed, 0
+                seen, since, before, moved_at, strikes = piece, computed, computed, time.monotonic(), 0
                 continue
             self._meanwhile()
             if computed - since >= STALL_CPU_S + strikes * AGAIN_S:
                 logger.warning("an execution has held the loop for %.1f s of computing and is ended", computed - since)
                 self._strike(piece)
                 strikes += 1
-            if computed > before and strikes <= STRIKES:
-                self._put_off()
-            before = computed
+            if computed > before:
+                before, moved_at = computed, time.monotonic()
+                if strikes <= STRIKES:
+                    self._put_off()
+            elif time.monotonic() - moved_at >= STALL_S:
+                self._end_process()
 
     def _strike(self, piece: int) -> None:
         thread, stalled = self._thread, _stalled

@@ -53,7 +53,7 @@ async def piece(chance: random.Random, struck: list[int], number: int) -> int:
 
 
 async def run_all(count: int, struck: list[int]) -> list[Any]:
-    box, share, guard = BlackBox(new_id()), FairShare(), StallGuard(lambda: None, lambda: None)
+    box, share, guard = BlackBox(new_id()), FairShare(), StallGuard(*[lambda: None] * 3)
     box._armed_at = time.monotonic() + 1_000_000  # the real watchdog has no part in this
     guard.start()
     chance = random.Random(7)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from executions.engine.black_box import Evidence
+from executions.engine.black_box import STALL_S, Evidence
 from executions.engine.suspects import Verdict, judge
 from executions.states import Status
 from executions.store.rows import HeldExecution
@@ -102,12 +104,33 @@ def test_a_step_that_kills_its_worker_is_rejected_and_its_neighbours_succeed(
     assert made.counted == len(others) + 1
 
 
-def test_a_step_in_c_that_holds_the_worker_is_rejected_and_its_neighbours_succeed(made: Made, stub: Stub) -> None:
-    culprit, others = deaths_of_neighbours(made, stub, "regex", 10)
+@pytest.mark.parametrize("fault", ["regex", "sleep"])
+def test_a_step_that_holds_the_worker_is_rejected_and_its_neighbours_succeed(
+    made: Made, stub: Stub, fault: str
+) -> None:
+    culprit, others = deaths_of_neighbours(made, stub, fault, 10)
 
     assert (culprit["status"], culprit["reason_code"]) == (Status.REJECTED, "stalled")
     assert "“Hurt”" in culprit["reason"]
     assert {other["status"] for other in others} == {Status.SUCCESS}
+
+
+def test_a_worker_that_stood_still_is_no_stalled_one(made: Made) -> None:
+    sql = "SELECT id, pid FROM executions_engine WHERE NOT is_quarantine"
+    (engine,) = made.installation.query(sql)
+    culprit = made.start("faulty", {"fault": "stop"})
+    until(lambda: is_stopped(engine["pid"]), what="the worker stands still")
+
+    time.sleep(STALL_S + 1)  # less than its lease
+    os.kill(engine["pid"], signal.SIGCONT)
+    ended = made.wait(culprit)
+
+    assert (ended["status"], ended["claim"]) == (Status.SUCCESS, 1)
+    assert made.installation.query(sql) == [engine]
+
+
+def is_stopped(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
 @pytest.mark.parametrize("fault", ["loop", "deaf loop"])
