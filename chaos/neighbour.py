@@ -24,6 +24,7 @@ RATES = {
 }  # fmt: skip  # a second
 FIRST_NUMBER = 10_000_000  # above those of the driver
 FIRST_SIGN_IN_S = 30.0
+DEVICE = "agentos_device_"  # the cookie's name without the port
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,7 @@ class Neighbour:
         self.file = file.open("a", buffering=1)
         self.numbers = itertools.count(FIRST_NUMBER)
         self.cookies = ""
+        self.browser = ""  # the cookie by which the product knows it again, in a browser that has signed out
         self.is_over = asyncio.Event()
         self.under_way: set[asyncio.Task[None]] = set()
 
@@ -103,9 +105,12 @@ class Neighbour:
         return await self.sign_in()
 
     async def sign_in(self) -> Answer:
-        answer = await self.door.sign_in(self.job.user, self.job.user, within=FIRST_SIGN_IN_S)
+        answer = await self.door.sign_in(
+            self.job.user, self.job.user, within=FIRST_SIGN_IN_S, cookies=self.browser
+        )  # fmt: skip
         if answer.status == 302:
             self.cookies = answer.cookies
+            self.browser = next(one for one in self.cookies.split("; ") if one.startswith(DEVICE))
         return answer
 
 

@@ -38,7 +38,7 @@ def check(siege: Siege, ended: Sequence[Ended], deaths: Sequence[Death], nemesis
 
 def is_explained(death: Death, nemesis: Nemesis) -> bool:
     return any(
-        (window.hits_engines or window.fault == CHANGES_ENGINES)
+        (window.hits_web if death.is_of_web else window.hits_engines or window.fault == CHANGES_ENGINES)
         and window.start <= death.at <= window.over + AFTERMATH_S
         for window in nemesis.windows
     )

@@ -26,6 +26,8 @@ AFTERMATH_S = 10.0  # seconds after a fault for which it explains an error of th
 LONGEST_POISON_S = 40.0  # seconds from the request to its third death
 BURSTS = 12  # kills of one fault at most; about half of the kills have hit both sides
 SLOW_REPLY = 504  # to a caller of a Response step, as faults of the cluster delay the reply
+REPLY_S = 30.0  # seconds that such a caller waits, from a request that came before the fault was over
+STANDS_STILL = "a worker stands still for 2 leases"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +37,17 @@ class Window:
     fault: str
     start: float
     end: float
+    backend: str = ""
 
     def excuses(self, status: int, at: float) -> bool:
         """Return whether the fault explains an answer with this status (0 for none) at that time."""
-        is_own = self.fault in OF_THE_WEB or status == SLOW_REPLY
-        return is_own and self.start <= at <= self.end + AFTERMATH_S
+        is_own = self.hits_web or status == SLOW_REPLY
+        return is_own and self.start <= at <= self.end + AFTERMATH_S + (REPLY_S if status == SLOW_REPLY else 0)
+
+    @property
+    def hits_web(self) -> bool:
+        """Whether it hits the web server: of SQLite, what stands still may hold the lock of the file."""
+        return self.fault in OF_THE_WEB or (self.fault == STANDS_STILL and self.backend == "sqlite")
 
     @property
     def hits_engines(self) -> bool:
@@ -88,7 +96,7 @@ class Nemesis:
         start = time.time()
         self.say(f"{time.strftime('%H:%M:%S')} {name}")
         FAULTS[name](self)
-        self.windows.append(Window(name, start, time.time()))
+        self.windows.append(Window(name, start, time.time(), self.scene.installation.backend))
 
     def _shuffled(self) -> Iterator[str]:
         """Yield each fault once before any comes again."""
@@ -229,7 +237,7 @@ FAULTS: dict[str, Callable[[Nemesis], None]] = {
     "kill -9 the web server": Nemesis.kill_web,
     "PostgreSQL crashes": Nemesis.restart_database,
     "all connections cut": Nemesis.cut_connections,
-    "a worker stands still for 2 leases": Nemesis.pause_worker,
+    STANDS_STILL: Nemesis.pause_worker,
     "50 deliveries of one id": Nemesis.deliver_fifty_times,
     POISON: Nemesis.poison,
     "two clusters race": Nemesis.race_clusters,
@@ -246,7 +254,7 @@ OF_THE_WEB = {
 }  # fmt: skip
 OF_THE_ENGINES = {
     "kill -9 a worker", "kill -9 between effect and result", "kill -9 the cluster", POISON,
-    "a worker stands still for 2 leases", "two clusters race", "kill -9 pusher or monitor",
+    STANDS_STILL, "two clusters race", "kill -9 pusher or monitor",
     "kill -9 the sentinel", "no cluster runs for 70 s",
 }  # fmt: skip
 OF_ANOTHER = {

@@ -19,6 +19,10 @@ class Death:
     who: str
     at: float
 
+    @property
+    def is_of_web(self) -> bool:
+        return self.who.startswith("process")
+
 
 @dataclass
 class Watch:

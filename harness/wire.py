@@ -92,9 +92,9 @@ class Door:
             Cookie="; ".join(filter(None, [cookies, self.csrf_cookie])),
         )  # fmt: skip
 
-    async def sign_in(self, username: str, password: str, *, within: float = 60.0) -> Answer:
+    async def sign_in(self, username: str, password: str, *, cookies: str = "", within: float = 60.0) -> Answer:
         """Sign in; an answer with status 302 brings the cookies of the session."""
-        return await self.post_form("/login/", within=within, username=username, password=password)
+        return await self.post_form("/login/", cookies=cookies, within=within, username=username, password=password)
 
 
 def parsed(text: bytes) -> Answer:

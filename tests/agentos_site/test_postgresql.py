@@ -128,7 +128,7 @@ def test_a_web_server_behind_such_a_pooler_fails_no_request_and_names_the_cause(
     web = pooled.start_web()
     made = make(pooled, AUTOMATIONS)
 
-    statuses = []
+    statuses: list[int] = []
 
     def is_named() -> bool:
         statuses.extend(made.post("transform")[0] for _ in range(10))  # prepares the statements
