@@ -10,7 +10,7 @@ from contextlib import ExitStack, suppress
 import pytest
 
 from harness.automations import TRANSFORM, Made, make
-from harness.installation import Installation
+from harness.installation import Installation, copy_of
 from harness.processes import until
 
 BODY_TIME_S = 3
@@ -22,11 +22,19 @@ def stack() -> Iterator[ExitStack]:
         yield stack
 
 
+@pytest.fixture(scope="module")
+def serving(template: Installation, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """Return an installation with small budgets for the tests that leave its web server as it was."""
+    settings = {"BODY_TIME_S": str(BODY_TIME_S), "OPEN_BODIES": "100", "BODY_MEMORY": "1000000"}
+    with copy_of(template, tmp_path_factory.mktemp("serving"), **settings) as copy:
+        copy.start_web()
+        yield copy
+
+
 @pytest.fixture
-def made(installation: Installation) -> Made:
-    installation.settings |= {"BODY_TIME_S": str(BODY_TIME_S), "OPEN_BODIES": "100", "BODY_MEMORY": "1000000"}
-    installation.start_web()
-    return make(installation, {"transform": [TRANSFORM]})
+def made(serving: Installation) -> Made:
+    """Return an automation of an organization of the test's own."""
+    return make(serving, {"transform": [TRANSFORM]})
 
 
 def head(path: str, *lines: str) -> bytes:
