@@ -182,7 +182,7 @@ def postgresql_server() -> Iterator[str]:
         url = os.environ.get("TEST_POSTGRESQL_URL")
         if not url:
             try:
-                url = stack.enter_context(postgresql.postgresql())
+                url = stack.enter_context(postgresql.postgresql(is_durable=False))
             except postgresql.Missing as missing:
                 pytest.skip(str(missing))
         yield url
