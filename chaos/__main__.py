@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import os
 import secrets
 import signal
+import subprocess
 import sys
 
 from chaos import moments
+from chaos.faults import FAULTS
 from chaos.hostile.arsenal import ATTACKS
-from chaos.nemesis import FAULTS
 from chaos.siege import AT_ONCE, TURN_S, Hostility
 from chaos.trial import Trial, run
+from harness import hosts
 from harness.postgresql import Missing, binaries
 
 QUICK = Trial(accepted=400, faults=8)
 DATABASES = ("sqlite", "postgresql")
+FAULTS_OF_ONE, FAULTS_OF_MACHINES = 40, 60
+SHORT = {"LEASE_S": "6", "LOCK_LIMIT_S": "3"}  # settings of the short form
 
 
 def main() -> int:
@@ -23,14 +28,48 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     if options.moments:
         return 0 if moments.run(options.moments, options.seed, _say) else 1
+    if options.hosts and options.hosts > 1:
+        return _machines(options)
     only = tuple(name for part in options.only for name in FAULTS if part in name)
     attacks = tuple(name for name in ATTACKS if not options.attack or any(part in name for part in options.attack))
     hostility = Hostility(attacks, options.at_once, options.turn) if options.hostile else None
     trial = Trial(
         options.accepted, options.faults, options.seed, only, is_long=not options.quick, hostility=hostility,
-        seconds=options.seconds if options.hostile else 0.0,
+        seconds=options.seconds if options.hostile else 0.0, has_disk=hosts.separate_mounts(),
     )  # fmt: skip
-    return 1 if [name for name in _databases(options.database) if not run(name, trial, say=_say)] else 0
+    failed = [name for name in _databases(options.database) if not run(name, trial, say=_say)]
+    if options.hosts is None and options.database == "both":
+        failed += _beside(options)
+    return 1 if failed else 0
+
+
+def _machines(options: argparse.Namespace) -> int:
+    """Run on several machines, each in namespaces of its own."""
+    try:
+        hosts.check()
+        binaries()
+    except (hosts.Missing, Missing) as reason:
+        _say(f"no trial on {options.hosts} machines: {reason}")
+        return int(bool(os.environ.get("CI")))
+    hosts.separate()
+    only = tuple(name for part in options.only for name in FAULTS if part in name)
+    settings = SHORT if options.quick else {}
+    trial = Trial(options.accepted, options.faults, options.seed, only, is_long=not options.quick,
+                  hosts=options.hosts, settings=settings)  # fmt: skip
+    return 0 if run("postgresql", trial, say=_say) else 1
+
+
+def _beside(options: argparse.Namespace) -> list[str]:
+    """Run the trial on two machines in a process of its own, which may leave this machine's network."""
+    command = [sys.executable, "-m", "chaos", "--hosts", "2", "--accepted", str(options.accepted)]
+    command += ["--faults", str(options.faults_asked_for)] if options.faults_asked_for is not None else []
+    command += ["--seed", str(options.seed), *(["--quick"] if options.quick else [])]
+    trial = subprocess.Popen(command)
+    try:
+        return ["two machines"] if trial.wait() else []
+    finally:
+        trial.terminate()
+        trial.wait()
 
 
 def _databases(chosen: str) -> list[str]:
@@ -52,7 +91,8 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m chaos", description=__doc__)
     parser.add_argument("--database", choices=[*DATABASES, "both"], default="both")
     parser.add_argument("--accepted", type=int, default=10_000, help="requests, on each database")
-    parser.add_argument("--faults", type=int, default=40)
+    parser.add_argument("--faults", type=int, help=f"{FAULTS_OF_ONE}, on several machines {FAULTS_OF_MACHINES}")
+    parser.add_argument("--hosts", type=int, help="machines; without it the trials on one, then that on two")
     parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6), help="of the faults' order and moments")
     parser.add_argument("--quick", action="store_true", help=f"{QUICK.accepted} accepted, {QUICK.faults} faults")
     parser.add_argument("--only", action="append", default=[], help="a part of a fault's name; may be given again")
@@ -65,12 +105,15 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--moments", type=int, default=0, metavar="COUNT",
                         help="instead of traffic: signals to each program at so many moments of its life")  # fmt: skip
     options = parser.parse_args()
+    options.faults_asked_for = options.faults
     if unknown := [part for part in options.attack if not any(part in name for name in ATTACKS)]:
         parser.error(f"no attack is named so: {', '.join(unknown)}")
     if unknown := [part for part in options.only if not any(part in name for name in FAULTS)]:
         parser.error(f"no fault is named so: {', '.join(unknown)}")
     if options.quick:
-        options.accepted, options.faults = QUICK.accepted, QUICK.faults
+        options.accepted, options.faults = QUICK.accepted, QUICK.faults if options.faults is None else options.faults
+    elif options.faults is None:
+        options.faults = FAULTS_OF_MACHINES if options.hosts and options.hosts > 1 else FAULTS_OF_ONE
     return options
 
 

@@ -7,14 +7,16 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from chaos import leaks, neighbourhood
 from chaos.checker import Checker
 from chaos.driver import Driver
+from chaos.faults.kinds import AFTERMATH_S
 from chaos.findings import Findings
-from chaos.nemesis import AFTERMATH_S, Nemesis
+from chaos.machines import machines
+from chaos.nemesis import Nemesis
 from chaos.scene import Scene, scene
 from chaos.siege import Hostility, Siege
 from chaos.watch import Watch
@@ -37,6 +39,9 @@ class Trial:
     is_long: bool = False  # with the faults that take a minute
     hostility: Hostility | None = None  # of another organization, all the time but for the quiet shares
     seconds: float = 0.0  # of the traffic at least, without the quiet shares
+    hosts: int = 1  # machines
+    has_disk: bool = False  # of its own, for DATA_DIR
+    settings: dict[str, str] = field(default_factory=dict)
 
     @property
     def quiet(self) -> int:
@@ -48,8 +53,13 @@ def run(database: str, trial: Trial, *, say: Callable[[str], None], prepared: In
     """Run on one database; print the findings and return whether every promise was kept."""
     directory = Path(tempfile.mkdtemp(prefix=f"agentos-chaos-{database}-"))
     directory.chmod(0o755)
-    say(f"{database}: {trial.accepted} accepted, {trial.faults} faults, seed {trial.seed}, evidence in {directory}")
-    with scene(database, directory, prepared) as built:
+    where = f"{database}, {trial.hosts} machines" if trial.hosts > 1 else database
+    say(f"{where}: {trial.accepted} accepted, {trial.faults} faults, seed {trial.seed}, evidence in {directory}")
+    with (
+        machines(directory, trial.hosts, **trial.settings)
+        if trial.hosts > 1
+        else scene(database, directory, prepared, has_disk=trial.has_disk, **trial.settings)
+    ) as built:
         findings = attack(built, trial, say)
     say("\n".join(findings.lines()) or "  every promise was kept")
     if not findings.violations:
@@ -81,11 +91,11 @@ def attack(built: Scene, trial: Trial, say: Callable[[str], None]) -> Findings:
             siege.kill()
             driver.posts += siege.posts
         driver.write(built.directory / "posts.jsonl")
-    checker = Checker(built, driver, nemesis)
+    checker = Checker(built, driver, nemesis, watch)
     findings = checker.check()
     findings.add("I7 traffic does not go on after the faults", stopped)
     if siege:
-        neighbourhood.check(siege, checker.ended, watch.deaths, nemesis, findings)
+        neighbourhood.check(siege, checker.ended, nemesis, findings)
     leaks.check(
         built, before, nemesis, findings,
         has_visitors=siege is not None,
@@ -136,7 +146,7 @@ def settle(built: Scene) -> float:
 
 
 def table(findings: Findings, nemesis: Nemesis, took: float, say: Callable[[str], None]) -> None:
-    faults = Counter(window.fault for window in nemesis.windows)
+    faults = Counter(window.name for window in nemesis.windows)
     lines = [f"  {'settled after the last accept':44}{took:8.1f} s"]
     lines += [f"  {name:44}{count:8}" for name, count in sorted(faults.items())]
     lines += [f"  {name:44}{count:8}" for name, count in findings.figures.items()]

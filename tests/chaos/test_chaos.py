@@ -120,7 +120,7 @@ def test_the_checker_sees_each_broken_promise(tmp_path: Path, prepared: Installa
         one, other = [str(ended.id) for ended in checker.ended[:2]]
         nemesis.pressed |= {one: [[409, 409], [500]], other: [[202, 202], [202]]}
         found = checker.check()
-        with stray(tmp_path):
+        with stray(built.installation.directory):
             leaks.check(built, leaks.Usage.of(built), nemesis, found)
 
     assert set(found.violations) >= {
