@@ -188,7 +188,8 @@ class Checker:
         """I12: who ends has a fault of its own; and what only the faults have seen."""
         self.found.add("I12 an engine or a process ended, and no fault explains it", (
             f"{death.who}{f' on {death.place}' if death.place else ''} at {clock(death.at)}" for death in self.deaths
-            if not any(window.explains_death(death.at, death.place) for window in self.nemesis.windows)
+            if not any(window.explains_death(death.at, death.place, is_engine=death.is_engine)
+                       for window in self.nemesis.windows)
         ))  # fmt: skip
         self.found.add("I3 ran for nobody", (
             f"{what}: for more than {seconds:.0f} s on an engine without a row"

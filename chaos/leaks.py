@@ -69,7 +69,8 @@ def check(
     presses = sum(len(statuses) for rounds in nemesis.pressed.values() for statuses in rounds)
     asked = THREADS + MORE_THREADS if has_visitors else min(presses, THREADS)
     if after.connections > before.connections + (MORE_CONNECTIONS + asked) * len(scene.places):
-        findings.add("I8 connections", [f"{before.connections} before, {after.connections} after"])
+        whose = ", ".join(f"{count} of {who}" for who, count in scene.connections_by_client().items())
+        findings.add("I8 connections", [f"{before.connections} before, {after.connections} after: {whose}"])
     findings.figures["columns searched for the secret"] = sum(map(len, texts(scene).values()))
     findings.add("I8 a secret in the clear", secrets_in_the_clear(scene))
     findings.add("I8 an engine's row without its process", dead_engines(scene, nemesis))

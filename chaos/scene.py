@@ -132,12 +132,17 @@ class Scene:
         return sum(map(_pss_mb, pids))
 
     def connections(self) -> int:
+        return sum(self.connections_by_client().values())
+
+    def connections_by_client(self) -> dict[str, int]:
+        """Return the connections to PostgreSQL by address and last statement."""
         if self.server is None:
-            return 0
+            return {}
         sql = (
-            "SELECT COUNT(*) AS n FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            "SELECT host(client_addr) || ' after ' || left(query, 40) AS who, COUNT(*) AS n FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid() GROUP BY 1 ORDER BY 1"
         )
-        return int(self.installation.query(sql)[0]["n"])
+        return {row["who"]: int(row["n"]) for row in self.installation.query(sql)}
 
     def start(self) -> None:
         for place in self.places:

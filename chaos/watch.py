@@ -11,6 +11,7 @@ from chaos.scene import Scene
 from executions.states import Status
 from harness.processes import children, is_running
 
+ENGINE = "engine "
 EVERY_S = 1.0
 SWEPT_S = 30.0  # seconds after which what runs on an engine without a row must have been given back
 OWNERLESS = (
@@ -27,12 +28,20 @@ class Death:
     at: float
     place: str = ""
 
+    @property
+    def is_engine(self) -> bool:
+        return self.who.startswith(ENGINE)
+
 
 @dataclass(frozen=True, slots=True)
 class Living:
     who: str
     place: str
     pid: int
+
+    @property
+    def is_engine(self) -> bool:
+        return self.who.startswith(ENGINE)
 
 
 @dataclass
@@ -73,9 +82,9 @@ class Watch:
         try:
             engines = [engine for engine in self.scene.engines() if not engine.is_quarantine]
         except Exception:  # of either database's driver
-            return {one for one in before if one.who.startswith("engine")}
+            return {one for one in before if one.is_engine}
         known = {one.who: one for one in before}
-        found = [Living(f"engine {engine.id}", engine.place, engine.pid) for engine in engines]
+        found = [Living(f"{ENGINE}{engine.id}", engine.place, engine.pid) for engine in engines]
         return {known.get(one.who, one) for one in found}  # a process that has ended has lost its number
 
     def _web(self) -> set[Living]:
@@ -100,5 +109,5 @@ class Watch:
 
 
 def _death(one: Living) -> Death:
-    is_buried = one.who.startswith("engine") and one.pid and is_running(one.pid)
+    is_buried = one.is_engine and one.pid and is_running(one.pid)
     return Death(f"{one.who}{' whose process lives' if is_buried else ''}", time.time(), one.place)

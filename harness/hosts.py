@@ -26,6 +26,7 @@ NETWORK = "10.99.0.0/24"
 BRIDGE = "outside"
 NAMESPACES = ("--net", "--uts", "--ipc", "--pid", "--mount-proc")
 ENTERED = ("CLONE_NEWNET", "CLONE_NEWUTS", "CLONE_NEWIPC", "CLONE_NEWPID", "CLONE_NEWNS")  # of Linux alone
+WITH_ITS_MAKER = ("setpriv", "--pdeathsig", "KILL")  # the machine ends
 # The first process of a machine: it waits for nobody, so the kernel removes each orphan that ends.
 FIRST = "import signal\nsignal.signal(signal.SIGCHLD, signal.SIG_IGN)\nwhile True: signal.pause()"
 
@@ -40,7 +41,7 @@ def check() -> None:
         raise Missing("machines of their own need Linux")
     if os.geteuid() != 0:
         raise Missing("machines of their own need root")
-    if lacking := [name for name in ("ip", "unshare", "mount") if not shutil.which(name)]:
+    if lacking := [name for name in ("ip", "unshare", "mount", "setpriv") if not shutil.which(name)]:
         raise Missing(f"machines of their own need the programs {', '.join(lacking)} (iproute2, util-linux)")
     cable = "ip link add name here type veth peer name there"
     trial = subprocess.run(["unshare", *NAMESPACES, "--fork", *cable.split()], capture_output=True, text=True)
@@ -83,7 +84,8 @@ class Host:
         self.host_name = ""
         self.cable = f"to-{name}"[:15]
         self.holder = subprocess.Popen(
-            ["unshare", *NAMESPACES, "--fork", "--kill-child", sys.executable, "-c", FIRST], start_new_session=True
+            [*WITH_ITS_MAKER, "unshare", *NAMESPACES, "--fork", "--kill-child", sys.executable, "-c", FIRST],
+            start_new_session=True,
         )
         self.first = until(lambda: children(self.holder.pid), what=f"the first process of {name}")[0]
         until(lambda: Path(f"/proc/{self.first}/cmdline").read_bytes().startswith(sys.executable.encode()),

@@ -74,7 +74,7 @@ def _post(nemesis: Nemesis, copy: Installation) -> tuple[int, str]:
         with urllib.request.urlopen(request, timeout=20) as answer:
             return answer.status, ""
     except urllib.error.HTTPError as error:
-        return error.code, str(json.loads(error.read()).get("code"))
+        return error.code, str(json.loads(error.read())["error"]["code"])
 
 
 FAULTS = {"a copy is restored beside it": Fault(strike=restore_beside)}

@@ -44,10 +44,10 @@ class Window:
         is_own = status == SLOW_REPLY or (self.fault.hits_web and self.reaches(place))
         return is_own and self.start <= at <= self.end + AFTERMATH_S
 
-    def explains_death(self, at: float, place: str = "") -> bool:
-        """Return whether the fault explains that an engine or a process of that machine was missed then."""
-        takes_engines = self.fault.hits_engines or self.fault.ends_engines
-        return takes_engines and self.reaches(place) and self.start <= at <= self.over + AFTERMATH_S
+    def explains_death(self, at: float, place: str = "", *, is_engine: bool = True) -> bool:
+        """Return whether the fault explains that an engine, or a web server's process, of that machine was missed."""
+        hits = self.fault.hits_engines or self.fault.ends_engines if is_engine else self.fault.hits_web
+        return hits and self.reaches(place) and self.start <= at <= self.over + AFTERMATH_S
 
     def reaches(self, place: str) -> bool:
         return self.fault.is_everywhere or self.place == place
