@@ -9,6 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import cycle
@@ -145,8 +146,8 @@ class Scene:
         return {row["who"]: int(row["n"]) for row in self.installation.query(sql)}
 
     def start(self) -> None:
-        for place in self.places:
-            place.start()
+        with ThreadPoolExecutor(len(self.places)) as pool:
+            list(pool.map(Installation.start, self.places))
         steps = {name: kind.steps for name, kind in plan.KINDS.items()}
         self.made = make(self.installation, steps, direct_limit=None)
         self.schedule_asked_for = time.time()

@@ -19,7 +19,7 @@ from harness.processes import until
 if TYPE_CHECKING:
     from chaos.nemesis import Nemesis
 
-LOCKED_S, SHORTLY_S = 40.0, 8.0  # seconds of a stranger's lock: long and short form
+LOCKED_S, SHORTLY_S = 40.0, 5.0  # seconds of a stranger's lock: long and short form
 A_RUNNING_ROW = "SELECT id FROM executions_execution WHERE status = %s LIMIT 1 FOR UPDATE SKIP LOCKED"
 
 

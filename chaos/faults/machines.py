@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 STILL_S = 15.0  # seconds: longer than a lease
 BACK_S = 90.0  # seconds within which a machine works again
-BEATS_S = 6.0  # seconds in which each engine looks at its peers several times
+BEATS = 3  # in which each engine looks at its peers
 
 
 def freeze(nemesis: Nemesis) -> None:
@@ -52,7 +52,7 @@ def share_a_name(nemesis: Nemesis) -> None:
     host.rename(other.name if host.host_name == host.name else host.name)
     nemesis.place.start_cluster()
     before = {engine.id for engine in nemesis.scene.engines()}
-    time.sleep(BEATS_S)
+    time.sleep(BEATS * nemesis.scene.lease_s / 5)
     for gone in sorted(before - {engine.id for engine in nemesis.scene.engines()}):
         nemesis.wrong("I12 an engine was buried beside one of the same host name", gone)
 
