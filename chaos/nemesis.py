@@ -14,6 +14,8 @@ from chaos.scene import Scene
 from harness.hosts import Host
 from harness.processes import Process, until
 
+SHORT_S = 8.0  # seconds for which the traffic of one fault goes on in the short form
+
 
 class Nemesis:
     def __init__(
@@ -51,10 +53,11 @@ class Nemesis:
         assert self.place.host is not None
         return self.place.host
 
-    def strike(self) -> None:
-        """Inject the next fault of the deck, on one of the machines."""
+    def strike(self, requests: float) -> None:
+        """Inject the next fault of the deck on one of the machines, while so many requests come."""
         name = next(self._deck)
         self.place = self.random.choice(self.scene.places)
+        self.driver.rate = requests / self.seconds(FAULTS[name].takes_s, min(SHORT_S, FAULTS[name].takes_s))
         time.sleep(self.random.uniform(0, 1))
         start = time.time()
         self.say(f"{time.strftime('%H:%M:%S')} {name}" + (f" ({self.place.name})" if self.place.name else ""))

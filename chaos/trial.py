@@ -26,7 +26,6 @@ from harness.processes import until
 
 SETTLE_S = 90.0  # seconds for a lease, a sweep and the longest step on a busy machine
 RECOVERY_S = 120.0  # seconds for the last tenth of the traffic
-FAULT_S = 4.0  # seconds for which the traffic of one fault lasts
 QUIET_SHARE = 10  # the first and the last tenth of the traffic meet no fault
 
 
@@ -121,10 +120,10 @@ def strike(trial: Trial, driver: Driver, nemesis: Nemesis) -> None:
     """Let each fault meet its share of the traffic, and let the traffic last for the trial's seconds at least."""
     start, quiet = time.monotonic(), trial.quiet
     share = (trial.accepted - 2 * quiet) / max(1, trial.faults)
-    driver.rate = share / (FAULT_S if trial.faults else max(1.0, trial.seconds))
+    driver.rate = share / max(1.0, trial.seconds)
     for number in range(1, trial.faults + 1):
         driver.allow(quiet + int(number * share))
-        nemesis.strike()
+        nemesis.strike(share)
         driver.reach(quiet + int(number * share))
     driver.allow(trial.accepted - quiet)
     time.sleep(max(0.0, start + trial.seconds - time.monotonic()))

@@ -90,6 +90,8 @@ FAULTS = {
     "PostgreSQL crashes": Fault(strike=crash, hits_web=True, is_everywhere=True, needs=ON_POSTGRESQL),
     "all connections cut": Fault(strike=cut_connections, hits_web=True, is_everywhere=True, needs=ON_POSTGRESQL),
     "another writer holds the file": Fault(strike=hold_shortly, hits_web=True, needs=ON_SQLITE),
-    "a stranger locks a row": Fault(strike=lock_a_row, needs=ON_POSTGRESQL),
-    "a stranger locks the table": Fault(strike=lock_the_table, hits_web=True, is_everywhere=True, needs=ON_POSTGRESQL),
+    "a stranger locks a row": Fault(strike=lock_a_row, takes_s=40.0, needs=ON_POSTGRESQL),
+    "a stranger locks the table": Fault(
+        strike=lock_the_table, hits_web=True, is_everywhere=True, takes_s=40.0, needs=ON_POSTGRESQL
+    ),
 }

@@ -23,6 +23,7 @@ class Fault:
     ends_engines: bool = False  # engines end in order
     is_everywhere: bool = False  # it reaches all machines; others reach the one that the nemesis has chosen
     is_long: bool = False  # it has no short form
+    takes_s: float = 4.0  # seconds in the long form, for which traffic goes on
     lasts_s: float = 0.0  # seconds after which its last victim has died
     needs: frozenset[str] = frozenset()  # what a scene must offer
 

@@ -59,7 +59,9 @@ def share_a_name(nemesis: Nemesis) -> None:
 
 TWO = frozenset({"hosts"})
 FAULTS = {
-    "a machine stands still for 15 s": Fault(strike=freeze, hits_web=True, hits_engines=True, needs=TWO),
-    "a machine loses its network for 15 s": Fault(strike=cut, hits_web=True, hits_engines=True, needs=TWO),
+    "a machine stands still for 15 s": Fault(strike=freeze, hits_web=True, hits_engines=True, takes_s=18.0, needs=TWO),
+    "a machine loses its network for 15 s": Fault(
+        strike=cut, hits_web=True, hits_engines=True, takes_s=18.0, needs=TWO
+    ),
     "one host name for both machines": Fault(strike=share_a_name, ends_engines=True, needs=TWO),
 }

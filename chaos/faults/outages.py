@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from chaos.faults.database import hold_file
 from chaos.faults.kinds import Fault
@@ -71,7 +71,7 @@ def _come_late(nemesis: Nemesis) -> None:
     nemesis.driver.post("transform")
 
 
-AWAY = {"hits_web": True, "is_everywhere": True, "is_long": True}
+AWAY: dict[str, Any] = {"hits_web": True, "is_everywhere": True, "is_long": True, "takes_s": 30.0}
 FAULTS = {
     "no cluster runs for 70 s": Fault(strike=no_cluster, hits_engines=True, is_everywhere=True, is_long=True),
     "PostgreSQL is away for 15 s": Fault(strike=postgresql_away, needs=frozenset({"postgresql"}), **AWAY),

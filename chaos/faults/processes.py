@@ -112,7 +112,7 @@ FAULTS = {
     "kill -9 the cluster": Fault(strike=kill_cluster, hits_engines=True),
     "deploy, old beside new": Fault(strike=deploy, ends_engines=True),
     "kill -9 the web server": Fault(strike=kill_web, hits_web=True),
-    "a worker stands still for 2 leases": Fault(strike=pause_worker, hits_engines=True),
+    "a worker stands still for 2 leases": Fault(strike=pause_worker, hits_engines=True, takes_s=20.0),
     "two clusters race": Fault(strike=race_clusters, hits_engines=True),
     "kill -9 pusher or monitor": Fault(strike=kill_pusher, hits_engines=True),
     "kill -9 the sentinel": Fault(strike=kill_sentinel, hits_engines=True),

@@ -57,11 +57,11 @@ def start_on_a_full_disk(nemesis: Nemesis) -> None:
 
 
 FAULTS = {
-    "a machine is out of files": Fault(strike=use_up_files, hits_web=True),
-    "the disk is full": Fault(strike=fill_the_disk, hits_web=True, needs=frozenset({"disk", "sqlite"})),
-    "the disk of a machine is full": Fault(strike=fill_the_disk, needs=frozenset({"disk", "postgresql"})),
+    "a machine is out of files": Fault(strike=use_up_files, hits_web=True, takes_s=10.0),
+    "the disk is full": Fault(strike=fill_the_disk, hits_web=True, takes_s=10.0, needs=frozenset({"disk", "sqlite"})),
+    "the disk of a machine is full": Fault(strike=fill_the_disk, takes_s=10.0, needs=frozenset({"disk", "postgresql"})),
     "the disk is full at a start": Fault(strike=start_on_a_full_disk, hits_web=True, hits_engines=True,
                                          needs=frozenset({"disk", "sqlite"})),
     "the disk of a machine is full at a start": Fault(strike=start_on_a_full_disk, hits_engines=True,
-                                                      needs=frozenset({"disk", "postgresql"})),
+                                                      takes_s=10.0, needs=frozenset({"disk", "postgresql"})),
 }  # fmt: skip
