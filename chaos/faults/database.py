@@ -85,13 +85,12 @@ def _stranger(nemesis: Nemesis) -> Iterator[psycopg.Connection[Any]]:
         connection.rollback()
 
 
-ON_POSTGRESQL, ON_SQLITE = frozenset({"postgresql"}), frozenset({"sqlite"})
+ON_POSTGRESQL = frozenset({"postgresql"})
+FOR_ALL: dict[str, Any] = {"hits_web": True, "is_everywhere": True, "needs": ON_POSTGRESQL}
 FAULTS = {
-    "PostgreSQL crashes": Fault(strike=crash, hits_web=True, is_everywhere=True, needs=ON_POSTGRESQL),
-    "all connections cut": Fault(strike=cut_connections, hits_web=True, is_everywhere=True, needs=ON_POSTGRESQL),
-    "another writer holds the file": Fault(strike=hold_shortly, hits_web=True, needs=ON_SQLITE),
-    "a stranger locks a row": Fault(strike=lock_a_row, takes_s=40.0, needs=ON_POSTGRESQL),
-    "a stranger locks the table": Fault(
-        strike=lock_the_table, hits_web=True, is_everywhere=True, takes_s=40.0, needs=ON_POSTGRESQL
-    ),
+    "PostgreSQL crashes": Fault(strike=crash, **FOR_ALL),
+    "all connections cut": Fault(strike=cut_connections, **FOR_ALL),
+    "a stranger locks the table": Fault(strike=lock_the_table, takes_s=LOCKED_S, **FOR_ALL),
+    "a stranger locks a row": Fault(strike=lock_a_row, takes_s=LOCKED_S, needs=ON_POSTGRESQL),
+    "another writer holds the file": Fault(strike=hold_shortly, hits_web=True, needs=frozenset({"sqlite"})),
 }

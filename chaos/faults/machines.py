@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from chaos.faults.kinds import Fault
 from harness.processes import until
@@ -58,10 +58,9 @@ def share_a_name(nemesis: Nemesis) -> None:
 
 
 TWO = frozenset({"hosts"})
+SILENT: dict[str, Any] = {"hits_web": True, "hits_engines": True, "takes_s": 18.0, "needs": TWO}
 FAULTS = {
-    "a machine stands still for 15 s": Fault(strike=freeze, hits_web=True, hits_engines=True, takes_s=18.0, needs=TWO),
-    "a machine loses its network for 15 s": Fault(
-        strike=cut, hits_web=True, hits_engines=True, takes_s=18.0, needs=TWO
-    ),
+    "a machine stands still for 15 s": Fault(strike=freeze, **SILENT),
+    "a machine loses its network for 15 s": Fault(strike=cut, **SILENT),
     "one host name for both machines": Fault(strike=share_a_name, ends_engines=True, needs=TWO),
 }

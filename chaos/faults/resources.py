@@ -56,12 +56,15 @@ def start_on_a_full_disk(nemesis: Nemesis) -> None:
     until(lambda: nemesis.scene.engines(nemesis.place), within=BACK_S, what="an engine begins once there is room")
 
 
+ON_SQLITE, ON_POSTGRESQL = frozenset({"disk", "sqlite"}), frozenset({"disk", "postgresql"})
 FAULTS = {
-    "a machine is out of files": Fault(strike=use_up_files, hits_web=True, takes_s=10.0),
-    "the disk is full": Fault(strike=fill_the_disk, hits_web=True, takes_s=10.0, needs=frozenset({"disk", "sqlite"})),
-    "the disk of a machine is full": Fault(strike=fill_the_disk, takes_s=10.0, needs=frozenset({"disk", "postgresql"})),
-    "the disk is full at a start": Fault(strike=start_on_a_full_disk, hits_web=True, hits_engines=True,
-                                         needs=frozenset({"disk", "sqlite"})),
-    "the disk of a machine is full at a start": Fault(strike=start_on_a_full_disk, hits_engines=True,
-                                                      takes_s=10.0, needs=frozenset({"disk", "postgresql"})),
-}  # fmt: skip
+    "a machine is out of files": Fault(strike=use_up_files, hits_web=True, takes_s=OUT_S),
+    "the disk is full": Fault(strike=fill_the_disk, hits_web=True, takes_s=OUT_S, needs=ON_SQLITE),
+    "the disk of a machine is full": Fault(strike=fill_the_disk, takes_s=OUT_S, needs=ON_POSTGRESQL),
+    "the disk is full at a start": Fault(
+        strike=start_on_a_full_disk, hits_web=True, hits_engines=True, takes_s=OUT_S, needs=ON_SQLITE
+    ),
+    "the disk of a machine is full at a start": Fault(
+        strike=start_on_a_full_disk, hits_engines=True, takes_s=OUT_S, needs=ON_POSTGRESQL
+    ),
+}
