@@ -77,7 +77,7 @@ def check(
     findings.add("I8 a process of neither web server nor cluster", (
         str(stray) for place in scene.places for stray in place.strays()
     ))  # fmt: skip
-    findings.add("I8 a process without a parent", orphans(scene))
+    findings.add("I8 a process without a parent", orphans(scene, nemesis))
     findings.add("I8 processes left", end(scene))
 
 
@@ -117,18 +117,22 @@ def end(scene: Scene) -> list[str]:
     return left
 
 
-def orphans(scene: Scene) -> list[str]:
-    """Return the processes that lack their parent and do not end within BURIED_S."""
-    deadline = time.time() + BURIED_S
+def orphans(scene: Scene, nemesis: Nemesis) -> list[str]:
+    """Return the processes that have lost their parent and live on, 15 s after the last fault."""
+    deadline = judged_at(nemesis)
     while (found := [str(one) for place in scene.places for one in place.orphans()]) and time.time() < deadline:
         time.sleep(0.2)
     return found
 
 
+def judged_at(nemesis: Nemesis) -> float:
+    last = nemesis.windows[-1].end if nemesis.windows else 0.0
+    return max(last + BURIED_S, time.time() + BEATS_S)
+
+
 def dead_engines(scene: Scene, nemesis: Nemesis) -> list[str]:
     """Return the engines whose lease still exists without a process, 15 s after the last fault."""
-    last = nemesis.windows[-1].end if nemesis.windows else 0.0
-    deadline = max(last + BURIED_S, time.time() + BEATS_S)
+    deadline = judged_at(nemesis)
     while (dead := _dead(scene)) and time.time() < deadline:
         time.sleep(0.2)
     return dead

@@ -69,7 +69,7 @@ class Watch:
             now = self._alive(before)
             self.deaths += map(_death, sorted(before - now, key=lambda one: one.who))
             before = now
-            self._look_for_ownerless()
+            self.look_for_ownerless(time.monotonic())
 
     def _alive(self, before: set[Living]) -> set[Living]:
         return self._engines(before) | self._web()
@@ -96,13 +96,12 @@ class Watch:
                               for pid in children(web.pid)}  # fmt: skip
         return found
 
-    def _look_for_ownerless(self) -> None:
+    def look_for_ownerless(self, now: float) -> None:
         """Note what runs without an engine; nobody would ever end it."""
         try:
             rows = self.scene.installation.query(OWNERLESS, [Status.RUNNING])
         except Exception:  # of either database's driver
             return
-        now = time.monotonic()
         found = {f"{row['id']}, claim {row['claim']}" for row in rows}
         self._since = {one: self._since.get(one, now) for one in found}
         self.ownerless |= {one: now - since for one, since in self._since.items() if now - since > SWEPT_S}
