@@ -128,7 +128,8 @@ def test_the_checker_sees_each_broken_promise(tmp_path: Path, prepared: Installa
             leaks.check(built, leaks.Usage.of(built), nemesis, found)
 
     assert set(found.violations) >= {
-        "I1 lost", "I2 refused, and stored all the same", "I2 answered 5xx, and stored by that request", "I3 stuck", "I3 ended otherwise than it must",
+        "I1 lost", "I2 refused, and stored all the same", "I2 answered 5xx, and stored by that request",
+        "I3 stuck", "I3 ended otherwise than it must",
         "I4 effect of no execution", "I4 a never-repeat step was repeated",
         "I4 more calls of a step than claims of its execution", "I4 interrupted, and no death explains it",
         "I5 usage", "I5 reservation",
@@ -139,9 +140,11 @@ def test_the_checker_sees_each_broken_promise(tmp_path: Path, prepared: Installa
         "I10 more than two presses were accepted", "I10 a retry is left although all was pressed",
         "I10 a press was answered otherwise",
         "I8 receipts of executions", "I8 received is not the sum of what became of it",
-        "I8 an engine's row without its process", "I8 a process of neither web server nor cluster", "I8 a process without a parent",
+        "I8 an engine's row without its process", "I8 a process of neither web server nor cluster",
+        "I8 a process without a parent",
         "I8 a secret in the clear", "I9 fired twice", "I9 fired at no time of its own", "I9 a minute is missing",
-        "I9 made up for more than the latest fire time", "I9 a scheduled execution has not ended well", "I16 seen by a fault",
+        "I9 made up for more than the latest fire time", "I9 a scheduled execution has not ended well",
+        "I16 seen by a fault",
     }  # fmt: skip
     assert {what.partition(" ")[0] for what in found.violations["I8 a secret in the clear"]} >= {
         "executions_steprun.error", "executions_execution.reason", "executions_payload.body",

@@ -87,7 +87,8 @@ def test_the_checker_sees_each_harm_to_a_neighbour(tmp_path: Path, prepared: Ins
     assert len(found["I12 an engine or a process ended, and no fault explains it"]) == 2
     assert list(found) == [
         "I12 an engine or a process ended, and no fault explains it", "I3 ran for nobody",
-        "I13 an e-mail of no execution", "I13 an e-mail left twice", "I13 Success without its e-mail", "I14 a page was not served",
-        "I14 health of the neighbour took too long", "I15 a stolen secret came back in the clear",
+        "I13 an e-mail of no execution", "I13 an e-mail left twice", "I13 Success without its e-mail",
+        "I14 a page was not served", "I14 health of the neighbour took too long",
+        "I15 a stolen secret came back in the clear",
         "the attackers' own fault",
     ]  # fmt: skip
