@@ -21,6 +21,20 @@ ENGINE_SLOTS = Setting(
     default=1000,
     meaning="Executions that one engine runs at once, and as many again of organizations below their share.",
 )
+LEASE_S = Setting(
+    name="LEASE_S",
+    kind=whole(3, 600),
+    default=10,
+    meaning="How long an engine may be silent before another one takes its executions over. A shorter time shortens "
+    "what a crashed machine holds up; on a busy one it takes healthy engines for dead.",
+)
+LOCK_LIMIT_S = Setting(
+    name="LOCK_LIMIT_S",
+    kind=whole(1, 60),
+    default=5,
+    meaning="How long an engine's write waits for rows that somebody else has locked in PostgreSQL. Then only the "
+    "executions of those rows wait on.",
+)
 REPLY_LIMIT_S = Setting(
     name="REPLY_LIMIT_S",
     kind=SECONDS,
@@ -117,6 +131,7 @@ GROUPS = (
         "Capacity",
         (WORKERS, ENGINE_SLOTS, REPLY_LIMIT_S, BODY_LIMIT, COMPUTE_CHILDREN, COMPUTE_TIME_S, COMPUTE_MEMORY_MB),
     ),
+    Group("Crashes and locks", (LEASE_S, LOCK_LIMIT_S)),
     Group("Fair shares", (CONNECTIONS, WAITING_CALLERS, OPEN_BODIES, BODY_MEMORY, BODY_TIME_S)),
     Group("Signing in", (SESSION_HOURS, SIGN_IN_TRIES, PASSWORD_HASHES)),
 )

@@ -126,6 +126,8 @@ Q_CLUSTER = {
     "label": "Housekeeping",
 }
 ENGINE_SLOTS = limits.ENGINE_SLOTS.read()  # executions that one engine runs at once
+LEASE_S = limits.LEASE_S.read()
+LOCK_LIMIT_S = limits.LOCK_LIMIT_S.read()
 COMPUTE_CHILDREN = limits.COMPUTE_CHILDREN.read()
 COMPUTE_TIME_S = limits.COMPUTE_TIME_S.read()
 COMPUTE_MEMORY_MB = limits.COMPUTE_MEMORY_MB.read()

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 
 from chaos.driver import Driver, Post
 from chaos.scene import Scene
+from harness.installation import Installation
 from harness.processes import until
 from projects.ids import first_id_at
 
@@ -18,29 +19,29 @@ POSTERS = 30
 ENOUGH = 20  # posts in flight when the web server is killed
 
 
-def burst(scene: Scene, driver: Driver, after_s: float) -> tuple[int, int]:
-    """Kill the web server; return the numbers of unanswered posts that are stored, and that are not stored."""
+def burst(scene: Scene, driver: Driver, place: Installation, after_s: float) -> tuple[int, int]:
+    """Kill a web server; return the numbers of unanswered posts that are stored, and that are not stored."""
     start, before = datetime.now(UTC), len(driver.posts)
-    web, is_over = scene.installation.web, threading.Event()
+    web, is_over = place.web, threading.Event()
     assert web is not None
     with ThreadPoolExecutor(POSTERS) as pool:
-        posting = [pool.submit(_post, driver, is_over, is_keyed=poster % 3 == 0) for poster in range(POSTERS)]
+        posting = [pool.submit(_post, driver, place, is_over, is_keyed=poster % 3 == 0) for poster in range(POSTERS)]
         until(lambda: len(driver.posts) > before + POSTERS, every=0.0005, what="the first are answered")
         time.sleep(after_s)
         until(lambda: driver.in_flight >= ENOUGH, every=0.0005, what=f"{ENOUGH} posts are in flight")
         web.kill()
         is_over.set()
-        scene.installation.start_web()
+        place.start_web()
     lost = {post.number for one in posting for post in one.result() if post.outcome == "unknown"}
     stored = len(lost & _numbers_since(scene, start))
     return stored, len(lost) - stored
 
 
-def _post(driver: Driver, is_over: threading.Event, *, is_keyed: bool) -> list[Post]:
+def _post(driver: Driver, place: Installation, is_over: threading.Event, *, is_keyed: bool) -> list[Post]:
     """Post one after the other; repeat an unanswered post only if it has a key, by which it finds its execution."""
     posts = []
     while not is_over.is_set():
-        posts.append(driver.post("transform", key=f"burst-{uuid.uuid4().hex}" if is_keyed else ""))
+        posts.append(driver.post("transform", key=f"burst-{uuid.uuid4().hex}" if is_keyed else "", place=place))
     return posts
 
 

@@ -12,12 +12,16 @@ from chaos.driver import Driver, Reply
 from chaos.findings import Ended, Findings, Row, clock, plain
 from chaos.nemesis import Nemesis
 from chaos.scene import Scene
+from chaos.watch import Watch
 from executions.states import ATTEMPT_LIMIT, FINAL, Status
+from projects.ids import made_at
 
 
 class Checker:
-    def __init__(self, scene: Scene, driver: Driver, nemesis: Nemesis) -> None:
+    def __init__(self, scene: Scene, driver: Driver, nemesis: Nemesis, watch: Watch | None = None) -> None:
         self.scene = scene
+        self.deaths = watch.deaths if watch else []
+        self.ownerless = watch.ownerless if watch else {}
         self.posts = driver.posts
         self.nemesis = nemesis
         self.found = Findings()
@@ -56,7 +60,7 @@ class Checker:
     def check(self) -> Findings:
         for part in (
             self.accepted, self.ends, self.acts, self.usage, self.order, self.retries, self.schedule, self.answers,
-            self.kills_of_the_web_server, self.receipts,
+            self.kills_of_the_web_server, self.receipts, self.lives,
         ):  # fmt: skip
             part()
         return self.found
@@ -79,6 +83,11 @@ class Checker:
         self.found.add("I2 refused, and stored all the same", (
             f"number {post.number}: {post.replies}" for post in self.posts
             if post.outcome == "refused" and stored[post.number]
+        ))  # fmt: skip
+        made = {one.number: made_at(one.id).timestamp() for one in self.ended}
+        self.found.add("I2 answered 5xx, and stored by that request", (
+            f"number {post.number}: stored at {clock(made[post.number])}, {lie}" for post in self.posts
+            if post.number in made and (lie := post.lie_about(made[post.number]))
         ))  # fmt: skip
 
     # --- I3: each execution ends as it must
@@ -175,6 +184,20 @@ class Checker:
             if not any(start <= reply.at <= end for _, reply in refused)
         ))  # fmt: skip
 
+    def lives(self) -> None:
+        """I12: who ends has a fault of its own; and what only the faults have seen."""
+        self.found.add("I12 an engine or a process ended, and no fault explains it", (
+            f"{death.who}{f' on {death.place}' if death.place else ''} at {clock(death.at)}" for death in self.deaths
+            if not any(window.explains_death(death.at, death.place, is_engine=death.is_engine)
+                       for window in self.nemesis.windows)
+        ))  # fmt: skip
+        self.found.add("I3 ran for nobody", (
+            f"{what}: for more than {seconds:.0f} s on an engine without a row"
+            for what, seconds in self.ownerless.items()
+        ))  # fmt: skip
+        for rule, what in self.nemesis.wrongs:
+            self.found.add(rule, [what])
+
     def receipts(self) -> None:
         receipt_balance.check(self.scene, self.posts, self.ended, self.found)
 
@@ -191,7 +214,9 @@ class Checker:
     def is_explained(self, reply: Reply) -> bool:
         """Return whether a fault explains this error; none explains a 4xx, because each request is sound."""
         is_ours = reply.status == 0 or reply.status >= 500
-        return is_ours and any(window.excuses(reply.status, reply.at) for window in self.nemesis.windows)
+        if not reply.was_patient:
+            return True
+        return is_ours and any(window.excuses(reply.status, reply.at, reply.place) for window in self.nemesis.windows)
 
 
 def last_attempt(one: Ended) -> list[str]:

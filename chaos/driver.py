@@ -10,16 +10,19 @@ import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 from chaos import plan
 from chaos.scene import Scene
+from harness.installation import Installation
 
 THREADS = 12
 PATIENCE_S = 120.0  # seconds for which one keyed request is repeated
 AGAIN_S = 0.25
 TIMEOUT_S = 60.0  # for which one request waits
+BALANCER_S = 5.0  # for which a load balancer waits before it counts a machine as away
 
 
 class _AnyStatus(urllib.request.HTTPErrorProcessor):
@@ -40,6 +43,13 @@ class Reply:
     execution_id: str
     at: float
     retry_after: str = ""
+    sent: float = 0.0
+    place: str = ""  # the machine that was asked
+
+    @property
+    def was_patient(self) -> bool:
+        """Return whether the sender has waited as long as it must."""
+        return bool(self.status) or not self.place or self.at - self.sent < BALANCER_S
 
     @property
     def is_ok(self) -> bool:
@@ -61,6 +71,12 @@ class Post:
             return "ok"
         return "unknown" if any(reply.status == 0 for reply in self.replies) else "refused"
 
+    def lie_about(self, made: float) -> Reply | None:
+        """Return the answer that says "nothing was stored" of the only request under way when it was stored."""
+        under_way = [reply for reply in self.replies if reply.sent <= made <= reply.at]
+        is_lie = len(under_way) == 1 and under_way[0].status >= 500 and not under_way[0].is_ok
+        return under_way[0] if is_lie and not any(reply.status == 0 for reply in self.replies) else None
+
 
 class Driver:
     """Posts until `accepted` requests are accepted; `reach` and `rate` slow it down, so that faults meet traffic."""
@@ -75,6 +91,7 @@ class Driver:
         self.in_flight = 0  # requests that have been sent and not answered
         self._under_way = 0
         self._next = 0
+        self._places = cycle(scene.places)
         self._change = threading.Condition()
         self._threads = [threading.Thread(target=self._post_all, daemon=True) for _ in range(THREADS)]
 
@@ -101,14 +118,14 @@ class Driver:
             self._allowed = min(accepted, self.wanted)
             self._change.notify_all()
 
-    def post(self, kind: str, *, key: str = "", times: int = 1) -> Post:
-        """Post the next number, `times` at once, and record every answer."""
+    def post(self, kind: str, *, key: str = "", times: int = 1, place: Installation | None = None) -> Post:
+        """Post the next number, `times` at once, and record every answer; to one machine with `place`."""
         with self._change:
             number, self._next = self._next, self._next + 1
         post = Post(number, kind, key)
         with ThreadPoolExecutor(times) as pool:
             for _ in range(times):
-                pool.submit(self._deliver, post)
+                pool.submit(self._deliver, post, place)
         self._note(post)
         return post
 
@@ -136,11 +153,14 @@ class Driver:
                 self.accepted += post.outcome == "ok"
             self._change.notify_all()
 
-    def _deliver(self, post: Post) -> None:
-        """Post a request; with a key repeat it until it is accepted, for PATIENCE_S at most, and never without one."""
+    def _deliver(self, post: Post, place: Installation | None = None) -> None:
+        """Post a request; with a key repeat it until it is accepted, for PATIENCE_S at most, and never without one.
+
+        The machines have turns, as behind a load balancer.
+        """
         deadline = time.monotonic() + PATIENCE_S
         while True:
-            reply = self._ask(post)
+            reply = self._ask(post, place or next(self._places))
             post.replies.append(reply)
             if reply.is_ok or not post.key or time.monotonic() > deadline:
                 break
@@ -148,19 +168,22 @@ class Driver:
         if not reply.is_ok:
             time.sleep(AGAIN_S)  # do not flood a server that is away
 
-    def _ask(self, post: Post) -> Reply:
+    def _ask(self, post: Post, place: Installation) -> Reply:
         body = plan.body_of(post.number, post.kind, self.scene.echo_url)
         headers = {"Content-Type": "application/json"} | ({"Idempotency-Key": post.key} if post.key else {})
-        url = f"{self.scene.installation.url}/automations-api/run/{self.scene.made.triggers[post.kind]}"
+        url = f"{place.url}/automations-api/run/{self.scene.made.triggers[post.kind]}"
         request = urllib.request.Request(url, json.dumps(body).encode(), headers)
         with self._change:
             self.in_flight += 1
+        sent, timeout = time.time(), TIMEOUT_S if len(self.scene.places) == 1 else BALANCER_S
         try:
-            with OPENER.open(request, timeout=TIMEOUT_S) as answer:
+            with OPENER.open(request, timeout=timeout) as answer:
                 found = answer.headers.get("X-Execution-Id") or _execution_id(answer.read())
-                return Reply(answer.status, found, time.time(), answer.headers.get("Retry-After", ""))
+                return Reply(
+                    answer.status, found, time.time(), answer.headers.get("Retry-After", ""), sent, place.name
+                )  # fmt: skip
         except (OSError, http.client.HTTPException):
-            return Reply(0, "", time.time())
+            return Reply(0, "", time.time(), sent=sent, place=place.name)
         finally:
             with self._change:
                 self.in_flight -= 1
@@ -169,7 +192,7 @@ class Driver:
         """Write the history as evidence, a line for each number."""
         with file.open("w") as out:
             for post in sorted(self.posts, key=lambda post: post.number):
-                replies = [[reply.status, reply.execution_id, round(reply.at, 3)] for reply in post.replies]
+                replies = [[one.status, one.execution_id, round(one.at, 3), one.place] for one in post.replies]
                 line = {"number": post.number, "kind": post.kind, "key": post.key, "outcome": post.outcome}
                 out.write(json.dumps(line | {"replies": replies}) + "\n")
 

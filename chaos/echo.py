@@ -1,4 +1,4 @@
-"""The outside world: `python -m chaos.echo PORT FILE MAIL_PORT MAIL_FILE NAMES` records each call before it answers.
+"""The outside world, `python -m chaos.echo ADDRESS PORT FILE MAIL_PORT MAIL_FILE NAMES`: it records, then answers.
 
 A recorded call did happen, whoever was killed meanwhile: the checker compares the Execution Log with the record. It
 answers with the request that it was sent, secrets included, after `?ms=` milliseconds and with `?pad=` dots; paths that
@@ -55,8 +55,8 @@ def kill(pid: int) -> None:
         pass
 
 
-async def main(port: int, file: Path, mail_port: int, mail_file: Path, name_server: str) -> None:
-    await Mailbox(mail_file).serve(mail_port)
+async def main(address: str, port: int, file: Path, mail_port: int, mail_file: Path, name_server: str) -> None:
+    await Mailbox(mail_file).serve(address, mail_port)
     if name_server:
         await names.serve(name_server)
     echo, application = Echo(file), web.Application()
@@ -64,9 +64,10 @@ async def main(port: int, file: Path, mail_port: int, mail_file: Path, name_serv
     application.router.add_post("/{path:.*}", echo.effect)
     runner = web.AppRunner(application, access_log=None)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port, backlog=2048).start()
+    await web.TCPSite(runner, address, port, backlog=2048).start()
     await asyncio.Event().wait()
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4]), sys.argv[5]))
+    where, number, record, mail_number, letters, name_server = sys.argv[1:]
+    asyncio.run(main(where, int(number), Path(record), int(mail_number), Path(letters), name_server))

@@ -19,8 +19,8 @@ class Mailbox:
     def __init__(self, file: Path) -> None:
         self.file = file.open("ab", buffering=0)
 
-    async def serve(self, port: int) -> None:
-        await asyncio.start_server(self.session, "127.0.0.1", port, backlog=2048)
+    async def serve(self, address: str, port: int) -> None:
+        await asyncio.start_server(self.session, address, port, backlog=2048)
 
     async def session(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

@@ -1,4 +1,4 @@
-"""Compare what the neighbour met with the promises I12 to I15: nobody feels an attack on another organization."""
+"""Compare what the neighbour met with the promises I13 to I15: nobody feels an attack on another organization."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ import statistics
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
+from chaos.faults.kinds import AFTERMATH_S
 from chaos.findings import Ended, Findings, clock, moment
 from chaos.neighbour import Sample
-from chaos.nemesis import AFTERMATH_S, Nemesis
+from chaos.nemesis import Nemesis
 from chaos.siege import Siege
-from chaos.watch import Death
 from executions.states import Status
 
 GROSS_S = 10.0  # the neighbour's 99th percentile above which the verdict is red
-CHANGES_ENGINES = "deploy, old beside new"
 PAGES = {"health": 200, "log page": 200, "sign-in": 302}
 STREAMS = ("executed", "respond", "health", "log page", "sign-in")  # of the table
 CELL = 26  # characters of a column
@@ -23,10 +22,7 @@ CELL = 26  # characters of a column
 type Timed = dict[str, list[tuple[float, float]]]  # by stream: when it was sent, and how long it took
 
 
-def check(siege: Siege, ended: Sequence[Ended], deaths: Sequence[Death], nemesis: Nemesis, found: Findings) -> None:
-    found.add("I12 a process died, and no fault explains it", (
-        f"{death.who} at {clock(death.at)}" for death in deaths if not is_explained(death, nemesis)
-    ))  # fmt: skip
+def check(siege: Siege, ended: Sequence[Ended], nemesis: Nemesis, found: Findings) -> None:
     letters(siege, ended, found)
     pages(siege, nemesis, found)
     waits(timed(siege.samples, ended), nemesis, found)
@@ -34,14 +30,6 @@ def check(siege: Siege, ended: Sequence[Ended], deaths: Sequence[Death], nemesis
     found.add("I15 a stolen secret came back in the clear", siege.loot)
     found.add("the attackers' own fault", (f"{turn['attack']}: {turn['error']}" for turn in siege.turns
                                            if turn["error"]))  # fmt: skip
-
-
-def is_explained(death: Death, nemesis: Nemesis) -> bool:
-    return any(
-        (window.hits_web if death.is_of_web else window.hits_engines or window.fault == CHANGES_ENGINES)
-        and window.start <= death.at <= window.over + AFTERMATH_S
-        for window in nemesis.windows
-    )
 
 
 def letters(siege: Siege, ended: Sequence[Ended], found: Findings) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from chaos.faults.kinds import Window
 from chaos.findings import Ended, Findings, plain
-from chaos.nemesis import Window
 from executions.states import Status
 
 
@@ -47,7 +47,7 @@ def surplus(one: Ended) -> Iterable[str]:
 def is_explained(one: Ended, windows: Sequence[Window]) -> bool:
     """Return whether a fault took the first engine away, so that a second one found its unfinished step."""
     return one.row["claim"] > 1 and any(
-        window.hits_engines and one.lived_within(window.start, window.over) for window in windows
+        window.fault.hits_engines and one.lived_within(window.start, window.over) for window in windows
     )
 
 

@@ -7,14 +7,16 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from chaos import leaks, neighbourhood
 from chaos.checker import Checker
 from chaos.driver import Driver
+from chaos.faults.kinds import AFTERMATH_S
 from chaos.findings import Findings
-from chaos.nemesis import AFTERMATH_S, Nemesis
+from chaos.machines import machines
+from chaos.nemesis import Nemesis
 from chaos.scene import Scene, scene
 from chaos.siege import Hostility, Siege
 from chaos.watch import Watch
@@ -24,7 +26,6 @@ from harness.processes import until
 
 SETTLE_S = 90.0  # seconds for a lease, a sweep and the longest step on a busy machine
 RECOVERY_S = 120.0  # seconds for the last tenth of the traffic
-FAULT_S = 4.0  # seconds for which the traffic of one fault lasts
 QUIET_SHARE = 10  # the first and the last tenth of the traffic meet no fault
 
 
@@ -37,6 +38,9 @@ class Trial:
     is_long: bool = False  # with the faults that take a minute
     hostility: Hostility | None = None  # of another organization, all the time but for the quiet shares
     seconds: float = 0.0  # of the traffic at least, without the quiet shares
+    hosts: int = 1  # machines
+    has_disk: bool = False  # of its own, for DATA_DIR
+    settings: dict[str, str] = field(default_factory=dict)
 
     @property
     def quiet(self) -> int:
@@ -48,8 +52,13 @@ def run(database: str, trial: Trial, *, say: Callable[[str], None], prepared: In
     """Run on one database; print the findings and return whether every promise was kept."""
     directory = Path(tempfile.mkdtemp(prefix=f"agentos-chaos-{database}-"))
     directory.chmod(0o755)
-    say(f"{database}: {trial.accepted} accepted, {trial.faults} faults, seed {trial.seed}, evidence in {directory}")
-    with scene(database, directory, prepared) as built:
+    where = f"{database}, {trial.hosts} machines" if trial.hosts > 1 else database
+    say(f"{where}: {trial.accepted} accepted, {trial.faults} faults, seed {trial.seed}, evidence in {directory}")
+    with (
+        machines(directory, trial.hosts, **trial.settings)
+        if trial.hosts > 1
+        else scene(database, directory, prepared, has_disk=trial.has_disk, **trial.settings)
+    ) as built:
         findings = attack(built, trial, say)
     say("\n".join(findings.lines()) or "  every promise was kept")
     if not findings.violations:
@@ -81,11 +90,11 @@ def attack(built: Scene, trial: Trial, say: Callable[[str], None]) -> Findings:
             siege.kill()
             driver.posts += siege.posts
         driver.write(built.directory / "posts.jsonl")
-    checker = Checker(built, driver, nemesis)
+    checker = Checker(built, driver, nemesis, watch)
     findings = checker.check()
     findings.add("I7 traffic does not go on after the faults", stopped)
     if siege:
-        neighbourhood.check(siege, checker.ended, watch.deaths, nemesis, findings)
+        neighbourhood.check(siege, checker.ended, nemesis, findings)
     leaks.check(
         built, before, nemesis, findings,
         has_visitors=siege is not None,
@@ -111,10 +120,10 @@ def strike(trial: Trial, driver: Driver, nemesis: Nemesis) -> None:
     """Let each fault meet its share of the traffic, and let the traffic last for the trial's seconds at least."""
     start, quiet = time.monotonic(), trial.quiet
     share = (trial.accepted - 2 * quiet) / max(1, trial.faults)
-    driver.rate = share / (FAULT_S if trial.faults else max(1.0, trial.seconds))
+    driver.rate = share / max(1.0, trial.seconds)
     for number in range(1, trial.faults + 1):
         driver.allow(quiet + int(number * share))
-        nemesis.strike()
+        nemesis.strike(share)
         driver.reach(quiet + int(number * share))
     driver.allow(trial.accepted - quiet)
     time.sleep(max(0.0, start + trial.seconds - time.monotonic()))
@@ -136,7 +145,7 @@ def settle(built: Scene) -> float:
 
 
 def table(findings: Findings, nemesis: Nemesis, took: float, say: Callable[[str], None]) -> None:
-    faults = Counter(window.fault for window in nemesis.windows)
+    faults = Counter(window.name for window in nemesis.windows)
     lines = [f"  {'settled after the last accept':44}{took:8.1f} s"]
     lines += [f"  {name:44}{count:8}" for name, count in sorted(faults.items())]
     lines += [f"  {name:44}{count:8}" for name, count in findings.figures.items()]

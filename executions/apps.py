@@ -6,11 +6,12 @@ import threading
 from typing import Any
 
 from django.apps import AppConfig
+from django.conf import settings
 from django.core import checks
 from django.db.backends.signals import connection_created
 
 # The names of threads that repeat the same few statements, and the seconds that each waits for a lock; 0: for ever.
-STORE_THREADS = {"engine-database": 5, "engine-beats": 2, "intake": 0}
+STORE_THREADS = {"engine-database": settings.LOCK_LIMIT_S, "engine-beats": 2, "intake": 0}
 # They repeat one that reads. SQLite's connections of theirs stay as they are: a tuned one would fail at a lock.
 REPLY_THREADS = ("reply-look-up", "wake-agentos_reply")
 

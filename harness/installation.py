@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.databases import Database, Row
+from harness.hosts import Host
 from harness.interpreter import Interpreter
 from harness.processes import ROOT, STARTED_BY, Leftover, Process, end_leftovers, free_port, until, with_environment
 
@@ -38,10 +39,17 @@ class Installation:
         self.started: list[Process] = []
         self.interpreter: Interpreter | None = None
         self.prefix: list[str] = []  # of the command of each process: a program that runs the rest
+        self.host: Host | None = None  # the machine of web server and cluster; None is this one
+        self.address = "127.0.0.1"
+        self.log_folder = directory  # of what the processes print
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.address}:{self.port}"
+
+    @property
+    def name(self) -> str:
+        return self.host.name if self.host else ""
 
     @property
     def backend(self) -> str:
@@ -86,7 +94,7 @@ class Installation:
     def python(self, code: str) -> str:
         """Do as `shell` does in one process that stays, one call after the other."""
         if self.interpreter is None:
-            self.interpreter = Interpreter(self.environment, self.directory / "interpreter.log")
+            self.interpreter = Interpreter(self.environment, self.log_folder / "interpreter.log")
         return self.interpreter.run(code)
 
     def call(self, function: str, *arguments: Any, **more: Any) -> Any:
@@ -119,12 +127,12 @@ class Installation:
     def start(self) -> None:
         """Start web server and cluster side by side."""
         before = self._engines()
-        self.web, self.cluster = self._launch_web(), self._launch_cluster("cluster.log")
+        self.web, self.cluster = self.launch_web(), self.launch_cluster()
         self._wait_for_web(self.web)
         self._wait_for_engine(self.cluster, before)
 
     def start_web(self) -> Process:
-        self.web = self._launch_web()
+        self.web = self.launch_web()
         self._wait_for_web(self.web)
         return self.web
 
@@ -164,20 +172,20 @@ class Installation:
     def launch(self, log: str, *arguments: str) -> Process:
         """Start a Python program with the installation's environment."""
         command = [*self.prefix, sys.executable, *arguments]
-        process = Process(command, environment=self.environment, log=self.directory / log)
+        process = Process(command, environment=self.environment, log=self.log_folder / log, place=self.host)
         self.started.append(process)
         return process
 
     def _start_cluster(self, log: str) -> Process:
         before = self._engines()
-        process = self._launch_cluster(log)
+        process = self.launch_cluster(log)
         self._wait_for_engine(process, before)
         return process
 
-    def _launch_web(self) -> Process:
+    def launch_web(self) -> Process:
         return self.launch("web.log", "-m", "agentos_site.web")
 
-    def _launch_cluster(self, log: str) -> Process:
+    def launch_cluster(self, log: str = "cluster.log") -> Process:
         return self.launch(log, "manage.py", "qcluster")
 
     def _wait_for_web(self, web: Process) -> None:
@@ -195,11 +203,15 @@ class Installation:
 
     def logs(self) -> str:
         """Return the end of each log, for the report of a failed test."""
-        files = sorted(self.directory.glob("*.log"))
+        files = sorted(self.log_folder.glob("*.log"))
         return "\n".join(f"--- {file.name}\n{file.read_text(errors='replace')[-6000:]}" for file in files)
 
     def _answers(self, web: Process) -> bool:
         assert web.is_alive, f"the web server ended\n{self.logs()}"
+        return self.answers()
+
+    def answers(self) -> bool:
+        """Return whether the web server can be reached."""
         try:
             self.get("/healthz")
         except OSError:
@@ -218,6 +230,12 @@ class Installation:
     def strays(self) -> list[Leftover]:
         """Return processes with this data directory that do not belong to any process started here."""
         return with_environment(self._mark, apart_from=self._groups)
+
+    def orphans(self) -> list[Leftover]:
+        """Return processes with this data directory that have lost their parent."""
+        found = with_environment(self._mark)
+        known = {one.pid for one in found}
+        return [one for one in found if one.parent not in known and one.pid not in self._groups]
 
     def check_leftovers(self) -> None:
         """Kill the strays and fail with their names, so that they disturb no later test and their test is known."""

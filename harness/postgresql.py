@@ -15,6 +15,7 @@ from harness.processes import free_port
 
 OLDEST = 15
 START_S = 30
+LOOPBACK = "127.0.0.1"
 CONNECTIONS = 200  # of many installations at once; the server's own default is 100
 
 
@@ -47,13 +48,20 @@ def owner() -> str | None:
 
 
 class Server:
-    """A new, empty server on loopback; it may be stopped hard and started again.
+    """A new, empty server on loopback, or at an address for its network (/24); it may be stopped hard and begun anew.
 
     Its settings are the stock ones but for `connections`, and for one that is not durable: that answers before the
     disk has it, which saves minutes where each test empties all tables.
     """
 
-    def __init__(self, directory: Path, *, is_durable: bool = True, connections: int | None = CONNECTIONS) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        is_durable: bool = True,
+        connections: int | None = CONNECTIONS,
+        address: str = LOOPBACK,
+    ) -> None:
         self.programs, self.user = binaries(), owner()
         self.directory, self.data = directory, directory / "data"
         if self.user:
@@ -62,11 +70,15 @@ class Server:
         self.port = free_port()
         settings = {"fsync": None if is_durable else "off", "max_connections": connections}
         given = [f"-c {name}={value}" for name, value in settings.items() if value is not None]
-        self.options = " ".join([f"-p {self.port} -h 127.0.0.1 -k {directory}", *given])
+        self.address = address
+        if address != LOOPBACK:
+            with (self.data / "pg_hba.conf").open("a") as rules:
+                rules.write(f"host all all {address}/24 trust\n")
+        self.options = " ".join([f"-p {self.port} -h {address} -k {directory}", *given])
 
     @property
     def url(self) -> str:
-        return f"postgresql://agentos@127.0.0.1:{self.port}/postgres"
+        return f"postgresql://agentos@{self.address}:{self.port}/postgres"
 
     @property
     def pid(self) -> int:
@@ -85,11 +97,13 @@ class Server:
 
 
 @contextmanager
-def server(*, is_durable: bool = True, connections: int | None = CONNECTIONS) -> Iterator[Server]:
+def server(
+    *, is_durable: bool = True, connections: int | None = CONNECTIONS, address: str = LOOPBACK
+) -> Iterator[Server]:
     """Run a new server within the block; raise Missing."""
     directory = Path(tempfile.mkdtemp(prefix="agentos-postgresql-"))
     try:
-        made = Server(directory, is_durable=is_durable, connections=connections)
+        made = Server(directory, is_durable=is_durable, connections=connections, address=address)
         made.start()
         try:
             yield made

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 ROOT = Path(os.environ.get("HARNESS_ROOT") or Path(__file__).resolve().parent.parent)  # of the product's code
 STARTED_BY = "HARNESS_STARTED_BY"  # names in the environment of a process the test that it was started for
@@ -32,24 +33,41 @@ def until[T](question: Callable[[], T], *, within: float = 15, every: float = 0.
     return answer
 
 
+class Place(Protocol):
+    """A machine that runs a function, as `harness.hosts.Host` is one."""
+
+    def inside[T](self, what: Callable[[], T]) -> T: ...
+
+
 class Process:
     """A running program and its process group, which is killed with it."""
 
     def __init__(
-        self, command: Sequence[str], *, environment: Mapping[str, str], log: Path, stdin: int = subprocess.DEVNULL
+        self,
+        command: Sequence[str],
+        *,
+        environment: Mapping[str, str],
+        log: Path,
+        stdin: int = subprocess.DEVNULL,
+        place: Place | None = None,
     ) -> None:
+        """Start the command, on another machine than this with `place`."""
         self.log = log
         self.is_over = False
         with log.open("ab") as output:
-            self.popen = subprocess.Popen(
-                command,
-                cwd=ROOT,
-                env=dict(environment),
-                stdin=stdin,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+
+            def start() -> subprocess.Popen[bytes]:
+                return subprocess.Popen(
+                    command,
+                    cwd=ROOT,
+                    env=dict(environment),
+                    stdin=stdin,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+
+            self.popen = place.inside(start) if place else start()
 
     @property
     def pid(self) -> int:
@@ -89,6 +107,12 @@ class Process:
         with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
         self.popen.wait(5)
+
+
+def send(pid: int, number: signal.Signals) -> None:
+    """Signal a process; it may have ended already, because a peer kills the process of a dead engine."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,11 @@ import threading
 from collections.abc import Callable
 
 from executions.store import errors
+from executions.store.leases import STALE_AFTER_S
 
 logger = logging.getLogger(__name__)
 
-BEAT_S = 2.0  # seconds between two renewals of the lease, which is stale after 10 s (store.leases.STALE_AFTER_S)
+BEAT_S = min(2.0, STALE_AFTER_S / 5)  # seconds between two renewals of the lease
 
 
 class Beats(threading.Thread):

@@ -48,7 +48,7 @@ class Presence:
 
 
 def gone_of(peers: Iterable[Peer]) -> set[uuid.UUID]:
-    """Return the engines of this machine without a process: known up to 10 s before their leases are stale."""
+    """Return the engines of this machine without a process: known before their leases are stale."""
     return {peer.id for peer in peers if _is_ours(peer) and not is_alive(peer.pid)}
 
 

@@ -19,7 +19,7 @@ from projects import quiet
 
 @require_safe
 def readyz(request: HttpRequest) -> HttpResponse:
-    """Answer 200 if the database answers and an engine has beaten in the last 10 s, else 503 with the reason."""
+    """Answer 200 if the database answers and an engine has a lease, else 503 with the reason."""
     reason = why_not_ready()
     status = "quiet" if quiet.reason() else "not ready"
     return JsonResponse({"status": status, "reason": reason} if reason else {"status": "ok"},

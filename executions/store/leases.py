@@ -6,12 +6,14 @@ import uuid
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from django.conf import settings
+
 from executions.store.claims import CLAIM_COLUMNS
 from executions.store.dialect import Dialect, Row
 from executions.store.moves import GIVE_BACK, GIVEN_BACK_FROM, RUNNING, each_of
 from executions.store.rows import ALONE, HeldExecution, Peer
 
-STALE_AFTER_S = 10  # seconds without a beat after which an engine has lost its lease
+STALE_AFTER_S = settings.LEASE_S  # seconds without a beat after which an engine has lost its lease
 
 type Proof = Callable[[], float | None]  # the seconds since the engine's last beat, or None without a lease
 

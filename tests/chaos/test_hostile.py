@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+import uuid
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,8 @@ from chaos.neighbour import Sample
 from chaos.nemesis import Nemesis
 from chaos.scene import scene
 from chaos.siege import Hostility, Siege
-from chaos.watch import Watch
+from chaos.watch import SWEPT_S, Watch
+from executions.states import Status
 from harness.installation import Installation
 from harness.postgresql import Missing, binaries
 
@@ -63,21 +65,30 @@ def test_the_checker_sees_each_harm_to_a_neighbour(tmp_path: Path, prepared: Ins
             assert built.installation.cluster
             built.installation.cluster.kill()
             built.installation.query("DELETE FROM executions_engine")
+            built.installation.query(
+                "UPDATE executions_execution SET status = %s, engine_id = %s WHERE id = %s",
+                [Status.RUNNING, uuid.uuid4(), uuid.UUID(doubled.replies[0].execution_id)],
+            )
+            watch.look_for_ownerless(0.0)
+            watch.look_for_ownerless(SWEPT_S + 1)
             time.sleep(2.5)
         siege = Siege(built, Hostility(()), 1)
         siege.samples = [*[late("health", status=200)] * 9, late("log page"), late("sign-in", status=302, took=0.1)]
         siege.turns = [{"attack": "none", "error": "OSError: x"}]
         siege.loot = ["/echo"]
-        checker = Checker(built, driver, nemesis)
-        neighbourhood.check(siege, checker.ended, watch.deaths, nemesis, checker.found)
+        checker = Checker(built, driver, nemesis, watch)
+        checker.lives()
+        neighbourhood.check(siege, checker.ended, nemesis, checker.found)
 
     found = checker.found.violations
     assert found["I13 Success without its e-mail"][0].startswith(f"number {lost.number} ")
     assert found["I13 an e-mail left twice"] == [f"number {doubled.number}"]
     assert found["I13 an e-mail of no execution"] == ["77"]
-    assert len(found["I12 a process died, and no fault explains it"]) == 2
+    assert len(found["I12 an engine or a process ended, and no fault explains it"]) == 2
     assert list(found) == [
-        "I12 a process died, and no fault explains it", "I13 an e-mail of no execution", "I13 an e-mail left twice",
-        "I13 Success without its e-mail", "I14 a page was not served", "I14 health of the neighbour took too long",
-        "I15 a stolen secret came back in the clear", "the attackers' own fault",
+        "I12 an engine or a process ended, and no fault explains it", "I3 ran for nobody",
+        "I13 an e-mail of no execution", "I13 an e-mail left twice", "I13 Success without its e-mail",
+        "I14 a page was not served", "I14 health of the neighbour took too long",
+        "I15 a stolen secret came back in the clear",
+        "the attackers' own fault",
     ]  # fmt: skip

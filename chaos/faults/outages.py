@@ -5,7 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from chaos.faults.database import hold_file
+from chaos.faults.kinds import Fault
 
 if TYPE_CHECKING:
     from chaos.nemesis import Nemesis
@@ -21,9 +24,12 @@ LATE_S = 2.0  # seconds until the database is surely away; it stays away for lon
 def no_cluster(nemesis: Nemesis) -> None:
     """Let fire times pass while no cluster runs; the next cluster makes up for the latest."""
     gone = time.time()
-    nemesis.cluster.kill()
+    for place in nemesis.scene.places:
+        assert place.cluster is not None
+        place.cluster.kill()
     time.sleep(ABSENCE_S)
-    nemesis.scene.installation.start_cluster()
+    for place in nemesis.scene.places:
+        place.start_cluster()
     nemesis.absences.append((gone, time.time()))
 
 
@@ -40,7 +46,7 @@ def postgresql_away(nemesis: Nemesis) -> None:
 
 
 def file_held(nemesis: Nemesis) -> None:
-    _away_in_the_middle(nemesis, lambda: nemesis.hold(OUTAGE_S))
+    _away_in_the_middle(nemesis, lambda: hold_file(nemesis, OUTAGE_S))
 
 
 def _away_in_the_middle(nemesis: Nemesis, be_away: Callable[[], None]) -> None:
@@ -65,8 +71,9 @@ def _come_late(nemesis: Nemesis) -> None:
     nemesis.driver.post("transform")
 
 
-FAULTS: dict[str, Callable[[Nemesis], None]] = {
-    "no cluster runs for 70 s": no_cluster,
-    "PostgreSQL is away for 15 s": postgresql_away,
-    "another writer holds the file for 15 s": file_held,
+AWAY: dict[str, Any] = {"hits_web": True, "is_everywhere": True, "is_long": True, "takes_s": 30.0}
+FAULTS = {
+    "no cluster runs for 70 s": Fault(strike=no_cluster, hits_engines=True, is_everywhere=True, is_long=True),
+    "PostgreSQL is away for 15 s": Fault(strike=postgresql_away, needs=frozenset({"postgresql"}), **AWAY),
+    "another writer holds the file for 15 s": Fault(strike=file_held, needs=frozenset({"sqlite"}), **AWAY),
 }
