@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any
+from typing import Any, ClassVar
 
 from django_q.management.commands.qcluster import Command as QCluster
 
@@ -16,6 +16,7 @@ from executions.monitoring.database import Unsuited, wait_until_usable
 class Command(QCluster):  # type: ignore[misc]
     """Runs django-q2's cluster with an engine in each worker, and fails when its sentinel was killed."""
 
+    requires_system_checks: ClassVar[list[str]] = []  # `migrate` and the web server's pages need what they look at
     help = "Run the django-q2 cluster, whose workers run the executions. Without a cluster executions stay Pending."
 
     def handle(self, *args: Any, **options: Any) -> None:
