@@ -23,6 +23,7 @@ PATIENCE_S = 120.0  # seconds for which one keyed request is repeated
 AGAIN_S = 0.25
 TIMEOUT_S = 60.0  # for which one request waits
 BALANCER_S = 5.0  # for which a load balancer waits before it counts a machine as away
+IN_DOUBT = b'"code":"in_doubt"'  # in the answer to a sender of whose request nobody knows whether it is stored
 
 
 class _AnyStatus(urllib.request.HTTPErrorProcessor):
@@ -37,7 +38,7 @@ OPENER = urllib.request.build_opener(_AnyStatus)
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One answer; status 0 means that none came, so that the request may or may not be stored."""
+    """One answer; status 0 means that none came, or one that says so: the request may or may not be stored."""
 
     status: int
     execution_id: str
@@ -178,10 +179,10 @@ class Driver:
         sent, timeout = time.time(), TIMEOUT_S if len(self.scene.places) == 1 else BALANCER_S
         try:
             with OPENER.open(request, timeout=timeout) as answer:
-                found = answer.headers.get("X-Execution-Id") or _execution_id(answer.read())
-                return Reply(
-                    answer.status, found, time.time(), answer.headers.get("Retry-After", ""), sent, place.name
-                )  # fmt: skip
+                said = answer.read()
+                found = answer.headers.get("X-Execution-Id") or _execution_id(said)
+                status, found = (0, "") if IN_DOUBT in said else (answer.status, found)
+                return Reply(status, found, time.time(), answer.headers.get("Retry-After", ""), sent, place.name)
         except (OSError, http.client.HTTPException):
             return Reply(0, "", time.time(), sent=sent, place=place.name)
         finally:

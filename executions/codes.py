@@ -79,6 +79,12 @@ TRIGGER_URL = (
     Answer(503, "server_full", f"{BUSY} open requests: `CONNECTIONS`"),
     Answer(503, "server_stopping", "The web server stops before the body has come; nothing is stored"),
     Answer(504, "reply_interrupted", "The web server stops before the reply; the execution goes on; with its id"),
+    Answer(
+        504,
+        "in_doubt",
+        "The database went away in the middle of the commit, for more than 30 s: whether the request is stored is not "
+        "known; with `execution_id`, and `status_url` tells once the database is back",
+    ),
     Answer(503, "compute_busy", "Many large requests for this organization are being checked; nothing is stored"),
     Answer(504, "reply_timeout", "No reply within `REPLY_LIMIT_S`; the execution goes on; with `execution_id`"),
 )

@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import replace
 
-from django.db import connection
+from django.db import OperationalError, connection
 
 from executions.engine.lifeline import end_without_lease
 from executions.engine.shelf import Shelf
@@ -58,6 +58,7 @@ class DatabaseThread(threading.Thread):
         self._is_stopping = False
         self.locked = Batch()  # results of executions whose rows somebody has locked: they are tried again
         self.busy_since: float | None = None  # monotonic time of the present try or call; None while there is none
+        self.session, self.begun_at = 0, 0.0  # of the last try (`Dialect.session`), and its begin, monotonic time
         self._must_reconcile = False  # after a database error, because it is unknown which commits took effect
 
     # --- called by the engine, from its own thread
@@ -140,6 +141,7 @@ class DatabaseThread(threading.Thread):
             try:
                 if self._must_reconcile:
                     self._reconcile()
+                self.session, self.begun_at = store().session(), time.monotonic()
                 if is_locked or self.locked:
                     batch = self._set_locked_aside(batch)
                 self._commit(batch)
@@ -250,8 +252,10 @@ class DatabaseThread(threading.Thread):
         """Agree with the database on the executions that this engine runs, after any database error.
 
         A commit whose answer was lost may have claimed executions that nobody runs: they are given back. Executions
-        that now belong to another engine are dropped here.
+        that now belong to another engine are dropped here. The lost session is ended first: it may be about to commit.
         """
+        if not store().end_session(self.session, time.monotonic() - self.begun_at):
+            raise OperationalError("the session of a lost connection has not ended")
         with store().transaction():
             held = store().fenced(self.engine_id, list(self.owned.values()), waits=False)()
             store().release(self.engine_id, held)

@@ -8,6 +8,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import date
 from functools import cache
 from typing import Any
@@ -16,6 +17,7 @@ from django.db import Error, connection
 
 from executions.intake.fair_threads import FairThreads, Join
 from executions.intake.live_trigger import LiveTrigger
+from executions.intake.lost_answer import Commit, InDoubt
 from executions.models import Outcome
 from executions.states import Lane, Status
 from executions.stop import CANCELLED
@@ -30,7 +32,6 @@ LIMIT_REACHED = (
     "The organization has reached its hard limit of executions for this month. The count restarts on the 1st (UTC)."
 )
 KEY_REUSED = "Another request has already used this Idempotency-Key."
-LONGEST_DOUBT_S = 30.0  # seconds of asking a database that is away whether a commit took place
 WRITTEN_A_MINUTE = 300  # refusals of one trigger that a process stores each minute; further ones are only counted
 
 
@@ -64,11 +65,13 @@ class Acceptance:
         self.refused: dict[uuid.UUID, Exception] = {}
         self.receipts: list[NewReceipt] = []
         self.live: dict[uuid.UUID, LiveRow] = {}
-        self.is_sent = False
+        self.attempt = Commit()
 
     def commit(self, join: Join[NewExecution | NewReceipt]) -> None:
         """Store the requests, and those that `join` adds, in one transaction."""
+        begun_at = time.monotonic()
         with store().pipeline():
+            self.attempt = Commit(store().session(), begun_at)
             self.items += join()
             self.executions = [item for item in self.items if isinstance(item, NewExecution)]
             if self.executions:
@@ -76,30 +79,11 @@ class Acceptance:
             self.receipts = [item for item in self.items if isinstance(item, NewReceipt)] + self._receipts_of_refused()
             store().insert_receipts(self.receipts)
             store().count_receipts(os.getpid() % SHARDS, self.accepted, self.receipts)
-            self.is_sent = True  # only COMMIT is left: from here on the database alone knows the result
-
-    def commit_once_more(self) -> None:
-        """Store the requests; raise an error of the database only if they are not stored, or if it stays away."""
-        try:
-            self.commit(tuple)
-        except Error as error:
-            if not errors.fault_of(error).drops or not self.is_stored():
-                raise
+            self.attempt.is_sent = True
 
     def is_stored(self) -> bool:
-        """Return whether a commit took place although its answer was lost.
-
-        Wait until the database is back; raise its error when it stays away for LONGEST_DOUBT_S.
-        """
-        deadline = time.monotonic() + (LONGEST_DOUBT_S if self.is_sent else 0.0)
-        while True:
-            errors.forget_connection()
-            try:
-                return self._is_found()
-            except Error as error:
-                if not errors.fault_of(error).passes or time.monotonic() >= deadline:
-                    raise
-                time.sleep(0.1)
+        """Return whether the commit took place although it raised an error; raise InDoubt when nobody can know."""
+        return self.attempt.took_place(self._is_found)
 
     def _is_found(self) -> bool:
         """Return whether one row of the transaction is stored: all are, or none."""
@@ -247,21 +231,38 @@ def write(
 ) -> list[uuid.UUID | Exception]:
     """Store a batch, and the items that `join` adds, in one transaction.
 
-    Return for each item its id, or the exception that says why it is not stored. Raise an error of the database only
-    when nothing is stored, or when the database stays away for longer than senders wait.
+    Return for each item its id, or the exception that says why it is not stored, or that nobody knows (InDoubt). Raise
+    an error of the database only when nothing is stored.
     """
     acceptance = Acceptance(items)
     try:
+        acceptance = _committed(acceptance, join)
+    except InDoubt:
+        return [InDoubt() for _ in acceptance.items]
+    return [acceptance.refused.get(item.id, item.id) for item in acceptance.items]
+
+
+def _committed(acceptance: Acceptance, join: Join[NewExecution | NewReceipt]) -> Acceptance:
+    """Commit, on a new connection once more if the first one died: perhaps long before this batch.
+
+    Return the acceptance that is stored. Raise InDoubt, or an error of the database when nothing is stored.
+    """
+    try:
         acceptance.commit(join)
+        return acceptance
     except Error as error:
         if connection.in_atomic_block or not errors.fault_of(error).drops:
             raise
-        # The connection may have died long before this batch: a new one usually succeeds.
         logger.warning("accepting requests on a new database connection: %s", errors.in_words(error))
-        if not acceptance.is_stored():
-            acceptance = Acceptance(acceptance.items)
-            acceptance.commit_once_more()
-    return [acceptance.refused.get(item.id, item.id) for item in acceptance.items]
+        if acceptance.is_stored():
+            return acceptance
+    second = Acceptance(acceptance.items)
+    try:
+        second.commit(tuple)
+    except Error as error:
+        if not errors.fault_of(error).drops or not second.is_stored():
+            raise
+    return second
 
 
 @cache
@@ -271,10 +272,14 @@ def group_commit() -> FairThreads[NewExecution | NewReceipt, uuid.UUID]:
 
 
 async def leave_receipt(live: LiveTrigger, outcome: Outcome, status: int, code: str, reason: str) -> None:
-    """Store the receipt of a request that made no execution; raise Unavailable when the database does not take it."""
+    """Store the receipt of a request that made no execution; raise Unavailable when the database does not take it.
+
+    Whether a receipt is stored that nobody knows of (InDoubt) makes no difference to the sender.
+    """
     is_written = outcome is not Outcome.REFUSED or _is_written(live.trigger_uid, int(time.monotonic() // 60))
     receipt = receipt_for(live, outcome, status, code, reason=reason, is_written=is_written)
-    await group_commit().submit(receipt, live.organization_id).result()
+    with suppress(InDoubt):
+        await group_commit().submit(receipt, live.organization_id).result()
 
 
 _refusals: Counter[tuple[str, int]] = Counter()

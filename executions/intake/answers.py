@@ -14,6 +14,7 @@ from executions.intake.body import Busy, Refused
 from executions.intake.live_trigger import LiveTrigger
 from executions.intake.replies import End
 from executions.stop import CANCELLED
+from executions.store import errors
 from executions.store.rows import ReplyRow
 
 NO_STORE = ("cache-control", "no-store")
@@ -45,6 +46,17 @@ def json_answer(status: int, body: JSON, *headers: tuple[str, str]) -> Answer:
 def accepted_answer(live: LiveTrigger, execution_id: str, status: str = "pending") -> Answer:
     url = status_url(live, execution_id)
     return json_answer(202, {"execution_id": execution_id, "status": status, "status_url": url}, ("Location", url))
+
+
+def in_doubt(live: LiveTrigger, execution_id: str) -> Refused:
+    """Return the answer when nobody knows whether the execution is stored, neither as accepted nor as refused."""
+    message = (
+        "The database went away before it confirmed the request, so it is not known whether it is stored. The address "
+        "in status_url tells once the database is back. With the same Idempotency-Key the request can be sent again."
+    )
+    about: dict[str, JSON] = {"execution_id": execution_id, "status_url": status_url(live, execution_id)}
+    headers = [("Retry-After", str(errors.RETRY_AFTER_S))]
+    return Refused(504, "in_doubt", message, headers=headers, extra=about)
 
 
 def status_url(live: LiveTrigger, execution_id: str) -> str:

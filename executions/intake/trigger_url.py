@@ -24,11 +24,12 @@ from connectors.compute.shared import Compute
 from connectors.sdk.call import JSON, StepError
 from executions.computing import compute_for
 from executions.intake import acceptance
-from executions.intake.answers import Answer, accepted_answer, json_answer, refusal, reply_answer
+from executions.intake.answers import Answer, accepted_answer, in_doubt, json_answer, refusal, reply_answer
 from executions.intake.body import Busy, Refused
 from executions.intake.fair_threads import FairThreads, Join, Unavailable
 from executions.intake.live_trigger import LiveTrigger, new_execution
 from executions.intake.look_ups import look_ups
+from executions.intake.lost_answer import InDoubt
 from executions.intake.message import Message
 from executions.intake.reading import Held, Receive, bodies, hang_up, read_body
 from executions.intake.redelivery import present_status
@@ -237,6 +238,8 @@ async def stored(live: LiveTrigger, call: Call) -> Answer | None:
         execution_id = await ticket.stored()
     except acceptance.LimitReached:
         raise Refused(429, "hard_limit", acceptance.LIMIT_REACHED) from None
+    except InDoubt:
+        raise in_doubt(live, str(call.execution.id)) from None
     except acceptance.Duplicate as duplicate:
         return await repeated(live, call, delivery, duplicate)
     call.forget_body()

@@ -108,6 +108,23 @@ class Dialect(ABC):
     def ask(self, sql: str, parameters: Sequence[Any] = ()) -> Answer:
         """Send a statement; the function returned waits for its rows."""
 
+    # --- sessions, of which SQLite has none
+
+    @abstractmethod
+    def session(self) -> int:
+        """Return the number that the database gives this connection; 0 if it gives none."""
+
+    @abstractmethod
+    def end_session(self, session: int, begun_s_ago: float) -> bool:
+        """End the session of a lost connection whose last transaction began so many seconds ago.
+
+        Return whether it is over, so that it commits nothing from now on.
+        """
+
+    @abstractmethod
+    def confirm(self) -> None:
+        """Return once all that is visible is as safe as a commit that was answered."""
+
     def cursor(self) -> AbstractContextManager[Any]:
         """Return a cursor of this thread's connection."""
         return connection.cursor()

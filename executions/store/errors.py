@@ -31,6 +31,18 @@ class Fault:
 
 
 AWAY = Fault(name="away", sentence="The database is unreachable.")
+# What libpq says when `sslmode` asks for more than the server shows; such errors have no code.
+UNTRUSTED = {
+    "does not match host name": Fault(
+        name="untrusted", sentence="The certificate of the database is for another name than the one in DATABASE_URL."
+    ),
+    "certificate verify failed": Fault(
+        name="untrusted", sentence="The certificate of the database is not valid for the authority in sslrootcert."
+    ),
+    "server does not support SSL": Fault(
+        name="untrusted", sentence="The database offers no TLS, which DATABASE_URL asks for."
+    ),
+}
 READ_ONLY = Fault(name="read-only", sentence="The database takes no writes.")
 LOCKED = Fault(name="locked", sentence="The database is busy.", drops=False)
 POISONED = Fault(name="poisoned connection", sentence="A connection to the database failed.")
@@ -38,7 +50,7 @@ BEHIND = Fault(name="behind", sentence="The database lacks tables of this releas
 VALUE = Fault(name="value", sentence="The database refuses a value.", passes=False, blames_values=True, drops=False)
 BUG = Fault(name="bug", sentence="AgentOS failed with an unexpected error.", passes=False)
 
-FAULTS = (AWAY, READ_ONLY, LOCKED, POISONED, BEHIND, VALUE, BUG)
+FAULTS = (AWAY, *UNTRUSTED.values(), READ_ONLY, LOCKED, POISONED, BEHIND, VALUE, BUG)
 
 # PostgreSQL's codes (its documentation, appendix A): of five characters, and of two for the rest of their class.
 SQLSTATES = {
@@ -128,6 +140,9 @@ def _by_type(error: Error) -> Fault:
     """Return the kind of an error without a code: the driver itself raised it, mostly because a connection is dead."""
     if isinstance(error, (DataError, IntegrityError)):
         return VALUE
+    for words, fault in UNTRUSTED.items():
+        if words in str(error):
+            return fault
     return AWAY if isinstance(error, (OperationalError, InterfaceError)) else BUG
 
 
@@ -153,7 +168,8 @@ def forget_connection() -> None:
 
 
 def in_words(error: BaseException) -> str:
-    """Return the kind of an error with the first line of its text, for the log and for operators."""
+    """Return the kind of an error with the line of its text that tells most, for the log and for operators."""
     fault = fault_of(error)
-    first = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return f"{fault.sentence.rstrip('.')} ({first.rstrip('.')}).{POOLER_HINT if fault is POISONED else ''}"
+    lines = (str(error).strip() or type(error).__name__).splitlines()
+    telling = next((line for line in lines if any(words in line for words in UNTRUSTED)), lines[0])
+    return f"{fault.sentence.rstrip('.')} ({telling.strip(' -.')}).{POOLER_HINT if fault is POISONED else ''}"

@@ -32,6 +32,7 @@ KEPT_PLAN_SETTINGS = (
 # A process that hangs in a transaction, or whose machine is gone, would keep its executions' rows locked, and no other
 # engine could recover them.
 IDLE_LIMIT = f"idle_in_transaction_session_timeout = '{STALE_AFTER_S}s'"
+END_WITHIN_MS = 5000  # milliseconds that a session may take to end
 NOT_DURABLE = "set_config('synchronous_commit', 'off', true)"  # until the end of the transaction
 # CASE hides the status from the planner, which would otherwise expect few Running executions and read all of them for
 # each of our rows.
@@ -92,6 +93,23 @@ class PostgreSQLStore(Store):
             finally:
                 if connection.connection.info.transaction_status != TransactionStatus.IDLE:
                     connection.connection.rollback()
+
+    def session(self) -> int:
+        connection.ensure_connection()
+        return int(connection.connection.info.backend_pid)
+
+    def end_session(self, session: int, begun_s_ago: float) -> bool:
+        # After a restart of the server the number may be another session's, which has begun later.
+        rows = self.ask(
+            "SELECT pg_terminate_backend(pid, %s) FROM pg_stat_activity WHERE pid = %s AND usename = current_user"
+            f" AND pid <> pg_backend_pid() AND backend_start < {self.seconds_ago}",
+            [END_WITHIN_MS, session, begun_s_ago],
+        )()
+        return all(row[0] for row in rows)
+
+    def confirm(self) -> None:
+        # An own commit is answered once standbys have it, and with it all before it. It must have something to write.
+        self._run("SELECT pg_logical_emit_message(true, 'agentos', '')")
 
     def ask(self, sql: str, parameters: Sequence[Any] = ()) -> Answer:
         """Send a statement whose parameters the server binds: a repeated one is planned once (see `tune`)."""

@@ -97,6 +97,15 @@ class SQLiteStore(Store):
         in_utc = value if value.tzinfo is UTC else value.astimezone(UTC)
         return in_utc.isoformat(" ", "microseconds").removesuffix("+00:00")
 
+    def session(self) -> int:
+        return 0
+
+    def end_session(self, session: int, begun_s_ago: float) -> bool:
+        return True
+
+    def confirm(self) -> None:
+        pass
+
     def ask(self, sql: str, parameters: Sequence[Any] = ()) -> Answer:
         """Run a statement without Django's cursor, which costs several times as much as a short statement itself."""
         here = connections[DEFAULT_DB_ALIAS]  # `connection` would look this thread's up for each attribute

@@ -24,10 +24,16 @@ def end_connections() -> None:
 
 
 class CutAtCommit:
-    """Passes everything on; once the first COMMIT has reached the server, no answer comes back any more."""
+    """Passes everything on; once the first COMMIT has reached the server, no answer comes back any more.
 
-    def __init__(self, host: str, port: int) -> None:
+    With `behind` it is the first COMMIT of a connection that has sent these bytes before. The client's connection ends
+    when the server answers, or before by `cut`. With `for_good` nobody is connected from then on.
+    """
+
+    def __init__(self, host: str, port: int, *, behind: bytes = b"", for_good: bool = False) -> None:
         self.server = (host, port)
+        self.behind, self.for_good = behind, for_good
+        self.doomed: socket.socket | None = None
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self.listener.getsockname()[1]
         self.is_cut = False
@@ -39,22 +45,33 @@ class CutAtCommit:
     def __exit__(self, *_: object) -> None:
         self.listener.close()
 
+    def cut(self) -> None:
+        """End the client's connection while the server is still at its COMMIT."""
+        assert self.doomed
+        self.doomed.shutdown(socket.SHUT_RDWR)
+
     def _accept(self) -> None:
         while True:
             try:
                 client, _ = self.listener.accept()
             except OSError:
                 return
+            if self.is_cut and self.for_good:
+                client.close()
+                continue
             server = socket.create_connection(self.server)
             is_doomed = threading.Event()
             threading.Thread(target=self._pass_on, args=(client, server, is_doomed), daemon=True).start()
             threading.Thread(target=self._pass_back, args=(server, client, is_doomed), daemon=True).start()
 
     def _pass_on(self, client: socket.socket, server: socket.socket, is_doomed: threading.Event) -> None:
+        is_behind = False
         with suppress(OSError):
             while asked := client.recv(65536):
-                if b"COMMIT" in asked and not self.is_cut:
+                is_behind = is_behind or self.behind in asked
+                if is_behind and b"COMMIT" in asked and not self.is_cut:
                     self.is_cut = True
+                    self.doomed = client
                     is_doomed.set()
                 server.sendall(asked)
             server.shutdown(socket.SHUT_RDWR)  # wakes the other thread, whose read keeps the connection open
@@ -68,12 +85,12 @@ class CutAtCommit:
 
 
 @contextmanager
-def cut_at_commit() -> Iterator[CutAtCommit]:
-    """Connect this thread through what loses the answer to its next commit."""
+def cut_at_commit(*, behind: bytes = b"", for_good: bool = False) -> Iterator[CutAtCommit]:
+    """Connect this thread, and new connections of others, through what loses the answer to their next commit."""
     settings = connection.settings_dict
     address = {key: settings[key] for key in ("HOST", "PORT")}
     connection.close()
-    with CutAtCommit(settings["HOST"], int(settings["PORT"])) as way:
+    with CutAtCommit(settings["HOST"], int(settings["PORT"]), behind=behind, for_good=for_good) as way:
         settings |= {"HOST": "127.0.0.1", "PORT": way.port}
         try:
             yield way

@@ -14,13 +14,14 @@ import pytest
 from django.db import connection
 
 from executions.engine.database_thread import DatabaseThread
-from executions.models import Execution, StepRun
+from executions.models import Engine, Execution, StepRun
 from executions.states import Lane, Status, StepStatus
-from executions.store.rows import Claimed, Move, StepRecord
+from executions.store.rows import Claimed, Move, StepRecord, Wanted
 from harness.processes import until
 from projects.ids import new_id
-from tests.support.cut import end_connections
+from tests.support.cut import cut_at_commit, end_connections
 
+LOCK = 8080  # an advisory lock
 NOT_UTF_8 = "half of \ud83d"
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -156,6 +157,52 @@ def test_only_the_result_of_the_execution_whose_row_is_locked_waits(
         until(lambda: statuses([late]) == {Status.SUCCESS}, within=4, what="nobody waits for the lock once more")
 
     until(lambda: statuses([locked]) == {Status.SUCCESS}, what="it ends once the lock is gone")
+
+
+@contextmanager
+def commits_that_wait() -> Iterator[Callable[[], set[int]]]:
+    """Have each commit that changes an execution wait until the block ends; the function returns whose sessions do."""
+    parameters = connection.get_connection_params()
+    with psycopg.connect(
+        **{key: parameters[key] for key in ("dbname", "user", "host", "port")}, autocommit=True
+    ) as own:
+        own.execute(
+            "CREATE FUNCTION wait_at_commit() RETURNS trigger LANGUAGE plpgsql"
+            f" AS $$ BEGIN PERFORM pg_advisory_xact_lock({LOCK}); RETURN NULL; END $$"
+        )
+        own.execute(
+            "CREATE CONSTRAINT TRIGGER wait_at_commit AFTER UPDATE ON executions_execution"
+            " DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION wait_at_commit()"
+        )
+        own.execute(f"SELECT pg_advisory_lock({LOCK})")
+        try:
+            yield lambda: {
+                row[0] for row in own.execute(f"SELECT pid FROM pg_locks WHERE objid = {LOCK} AND NOT granted")
+            }
+        finally:
+            own.execute(f"SELECT pg_advisory_unlock({LOCK})")
+            own.execute("DROP FUNCTION wait_at_commit CASCADE")
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no connection to lose")
+def test_what_was_claimed_by_a_commit_whose_connection_was_cut_is_run(make_execution: Callable[..., Execution]) -> None:
+    due = make_execution()
+    claims: list[list[uuid.UUID]] = []
+    thread = DatabaseThread(
+        new_id(), 0, lambda works, _: claims.append([work.execution.id for work in works]), lambda _: None
+    )
+    Engine.objects.create(id=thread.engine_id, host="here", pid=1, boot_id="")
+    with commits_that_wait() as waiting, cut_at_commit(behind=b"UPDATE executions_execution") as way:
+        thread.start()
+        thread.claim(Wanted(limit=10))
+        first = until(waiting, what="the claim is about to be committed")
+        way.cut()
+        until(lambda: claims or waiting() - first, what="the engine has tried again")
+
+    until(lambda: claims, what="the answer to the claim")
+    assert claims == [[due.id]]
+    thread.stop()
+    thread.join(10)
 
 
 def statuses(of: list[Claimed]) -> set[int]:

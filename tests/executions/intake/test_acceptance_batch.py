@@ -12,14 +12,14 @@ from django.db import connection
 from django.utils import timezone
 
 from automations.models import Automation
-from executions.intake import acceptance
+from executions.intake import acceptance, lost_answer
 from executions.intake.live_trigger import new_execution
 from executions.models import Execution, Receipt, ReceiptDay
 from executions.store.rows import DeliveryId
 from projects.ids import id_at
 from projects.models import Organization, UsageMonth
 from tests.support.cut import cut_at_commit, end_connections
-from tests.support.door import live_at, live_trigger
+from tests.support.door import live_at, live_trigger, send, url_of
 
 RUNNING = 120
 
@@ -51,6 +51,24 @@ def test_what_the_second_try_committed_is_accepted_when_its_answer_is_lost(autom
 
     assert way.is_cut
     assert answers == [new.id]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no connection to lose")
+def test_a_sender_is_told_when_nobody_knows_whether_its_request_is_stored(
+    automation: Automation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lost_answer, "LONGEST_DOUBT_S", 0.0)
+    live_at(automation)
+    end_connections()
+    with cut_at_commit(behind=b"INSERT INTO executions_execution", for_good=True) as way:
+        answer = send(url_of(automation), b"{}")
+
+    assert way.is_cut
+    assert (answer.status, answer.code) == (504, "in_doubt")
+    assert answer.headers["retry-after"]
+    assert "Nothing was stored" not in answer.body.decode()
+    assert str(Execution.objects.get().pk) == answer.json["execution_id"]
 
 
 @pytest.mark.django_db(transaction=True)

@@ -32,6 +32,7 @@ ONLY_SQLITE = pytest.mark.skipif(connection.vendor != "sqlite", reason="these ar
 
 FOLLOWS = {  # passes (503, tried again), blames values (one by one, one execution fails), drops the connection
     AWAY: (True, False, True),
+    **dict.fromkeys(errors.UNTRUSTED.values(), (True, False, True)),
     READ_ONLY: (True, False, True),
     LOCKED: (True, False, False),
     POISONED: (True, False, True),
