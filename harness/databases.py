@@ -66,7 +66,8 @@ class PostgresqlDatabase:
         self.server = server
         self.name = f"agentos_{uuid.uuid4().hex}"
         self._administer(f"CREATE DATABASE {self.name}" + (f" TEMPLATE {template}" if template else ""))
-        self.url = f"{server.rpartition('/')[0]}/{self.name}"
+        address, _, parameters = server.partition("?")
+        self.url = f"{address.rpartition('/')[0]}/{self.name}{parameters and '?' + parameters}"
 
     def copy(self, directory: Path) -> PostgresqlDatabase:
         return PostgresqlDatabase(self.server, template=self.name)

@@ -201,6 +201,13 @@ class Installation:
         except urllib.error.HTTPError as error:
             return error.code, error.read()
 
+    def why_not_ready(self) -> str:
+        """Return the reason that /readyz gives; empty when the installation is ready."""
+        try:
+            return str(json.loads(self.get("/readyz")[1]).get("reason", ""))
+        except OSError:
+            return "The web server does not listen."
+
     def logs(self) -> str:
         """Return the end of each log, for the report of a failed test."""
         files = sorted(self.log_folder.glob("*.log"))

@@ -31,6 +31,7 @@ class StubAnswer:
     body: bytes = b"{}"
     headers: dict[str, str] = field(default_factory=dict)
     delay: float = 0
+    hold: threading.Event | None = None  # until which it waits
     times: int | None = None  # how often, then the answer given before it
 
 
@@ -69,13 +70,17 @@ class Stub:
         path: str | None = None,
         headers: dict[str, str] | None = None,
         delay: float = 0,
+        hold: threading.Event | None = None,
         times: int | None = None,
     ) -> None:
-        """Answer so from now on (or `times` times); anything but bytes and text is sent as JSON."""
+        """Answer so from now on (or `times` times), after `delay` seconds and once `hold` is set.
+
+        Anything but bytes and text is sent as JSON.
+        """
         raw = body if isinstance(body, bytes) else body.encode() if isinstance(body, str) else json.dumps(body).encode()
         kind = {"Content-Type": "application/json"} if not isinstance(body, (bytes, str)) else {}
         with self._lock:
-            self.answers.append((path, StubAnswer(status, raw, kind | (headers or {}), delay, times)))
+            self.answers.append((path, StubAnswer(status, raw, kind | (headers or {}), delay, hold, times)))
 
     def wait_for(self, count: int, *, within: float = 15) -> list[StubRequest]:
         until(lambda: len(self.requests) >= count, within=within, what=f"{count} requests at the stub")
@@ -106,6 +111,8 @@ class Stub:
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 answer = stub.receive(StubRequest(self.command, address.path, parse_qs(address.query), headers, body))
                 time.sleep(answer.delay)
+                if answer.hold:
+                    answer.hold.wait(60)
                 self.send_response(answer.status)
                 for name, value in {"Content-Length": str(len(answer.body)), **answer.headers}.items():
                     self.send_header(name, value)
