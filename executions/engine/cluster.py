@@ -30,10 +30,11 @@ from django_q.signals import post_spawn
 
 from executions.engine.engine import Engine
 from executions.engine.forks import guard_forks
-from executions.engine.host import is_alive
+from executions.engine.host import check_files, is_alive
 from executions.engine.lifeline import vital
 from executions.engine.memory import bound_arenas
 from executions.engine.quarantine import Keeper, is_called_for
+from executions.monitoring import trouble
 from executions.tasks import make_schedules
 
 logger = logging.getLogger(__name__)
@@ -209,10 +210,12 @@ def start_engine() -> bool:
     """
     global _engine
     try:
+        check_files()
         engine = Engine()
         engine.start()
-    except Exception:
+    except Exception as error:
         logger.exception("the engine could not be started")
+        trouble.note(trouble.sentence_of(error))
         return False
     _engine = engine
     return True
@@ -262,8 +265,12 @@ def live_with_the_cluster(sentinel: int) -> None:
     """
     pause_s, next_try, within = FIRST_PAUSE_S, time.monotonic(), 0.0
     while not is_asked_to_stop(within):
-        if _engine is None and time.monotonic() >= next_try and not start_engine():
-            next_try, pause_s = time.monotonic() + pause_s, min(LONGEST_PAUSE_S, 2 * pause_s)
+        if _engine is None and time.monotonic() >= next_try:
+            if start_engine():
+                if pause_s > FIRST_PAUSE_S:
+                    trouble.forget()
+            else:
+                next_try, pause_s = time.monotonic() + pause_s, min(LONGEST_PAUSE_S, 2 * pause_s)
         if os.getppid() != sentinel or not is_alive(_main_pid):
             end_the_cluster("the cluster lost its main process or its sentinel")
         within = ORPHAN_CHECK_S

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import resource
 import signal
@@ -12,6 +13,7 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
+ENGINE_FILES = 64  # that an engine needs for itself: connections to the database, its loop, a few calls of steps
 PR_SET_PDEATHSIG = 1  # of prctl(2), from <linux/prctl.h>
 
 
@@ -52,6 +54,14 @@ def raise_file_limit() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(OSError, ValueError):  # some systems name a limit that they do not grant
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def check_files() -> None:
+    """Raise OSError (EMFILE) if this process may open fewer than ENGINE_FILES more files."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(FileNotFoundError):  # only Linux lists them there
+        if limit != resource.RLIM_INFINITY and limit - len(os.listdir("/proc/self/fd")) < ENGINE_FILES:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
 
 def die_with_parent(number: signal.Signals) -> None:

@@ -145,6 +145,7 @@ def _context(page: ExecutionPage) -> dict[str, Any]:
         "execution": execution,
         "waits": {execution.pk: page.waiting} if page.waiting else {},
         "attempt_limit": ATTEMPT_LIMIT,
+        "retry_limit": ATTEMPT_LIMIT - 1,
         "curl": curl.command(execution) if is_stuck else None,
         "support_email": settings.SUPPORT_EMAIL,
     }

@@ -5,7 +5,7 @@ Rows of the growing tables refer to others without a database constraint, so tha
 
 from __future__ import annotations
 
-from executions.models.engine import Engine
+from executions.models.engine import Engine, Trouble
 from executions.models.execution import Attempt, Execution, ExecutionQuerySet
 from executions.models.measure import Measure
 from executions.models.pace import Firing, Pace
@@ -29,4 +29,5 @@ __all__ = [
     "RetentionMark",
     "RetentionRun",
     "StepRun",
+    "Trouble",
 ]  # fmt: skip

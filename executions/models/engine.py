@@ -24,3 +24,14 @@ class Engine(models.Model):
 
     def __str__(self) -> str:
         return f"{self.host}:{self.pid}"
+
+
+class Trouble(models.Model):
+    """Why the cluster of a host has no engine. It is out of date as soon as engines run."""
+
+    host = models.CharField(max_length=200, primary_key=True)
+    sentence = models.TextField()
+    at = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        return self.sentence

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 
 from django.db import Error, connection
 from django.db.migrations.executor import MigrationExecutor
 
+from executions.monitoring import trouble
 from executions.store import errors
 from executions.store.pooler import POOLED, hears
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 5.0  # between two looks; each is twice as long
+LEAST_FREE = 1_000_000  # bytes of the disk of an SQLite file: one commit of a few large requests needs more
+FULL = "The disk of the database is full."
 BEHIND = "The database lacks tables of this release: run `manage.py migrate`."
 
 
@@ -26,11 +30,15 @@ def wait_until_usable(say: Callable[[str], None]) -> None:
     """
     said, pause_s = "", FIRST_PAUSE_S
     while reason := why_unusable():
+        if reason == BEHIND:
+            trouble.note(reason)
         if reason != said:
             say(f"{reason} The cluster waits for it.")
         said = reason
         time.sleep(pause_s)
         pause_s = min(LONGEST_PAUSE_S, 2 * pause_s)
+    if said:
+        trouble.forget()
 
 
 def why_unusable() -> str:
@@ -40,6 +48,7 @@ def why_unusable() -> str:
         if executor.migration_plan(executor.loader.graph.leaf_nodes()):
             return BEHIND
         if not hears():
+            trouble.note(POOLED)
             raise Unsuited(POOLED)
     except Error as error:
         return errors.in_words(error)
@@ -48,10 +57,23 @@ def why_unusable() -> str:
     return ""
 
 
-def is_read_only() -> bool:
-    """Return whether the database takes no writes, as far as it tells; a full disk tells it only when it is written."""
-    if connection.vendor != "postgresql":
-        return False
+def why_no_writes() -> str:
+    """Return why the database takes no writes, as far as that shows without one; empty when it takes them.
+
+    A full disk of PostgreSQL shows only when it is written.
+    """
+    if connection.vendor == "sqlite":
+        return _why_no_writes_to(os.fspath(connection.settings_dict["NAME"]))
     with connection.cursor() as cursor:
         cursor.execute("SHOW transaction_read_only")
-        return bool(cursor.fetchone()[0] == "on")
+        return errors.READ_ONLY.sentence if cursor.fetchone()[0] == "on" else ""
+
+
+def _why_no_writes_to(path: str) -> str:
+    try:
+        disk = os.statvfs(path)
+    except OSError:  # the next statement tells what is wrong
+        return ""
+    if disk.f_bavail * disk.f_frsize < LEAST_FREE:
+        return FULL
+    return errors.READ_ONLY.sentence if disk.f_flag & os.ST_RDONLY else ""

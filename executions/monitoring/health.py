@@ -10,8 +10,9 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_safe
 
 from executions.models import Engine
-from executions.monitoring.database import BEHIND, is_read_only
+from executions.monitoring.database import BEHIND, why_no_writes
 from executions.monitoring.secrets import why_unreadable
+from executions.monitoring.trouble import why_no_engine
 from executions.store import errors
 from executions.store.leases import STALE_AFTER_S
 from projects import quiet
@@ -32,15 +33,13 @@ def why_not_ready() -> str:
         is_stopping=False, is_quarantine=False, beat_at__gte=Now() - timedelta(seconds=STALE_AFTER_S)
     )
     try:
-        is_running = fresh.exists()
-        if is_read_only():
-            return errors.READ_ONLY.sentence
+        if why := why_no_writes():
+            return why
         unreadable = why_unreadable()
+        no_engine = "" if fresh.exists() else why_no_engine()
     except Error as error:
         fault = errors.let_go(error)
         return BEHIND if fault is errors.BEHIND else fault.sentence
     if why := quiet.reason():
         return f"This installation keeps quiet. {why} Run manage.py restored."
-    if unreadable:
-        return unreadable
-    return "" if is_running else "No engine is running. Start the cluster: manage.py qcluster. Its log says more."
+    return unreadable or no_engine

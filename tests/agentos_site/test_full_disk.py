@@ -62,6 +62,7 @@ def test_a_full_disk_answers_503_stores_nothing_and_goes_on_when_there_is_room(o
 
     assert (status, code) == (503, "unavailable")
     assert message.endswith("Nothing was stored: send the request again.")
+    until(lambda: on_small_disk.why_not_ready() == "The disk of the database is full.", what="/readyz says so")
     filler.unlink()
     until(lambda: post(size=3) is None, what="requests are accepted again")
     assert {made.wait(one)["status"] for one in accepted} == {Status.SUCCESS}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -109,7 +108,7 @@ def test_a_service_waits_for_a_database_that_is_away_and_says_so(prepared: Insta
     with ended(installation):
         service = installation.launch("service.log", "-m", "agentos_site")
         until(lambda: "The database is unreachable (" in service.output, within=30, what="the cluster says so")
-        until(lambda: reason_of(installation) == "The database is unreachable.", within=30, what="/readyz says so")
+        until(lambda: installation.why_not_ready() == "The database is unreachable.", within=30, what="/readyz says so")
 
         service.terminate(within=10)
 
@@ -124,33 +123,12 @@ def test_a_service_begins_once_its_database_is_migrated(prepared: Installation, 
     with ended(installation):
         service = installation.launch("service.log", "-m", "agentos_site")
         until(lambda: "run `manage.py migrate`" in service.output, within=30, what="the cluster says what is missing")
-        until(lambda: "run `manage.py migrate`" in reason_of(installation), within=30, what="/readyz says so")
+        until(lambda: "run `manage.py migrate`" in installation.why_not_ready(), within=30, what="/readyz says so")
 
         installation.manage("migrate", "-v", "0")
 
-        until(lambda: reason_of(installation) == "", within=30, what="it is ready")
+        until(lambda: installation.why_not_ready() == "", within=30, what="it is ready")
         assert "Traceback" not in service.output
-
-
-def reason_of(installation: Installation) -> str:
-    """Return why the installation is not ready."""
-    try:
-        return str(json.loads(installation.get("/readyz")[1]).get("reason", ""))
-    except OSError:
-        return "The web server does not listen."
-
-
-def test_an_engine_that_cannot_start_is_tried_again(on_sqlite: Installation) -> None:
-    in_the_way = on_sqlite.directory / "engines"
-    in_the_way.touch()  # as when the disk is full: the black box cannot be made
-    with ended(on_sqlite):
-        cluster = on_sqlite.launch("cluster.log", "manage.py", "qcluster")
-        until(lambda: "the engine could not be started" in cluster.output, within=30, what="the engine fails")
-
-        in_the_way.unlink()
-
-        until(lambda: on_sqlite.query("SELECT id FROM executions_engine"), within=30, what="the engine has started")
-        assert cluster.terminate(within=10) == 0
 
 
 # --- open files
