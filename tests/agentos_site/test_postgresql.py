@@ -121,6 +121,8 @@ def test_a_pooler_of_transactions_is_refused_in_words(pooled: Installation) -> N
     assert cluster.popen.wait(30) == 1
     assert "DATABASE_URL names a pooler that gives each transaction another connection" in cluster.output
     assert "Traceback" not in cluster.output
+    pooled.start_web()
+    assert "DATABASE_URL names a pooler that gives each transaction" in pooled.why_not_ready()
 
 
 @pytest.mark.parametrize("pooled", ["transaction"], indirect=True)

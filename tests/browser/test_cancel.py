@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from threading import Event
+
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
@@ -54,7 +56,7 @@ def test_a_wait_is_cancelled_at_once(shop: Shop) -> None:
 
 
 def test_a_call_under_way_ends_first(shop: Shop, stub: Stub) -> None:
-    stub.answer(200, {"ok": True}, path="/slow", delay=3)
+    stub.answer(200, {"ok": True}, path="/slow", hold=(go_on := Event()))
     execution = shop.post("Slow", {"name": "ada"})
     shop.page.goto(shop.log)
     shop.expect_status(execution, "running")
@@ -63,6 +65,7 @@ def test_a_call_under_way_ends_first(shop: Shop, stub: Stub) -> None:
 
     expect(dialog.locator(".toast")).to_contain_text("The execution stops before its next step.")
     expect_focus_within(shop)
+    go_on.set()
     expect(dialog).to_contain_text("Cancelled by canceller before step “Shape”.", timeout=15_000)
     expect(dialog.locator("#step-call")).to_have_attribute("data-status", "success")
     expect_focus_within(shop)
