@@ -179,10 +179,11 @@ class Driver:
         sent, timeout = time.time(), TIMEOUT_S if len(self.scene.places) == 1 else BALANCER_S
         try:
             with OPENER.open(request, timeout=timeout) as answer:
-                said = answer.read()
+                said, at = answer.read(), time.time()
+                if IN_DOUBT in said:
+                    return Reply(0, "", at, sent=sent, place=place.name)
                 found = answer.headers.get("X-Execution-Id") or _execution_id(said)
-                status, found = (0, "") if IN_DOUBT in said else (answer.status, found)
-                return Reply(status, found, time.time(), answer.headers.get("Retry-After", ""), sent, place.name)
+                return Reply(answer.status, found, at, answer.headers.get("Retry-After", ""), sent, place.name)
         except (OSError, http.client.HTTPException):
             return Reply(0, "", time.time(), sent=sent, place=place.name)
         finally:

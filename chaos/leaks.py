@@ -18,7 +18,7 @@ BURIED_S = 15.0  # seconds after the last fault: a lease, and the delay of a bus
 BEATS_S = 3.0  # seconds within which a peer looks once
 THREADS = 64  # threads of the web server; each keeps a connection once it has answered the API
 MORE_THREADS = 8  # of the workers, which attacks make use theirs too
-MORE_CONNECTIONS = 3  # connections of threads that had not yet used theirs at the first count
+MORE_CONNECTIONS = 6  # of threads of one machine that had not yet used theirs at the first count
 
 TEXTS = {
     "sqlite": """

@@ -18,11 +18,13 @@ from pathlib import Path
 from chaos import names, plan
 from harness import hosts, postgresql
 from harness.automations import Made, make
+from harness.clocks import HostClock
 from harness.databases import Database, PostgresqlDatabase, SqliteDatabase
-from harness.disks import Disk, disk
+from harness.disks import Disk, Missing, disk
 from harness.hosts import Host
 from harness.installation import Installation
 from harness.processes import Process, descendants, free_port, is_running, until
+from harness.standby import Pair
 
 USERS = 5
 LEASE_S = 10.0  # unless LEASE_S is set
@@ -46,6 +48,8 @@ class Scene:
     echo_port: int
     server: postgresql.Server | None = None  # of PostgreSQL
     has_names: bool = False  # of its own
+    pair: Pair | None = None  # of servers: `server`, and its standby
+    clocks: dict[str, HostClock] = field(default_factory=dict)  # of machines
     disks: dict[str, Disk] = field(default_factory=dict)  # small ones, by the DATA_DIR that they hold
     made: Made = field(init=False)
     tokens: list[str] = field(init=False)
@@ -73,6 +77,8 @@ class Scene:
             {self.installation.backend}
             | ({"hosts"} if len(self.hosts) > 1 else set())
             | ({"disk"} if self.disks else set())
+            | ({"standby"} if self.pair else set())
+            | ({"clocks"} if self.clocks else set())
         )
 
     @property
@@ -203,13 +209,12 @@ def scene(
 ) -> Iterator[Scene]:
     """Start everything on this machine, with keys and static files of `prepared`; leave no process behind.
 
-    With `has_disk` the data has a disk of its own.
+    With `has_disk` the data has a disk of its own, if one can be made.
     """
     with ExitStack() as stack:
         server = stack.enter_context(postgresql.server()) if database == "postgresql" else None
         data = directory / "data"
-        data.mkdir(mode=0o700)
-        disks = {str(data): stack.enter_context(disk(data))} if has_disk else {}
+        disks = disks_for(stack, [data], is_wanted=has_disk)
         made: Database = PostgresqlDatabase(server.url) if server else SqliteDatabase(data)
         mail_port = free_port()
         given = settings_of(mail_port, settings)
@@ -221,7 +226,18 @@ def scene(
             place.prefix = [sys.executable, "-m", "chaos.names", str(directory / "resolv.conf")]
         place.prepare()
         echo = echo_server(stack, directory, mail_port, names.own_address() if has_names else "")
-        yield started(Scene(directory, [place], *echo, server, has_names, disks))
+        yield started(Scene(directory, [place], *echo, server, has_names, disks=disks))
+
+
+def disks_for(stack: ExitStack, folders: list[Path], *, is_wanted: bool = True) -> dict[str, Disk]:
+    """Make folders for data, each with a disk of its own if that is possible."""
+    disks = {}
+    for folder in folders:
+        folder.mkdir(mode=0o700)
+        with suppress(Missing):
+            if is_wanted:
+                disks[str(folder)] = stack.enter_context(disk(folder))
+    return disks
 
 
 def settings_of(mail_port: int, more: dict[str, str], address: str = "127.0.0.1") -> dict[str, str]:

@@ -1,7 +1,8 @@
-"""A disk of its own for a folder, whose room can be taken away. Root only."""
+"""A disk of its own for a folder, which can be full: a file system in a file beside it. Root only."""
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
@@ -9,37 +10,53 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-ROOM = "4g"  # memory is used only for what is written
+ROOM = 4 << 30  # bytes; the file takes what is written
+BLOCK = 4096
+
+
+class Missing(Exception):
+    """No disk can be made here; the text names the reason."""
 
 
 class Disk:
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        _run("mount", "-t", "tmpfs", "-o", f"size={ROOM},mode=700", "tmpfs", str(folder))
+        self.folder, self.image = folder, folder.with_name(f"{folder.name}.img")
+        self.filling = folder / "filling"
+        with self.image.open("wb") as file:
+            file.truncate(ROOM)
+        _run("mkfs.ext4", "-q", "-F", "-m", "0", str(self.image))
+        _run("mount", "-o", "loop", str(self.image), str(folder))
+        folder.chmod(0o700)
 
     def fill(self) -> None:
-        """Leave no room for another byte."""
-        found = os.statvfs(self.folder)
-        self._resize(str((found.f_blocks - found.f_bfree) * found.f_frsize))
+        """Leave no room for another block, whatever others write meanwhile."""
+        with self.filling.open("wb") as file:
+            end, size = 0, ROOM
+            while size >= BLOCK:
+                try:
+                    os.posix_fallocate(file.fileno(), end, size)
+                    end += size
+                except OSError as error:
+                    if error.errno != errno.ENOSPC:
+                        raise
+                    size //= 2
 
     def free(self) -> None:
-        self._resize(ROOM)
-
-    def _resize(self, size: str) -> None:
-        _run("mount", "-o", f"remount,size={size}", str(self.folder))
+        self.filling.unlink()
 
     def end(self) -> None:
         """Take the disk away, and keep the database that it held."""
-        kept = self.folder.parent / f"{self.folder.name}-kept"
+        kept = self.folder.with_name(f"{self.folder.name}-kept")
         for file in self.folder.glob("*.sqlite3*"):
             kept.mkdir(exist_ok=True)
             shutil.copy(file, kept)
         _run("umount", "--lazy", str(self.folder))
+        self.image.unlink()
 
 
 @contextmanager
 def disk(folder: Path) -> Iterator[Disk]:
-    folder.mkdir(mode=0o700, exist_ok=True)
+    """Give the empty folder a disk within the block; raise Missing."""
     made = Disk(folder)
     try:
         yield made
@@ -48,4 +65,9 @@ def disk(folder: Path) -> Iterator[Disk]:
 
 
 def _run(*command: str) -> None:
-    subprocess.run(command, check=True, capture_output=True)
+    try:
+        subprocess.run(command, check=True, capture_output=True, text=True)
+    except FileNotFoundError:
+        raise Missing(f"{command[0]} is not installed") from None
+    except subprocess.CalledProcessError as error:
+        raise Missing(f"{command[0]}: {error.stderr.strip()}") from None

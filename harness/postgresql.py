@@ -61,6 +61,7 @@ class Server:
         is_durable: bool = True,
         connections: int | None = CONNECTIONS,
         address: str = LOOPBACK,
+        port: int | None = None,
         more: Mapping[str, str] | None = None,
     ) -> None:
         self.programs, self.user = binaries(), owner()
@@ -68,13 +69,13 @@ class Server:
         if self.user:
             shutil.chown(directory, self.user)
         self.make()
-        self.port = free_port()
+        self.port = port or free_port()
         settings = {"fsync": None if is_durable else "off", "max_connections": connections, **(more or {})}
         given = [f"-c {name}={value}" for name, value in settings.items() if value is not None]
         self.address = address
         if address != LOOPBACK:
             with (self.data / "pg_hba.conf").open("a") as rules:
-                rules.write(f"host all,replication all {address}/24 trust\n")
+                rules.writelines(f"host {what} all {address}/24 trust\n" for what in ("all", "replication"))
         self.options = " ".join([f"-p {self.port} -h {address} -k {directory}", *given])
 
     @property

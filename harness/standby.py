@@ -24,35 +24,47 @@ FOLLOWER = "walreceiver"  # as which a standby names itself to its primary
 class Standby(Server):
     """A copy of a running primary, which follows it until it is promoted."""
 
-    def __init__(self, directory: Path, primary: Server, *, is_durable: bool = True) -> None:
+    def __init__(self, directory: Path, primary: Server, *, is_durable: bool = True, port: int | None = None) -> None:
         self.primary = primary
-        super().__init__(directory, is_durable=is_durable, address=primary.address, more=LEAVES_NOTHING)
+        super().__init__(directory, is_durable=is_durable, address=primary.address, port=port, more=LEAVES_NOTHING)
 
     def make(self) -> None:
         self.run("pg_basebackup", "-d", self.primary.url, "-R", "-X", "stream", "-c", "fast", "--no-sync")
 
 
 class Pair:
-    """A primary and its standby, at one address.
+    """A primary and its standby on loopback, or at an address for its network.
 
     With `is_synchronous` the primary confirms a commit once the standby has it too, and waits while the standby is
     away; else it does not wait. `url` is a client's: it finds whichever of the two takes writes.
     """
 
     def __init__(
-        self, stack: ExitStack, directory: Path, *, is_synchronous: bool, is_durable: bool, address: str
+        self,
+        stack: ExitStack,
+        directory: Path,
+        *,
+        is_synchronous: bool,
+        is_durable: bool,
+        address: str = LOOPBACK,
     ) -> None:
-        homes = directory / "primary", directory / "standby"
-        for home in homes:
-            home.mkdir()
-        self.primary = Server(homes[0], is_durable=is_durable, address=address, more=LEAVES_NOTHING)
+        self.stack, self.directory, self.is_synchronous, self.is_durable = stack, directory, is_synchronous, is_durable
+        self.primary = Server(self._home(), is_durable=is_durable, address=address, more=LEAVES_NOTHING)
         stack.callback(end, self.primary)
         self.primary.start()
-        self.standby = Standby(homes[1], self.primary, is_durable=is_durable)
-        stack.callback(end, self.standby)
+        self._add_standby()
+
+    def _home(self) -> Path:
+        home = self.directory / f"server-{len(list(self.directory.iterdir())) + 1}"
+        home.mkdir()
+        return home
+
+    def _add_standby(self, port: int | None = None) -> None:
+        self.standby = Standby(self._home(), self.primary, is_durable=self.is_durable, port=port)
+        self.stack.callback(end, self.standby)
         self.standby.start()
         until(self.followers, within=START_S, what="the standby follows the primary")
-        if is_synchronous:
+        if self.is_synchronous:
             self.ask(f"ALTER SYSTEM SET synchronous_standby_names = '{FOLLOWER}'")
             self.ask("SELECT pg_reload_conf()")
             until(lambda: "sync" in self.followers(), within=START_S, what="commits wait for the standby")
@@ -79,6 +91,11 @@ class Pair:
     def promote(self) -> None:
         """Make the standby the primary; return once it takes writes."""
         self.standby.run("pg_ctl", "-t", START_S, "-w", "promote")
+
+    def replace_primary(self) -> None:
+        """After `promote`, give the new primary a standby in the place and at the port of the one that was killed."""
+        gone, self.primary = self.primary, self.standby
+        self._add_standby(gone.port)
 
 
 def kill(server: Server) -> None:

@@ -36,6 +36,17 @@ def crash(nemesis: Nemesis) -> None:
         server.start()
 
 
+def promote(nemesis: Nemesis) -> None:
+    """Lose the primary for good, promote its synchronous standby, which has all that was answered, and add another."""
+    servers = nemesis.scene.pair
+    assert servers is not None
+    servers.kill_primary()
+    time.sleep(nemesis.random.uniform(0, 2))
+    servers.promote()
+    servers.replace_primary()
+    nemesis.scene.server = servers.primary
+
+
 def cut_connections(nemesis: Nemesis) -> None:
     for _ in range(3):
         nemesis.scene.installation.query(
@@ -89,6 +100,7 @@ ON_POSTGRESQL = frozenset({"postgresql"})
 FOR_ALL: dict[str, Any] = {"hits_web": True, "is_everywhere": True, "needs": ON_POSTGRESQL}
 FAULTS = {
     "PostgreSQL crashes": Fault(strike=crash, **FOR_ALL),
+    "the standby is promoted": Fault(strike=promote, **FOR_ALL | {"needs": frozenset({"standby"})}),
     "all connections cut": Fault(strike=cut_connections, **FOR_ALL),
     "a stranger locks the table": Fault(strike=lock_the_table, takes_s=LOCKED_S, **FOR_ALL),
     "a stranger locks a row": Fault(strike=lock_a_row, takes_s=LOCKED_S, needs=ON_POSTGRESQL),
