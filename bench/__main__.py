@@ -13,9 +13,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench import machine, report
+from bench import hosts, machine, report
 from bench.checkout import overlay
 from bench.installation import DATABASES, measured
+from harness import hosts as separation
 from harness.postgresql import Missing, binaries
 from harness.processes import ROOT
 
@@ -35,6 +36,8 @@ def main() -> int:
         return 0
     about = machine.describe()
     print(machine.line(about), flush=True)
+    if options.hosts:
+        return measure_hosts(options, about)
     results: dict[str, Any] = {}
     for database in _databases(options.database):
         results |= _measured(database, options)
@@ -42,6 +45,26 @@ def main() -> int:
     if options.json:
         Path(options.json).write_text(json.dumps({"machine": about, "results": results}, indent=2) + "\n")
     return 1 if any(result["totals"][fault] for result in results.values() for fault in ("lost", "stuck")) else 0
+
+
+def measure_hosts(options: argparse.Namespace, about: dict[str, Any]) -> int:
+    """Measure one service host to so many on one PostgreSQL, each a machine of its own by namespaces."""
+    try:
+        separation.check()
+        binaries()
+    except (separation.Missing, Missing) as reason:
+        sys.exit(f"several hosts cannot be measured here: {reason}")
+    separation.separate()
+    sizes = hosts.QUICK if options.quick else hosts.Sizes(runs=options.runs)
+    results: dict[int, dict[str, float]] = {}
+    faults = 0
+    for number, figures, lost in hosts.measure(options.hosts, sizes):
+        results[number], faults = figures, faults + lost
+        _say(f"{number} of {options.hosts} hosts: {lost} lost or stuck")
+    print("\n" + hosts.table(results))
+    if options.json:
+        Path(options.json).write_text(json.dumps({"machine": about, "hosts": results}, indent=2) + "\n")
+    return 1 if faults else 0
 
 
 def end(number: int, _: object) -> None:
@@ -135,6 +158,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--runs", type=int, default=3, help="of each measure; the median is shown")
     parser.add_argument("--json", metavar="FILE", default="", help="write the figures to a file too")
     parser.add_argument("--checkout", type=Path, metavar="FOLDER", help="measure another checkout too, in turn")
+    parser.add_argument("--hosts", type=int, metavar="N", help="measure one service host to N of them instead")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()
 
