@@ -39,11 +39,16 @@ def _by_day(rule: Rule, after: datetime) -> Iterator[tuple[date, datetime]]:
     """Return each time with its day, also for days on which the schedule does not fire (`Rule.has_turn`)."""
     if rule.unit == "minutes":
         found = _by_minutes(rule, after)
-    elif rule.expression.split()[1] in ("*", "*/1"):
+    elif counts_elapsed_time(rule):
         found = (at.astimezone(UTC) for at in CronSim(rule.expression, after.astimezone(rule.zone)))
     else:
         return _by_wall_clock(rule, after)
     return ((at.astimezone(rule.zone).date(), at) for at in found)
+
+
+def counts_elapsed_time(rule: Rule) -> bool:
+    """Return whether the rule repeats within the hour or each hour, so that it has no fixed time of day."""
+    return rule.unit == "minutes" or rule.expression.split()[1] in ("*", "*/1")
 
 
 def _by_minutes(rule: Rule, after: datetime) -> Iterator[datetime]:

@@ -96,6 +96,8 @@ class Lease:
                 holders=self._holders(),
                 held_kb=self.memory.used // 1024,
             )
+            if self.is_first_of_all:
+                store().note_time()
             if after_s is not None:
                 self.presence.note_beat(after_s)
             elif not self.is_over:
@@ -112,14 +114,19 @@ class Lease:
             self.claimer.rank = rank_of(self.engine_id, boot_id(), (peer for peer in peers if peer.id not in gone))
             trusts_silence = self.presence.trusts_silence(age_s)  # after the look at its age, see Presence
             condemned = recover(self.engine_id, peers, trusts_silence=trusts_silence)
-            if self.claimer.rank.is_oldest and not self.is_quarantine:
+            if self.is_first_of_all:
                 self._do_once_for_all()
         self.wake.rest_s = self.claimer.rank.patience_s
         if condemned:
             self.call_in_loop(self.slots.run, self.database.adopt(condemned))
 
+    @property
+    def is_first_of_all(self) -> bool:
+        """Return whether this engine does what one engine does for all machines."""
+        return self.claimer.rank.is_oldest and not self.is_quarantine
+
     def _do_once_for_all(self) -> None:
-        """Do what one engine does for all machines."""
+        store().follow_clock()
         if store().has_suspects():
             quarantine.call()
         if time.monotonic() - self.swept_at > SWEEP_S:

@@ -38,13 +38,16 @@ class Presence:
         self.since: float | None = None  # monotonic time of the first beat since this engine began or was away
 
     def note_beat(self, after_s: float) -> None:
-        """Note a beat, `after_s` seconds after the last one; call it before that beat is committed."""
-        if self.since is None or after_s > AWAY_S:
+        """Note a beat, `after_s` seconds after the last one; call it before that beat is committed.
+
+        Less than none says that the database's clock was set back: then all leases look stale, too.
+        """
+        if self.since is None or abs(after_s) > AWAY_S:
             self.since = time.monotonic()
 
     def trusts_silence(self, age_s: float) -> bool:
         """Return whether a stale lease means a dead peer; this engine's last beat was `age_s` seconds ago."""
-        return self.since is not None and age_s <= AWAY_S and time.monotonic() - self.since >= STALE_AFTER_S
+        return self.since is not None and abs(age_s) <= AWAY_S and time.monotonic() - self.since >= STALE_AFTER_S
 
 
 def gone_of(peers: Iterable[Peer]) -> set[uuid.UUID]:

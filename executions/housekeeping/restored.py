@@ -4,23 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from django.conf import settings
 from django.db import transaction
 from django.db.models import Count, Q
-from django.db.models.functions import Now
 from django.utils import timezone
 from pydantic import ValidationError
 
 from automations.models import Schedule
 from connectors.schedule.fire_times import next_fire_time
 from executions.housekeeping import limit_notices
-from executions.models import Engine, Execution, stopping
+from executions.models import ALIVE, Engine, Execution, stopping
 from executions.states import OPEN, Status
 from executions.stop import Stop
 from executions.store import store
-from executions.store.leases import STALE_AFTER_S
 from projects import quiet
 from projects.models import Organization
 
@@ -110,5 +108,5 @@ def _missed(now: datetime) -> Iterator[tuple[str, datetime | None]]:
 
 def _check_no_engine() -> None:
     """Raise EnginesRun where QUIET alone keeps this process quiet, and those of the service do not have it."""
-    if settings.QUIET and Engine.objects.filter(beat_at__gte=Now() - timedelta(seconds=STALE_AFTER_S)).exists():
+    if settings.QUIET and Engine.objects.filter(ALIVE).exists():
         raise EnginesRun

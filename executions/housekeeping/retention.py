@@ -23,7 +23,7 @@ from executions.housekeeping.batches import FIRST, Batches, OutOfTime
 from executions.models import Attempt, Delivery, Execution, Firing, Payload, Receipt, StepRun
 from executions.models.retention import STALE_AFTER, RetentionMark, RetentionRun
 from executions.states import FINAL
-from executions.store import errors, partitions, space
+from executions.store import errors, partitions, space, store
 from projects.ids import first_id_at, just_before
 from projects.models import Organization, Project
 
@@ -68,7 +68,7 @@ def perform(
     all organizations, or only the one given. Raises any error, after noting it in `run.error`.
     """
     try:
-        Round(run, budget_s, organization, now or timezone.now()).perform()
+        Round(run, budget_s, organization, now or store().time()).perform()
         run.is_complete = True
     except OutOfTime:
         pass

@@ -106,7 +106,7 @@ class Acceptance:
             if row is None or row.live_rev != execution.live_rev:
                 self.refused[execution.id] = Stale()
             else:
-                execution.clamp_to(row)
+                execution.accept(row)
         self._refuse_duplicates()
         self._refuse_over_limit()
         self._postpone_direct_starts()
@@ -119,8 +119,8 @@ class Acceptance:
         if not named:
             return
         firsts = {(item.trigger_uid, item.delivery.key): item for item in reversed(named) if item.delivery}
-        windows = {first.id: self.live[first.automation_id].duplicates_h for first in firsts.values()}
-        remembered = store().remember_deliveries(list(firsts.values()), windows)
+        until = {first.id: self.live[first.automation_id].forgets_at for first in firsts.values()}
+        remembered = store().remember_deliveries(list(firsts.values()), until)
         new = {first.id: First(Status.PENDING, "", first.lane, 1) for first in firsts.values()}
         earlier = {first_id for first_id, _ in remembered.values()} - new.keys()
         known = new | (store().firsts(earlier) if earlier else {})

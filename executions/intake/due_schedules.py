@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from connectors.schedule.fire_times import ON_TIME, due_fire_times, next_fire_time, output
+from connectors.schedule.fire_times import ON_TIME, counts_elapsed_time, due_fire_times, next_fire_time, output
 from connectors.schedule.rule import CATCH_UP_LIMIT, Rule
 from connectors.sdk.budget import OverBudget, TooLarge, budget
 from connectors.sdk.call import JSON
@@ -16,6 +16,7 @@ from executions.intake.acceptance import Stale, receipt_for, write
 from executions.intake.live_trigger import LiveTrigger, new_execution, read_trigger
 from executions.models import Outcome
 from executions.store import errors, store
+from executions.store.clock import TO_FIND
 from executions.store.rows import NewExecution, NewReceipt
 
 logger = logging.getLogger(__name__)
@@ -120,6 +121,10 @@ def _fired(uid: str, first: datetime, now: datetime) -> Fired:
         return Fired()
     rule = Rule.model_validate(live.definition.trigger.config)
     fired = Fired(next_at=next_fire_time(rule, now))
+    if first == TO_FIND:
+        if counts_elapsed_time(rule):
+            store().forget_firings(uid, now + ON_TIME)
+        return fired
     for at in due_fire_times(rule, first, now):
         _add_fire_time(fired, live, rule, at, now)
     _add_missed(fired, live, rule, first, now)
@@ -133,9 +138,7 @@ def _add_fire_time(fired: Fired, live: LiveTrigger, rule: Rule, at: datetime, no
     group = live.definition.trigger.conditions
     reason = _unmet(group, payload)
     if not reason:
-        execution = new_execution(live, payload)
-        execution.run_at = now  # the database's time: the id holds this machine's, for which claims would wait
-        fired.executions.append((at, execution))
+        fired.executions.append((at, new_execution(live, payload)))
         return
     fired.receipts.append(receipt_for(live, Outcome.CONDITIONS_NOT_MET, 200, "conditions_not_met", reason=reason))
 

@@ -13,11 +13,10 @@ from automations.definition import Definition
 from connectors.registry import CONNECTORS
 from connectors.sdk.call import Connector
 from executions.log.pending import Waiting, why_pending
-from executions.models import Attempt, Engine, Execution, StepRun
+from executions.models import ALIVE, Attempt, Engine, Execution, StepRun
 from executions.models.retry import RetryRefused
 from executions.states import Status, StepStatus
 from executions.stop import CANCELLED
-from executions.store.leases import STALE_AFTER_S
 from projects import quiet
 
 NOT_UNDONE = "What it has done, and a call that is under way, is not undone."
@@ -183,8 +182,7 @@ class ExecutionPage:
 
     @cached_property
     def has_engine(self) -> bool:
-        fresh = timezone.now() - timedelta(seconds=STALE_AFTER_S)
-        return Engine.objects.filter(beat_at__gte=fresh).exists()
+        return Engine.objects.filter(ALIVE).exists()
 
     @cached_property
     def waiting(self) -> Waiting | None:

@@ -5,7 +5,8 @@ Rows of the growing tables refer to others without a database constraint, so tha
 
 from __future__ import annotations
 
-from executions.models.engine import Engine, Trouble
+from executions.models.clock import Clock
+from executions.models.engine import ALIVE, Engine, Trouble
 from executions.models.execution import Attempt, Execution, ExecutionQuerySet
 from executions.models.measure import Measure
 from executions.models.pace import Firing, Pace
@@ -14,7 +15,9 @@ from executions.models.retention import RetentionMark, RetentionRun
 from executions.models.step_run import Payload, StepRun
 
 __all__ = [
+    "ALIVE",
     "Attempt",
+    "Clock",
     "Delivery",
     "Engine",
     "Execution",

@@ -1,9 +1,18 @@
 from __future__ import annotations
 
+from datetime import timedelta
+
 from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
 from django.utils import timezone
 
+from executions.store.leases import STALE_AFTER_S
 from projects.ids import new_id
+
+SILENCE = timedelta(seconds=STALE_AFTER_S)
+# The condition for engines with a lease. One whose beat lies ahead has not beaten since the clock was set back.
+ALIVE = Q(beat_at__gte=Now() - SILENCE, beat_at__lte=Now() + SILENCE)
 
 
 class Engine(models.Model):

@@ -7,12 +7,13 @@ from typing import Any, Self
 from django.conf import settings
 from django.db import models, transaction
 from django.db.models import F, Q
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from automations.models import Automation, Trigger, Version
 from executions.models.reference import reference
 from executions.models.retry import RetryRefused, refusal_of
-from executions.models.step_run import StepRun
+from executions.models.step_run import StepRun, length
 from executions.states import ATTEMPT_LIMIT, FINAL, Kind, Lane, Status, check_move
 from executions.store import store
 from executions.store.rows import direct_limit_reason
@@ -134,7 +135,7 @@ class Execution(models.Model):
     @property
     def duration(self) -> timedelta | None:
         """Return how long the current attempt took, or None while it lasts."""
-        return self.finished_at - self.started_at if self.started_at and self.finished_at else None
+        return length(self.started_at, self.finished_at)
 
     @property
     def retries_left(self) -> int:
@@ -189,7 +190,7 @@ class Execution(models.Model):
             minute = store().place_direct(self.organization_id, 1, limit)[0]
         code, reason = ("direct_limit", direct_limit_reason(limit or 0)) if minute else ("", "")
         is_due = lane is Lane.DIRECT and minute is None
-        run_at = minute or timezone.now()
+        run_at = minute or Now()  # the database's clock, by which claims go
         return {"lane": lane, "run_at": run_at, "is_due": is_due, "reason_code": code, "reason": reason}
 
     def _as_attempt(self, user: Asker | None) -> Attempt:
@@ -224,4 +225,4 @@ class Attempt(models.Model):
 
     @property
     def duration(self) -> timedelta | None:
-        return self.finished_at - self.started_at if self.started_at and self.finished_at else None
+        return length(self.started_at, self.finished_at)

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.db import models
 
@@ -8,6 +8,11 @@ from connectors.sdk.call import JSON
 from executions import sealed_json
 from executions.models.reference import reference
 from executions.states import StepStatus
+
+
+def length(start: datetime | None, end: datetime | None) -> timedelta | None:
+    """Return how long something took, at least nothing: a clock may have been set back meanwhile."""
+    return max(end - start, timedelta()) if start and end else None
 
 
 class StepRun(models.Model):
@@ -52,7 +57,7 @@ class StepRun(models.Model):
 
     @property
     def duration(self) -> timedelta | None:
-        return self.finished_at - self.started_at if self.finished_at else None
+        return length(self.started_at, self.finished_at)
 
     def is_removed(self, side: str) -> bool:
         """Return whether retention has removed the "input" or "output", of which it leaves the size."""

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 from django.db import Error
-from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_safe
 
-from executions.models import Engine
+from executions.models import ALIVE, Engine
 from executions.monitoring.database import BEHIND, why_no_writes
 from executions.monitoring.secrets import why_unreadable
 from executions.monitoring.trouble import why_no_engine
 from executions.store import errors
-from executions.store.leases import STALE_AFTER_S
 from projects import quiet
 
 
@@ -29,9 +25,7 @@ def readyz(request: HttpRequest) -> HttpResponse:
 
 def why_not_ready() -> str:
     """Return the reason why executions cannot be accepted or run now; empty when they can."""
-    fresh = Engine.objects.filter(
-        is_stopping=False, is_quarantine=False, beat_at__gte=Now() - timedelta(seconds=STALE_AFTER_S)
-    )
+    fresh = Engine.objects.filter(ALIVE, is_stopping=False, is_quarantine=False)
     try:
         if why := why_no_writes():
             return why

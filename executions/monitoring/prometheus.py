@@ -84,7 +84,7 @@ def _engines() -> Iterator[str]:
         "host", "pid", Now() - F("beat_at"), "running", "rss_kb", "held_kb"
     )
     engines = {f"{host}:{pid}": values for host, pid, *values in rows}  # the newest engine, where a pid was used twice
-    ages = {name: max(0.0, age.total_seconds()) for name, (age, *_) in engines.items()}
+    ages = {name: abs(age.total_seconds()) for name, (age, *_) in engines.items()}
     families: list[tuple[str, str, dict[str, float]]] = [
         ("up", "1 while the engine renews its lease.", {name: int(ages[name] <= STALE_AFTER_S) for name in engines}),
         (

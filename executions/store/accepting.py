@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections import Counter
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime
 
 from executions import sealed_json
 from executions.states import Lane, Status, StepStatus
@@ -41,9 +41,9 @@ class Accepting(LimitCounters):
     # --- deliveries
 
     def remember_deliveries(
-        self, executions: Sequence[NewExecution], windows: dict[uuid.UUID, int]
+        self, executions: Sequence[NewExecution], until: dict[uuid.UUID, datetime]
     ) -> dict[tuple[str, str], tuple[uuid.UUID, str]]:
-        """Remember the executions' delivery ids, each for its hours in `windows`, except those remembered already.
+        """Remember the executions' delivery ids, each until its moment in `until`, except those remembered already.
 
         Pass one execution for each (trigger, key): an INSERT cannot meet the same row twice. Return for each pair the
         execution that it has made, now or before, and the fingerprint of that request.
@@ -51,7 +51,7 @@ class Accepting(LimitCounters):
         rows = [
             (execution.trigger_uid, execution.delivery.key, self.uid(execution.organization_id),
              execution.delivery.fingerprint, self.uid(execution.id),
-             self.at(made_at(execution.id) + timedelta(hours=windows[execution.id])))
+             self.at(until[execution.id]))
             for execution in executions if execution.delivery
         ]  # fmt: skip
         rows.sort()  # one order of locks: two processes cannot deadlock

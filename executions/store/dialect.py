@@ -39,7 +39,6 @@ class Dialect(ABC):
     """Values, statements over many rows, transactions and the wake-up in one database's words."""
 
     now: str  # the database's clock, as SQL
-    this_minute: str  # the start of the current minute, as SQL
     seconds_ago: str  # the moment that lies a parameter's seconds back, as SQL
     due_ago: str  # the same, constant within a statement, so that an index can be searched for it
     is_due: str  # the condition that an execution waits for a slot only, worded as in the partial indexes
@@ -51,6 +50,18 @@ class Dialect(ABC):
     @abstractmethod
     def seconds_since(self, moment: str) -> str:
         """Return SQL for the seconds since a column's or expression's moment, on the database's clock."""
+
+    @abstractmethod
+    def earlier(self, moment: str) -> str:
+        """Return SQL for the moment that lies a parameter's seconds before another one."""
+
+    @abstractmethod
+    def minute(self, moment: str) -> str:
+        """Return SQL for the start of a moment's minute."""
+
+    @property
+    def this_minute(self) -> str:
+        return self.minute(self.now)
 
     # --- values, as this dialect takes and gives them
 

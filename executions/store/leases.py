@@ -77,7 +77,8 @@ class Leases(Dialect):
         )
         return [Peer(self.to_uuid(row[0]), row[1], row[2], row[3], bool(row[4]), bool(row[5])) for row in rows()]
 
-    is_stale: str  # the SQL condition that a lease has not been renewed for STALE_AFTER_S
+    # The SQL condition that a lease has not been renewed for STALE_AFTER_S, or since a clock was set back by more.
+    is_stale: str
 
     def end_lease(self, engine_id: uuid.UUID, *, if_stale: bool) -> bool:
         """End a dead engine's lease; return False when another engine has ended it already.

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import orjson
 
-from executions.store.dialect import Dialect
+from executions.store.clock import Clock
 
 NEVER = datetime(1970, 1, 1, tzinfo=UTC)  # the last throttled start of an organization that had none
 UNLIMITED = 2**31 - 1  # the largest number of a month's row
@@ -17,7 +17,7 @@ UNLIMITED = 2**31 - 1  # the largest number of a month's row
 type Month = tuple[uuid.UUID, date]  # an organization's, by its first day
 
 
-class LimitCounters(Dialect):
+class LimitCounters(Clock):
     wanted_rows: str  # SQL that makes rows (organization_id, month, amount) of a parameter, a JSON list of objects
 
     def reserve_each(self, wanted: Mapping[Month, int]) -> dict[Month, int]:
@@ -132,6 +132,7 @@ class LimitCounters(Dialect):
 
     def _place_later(self, organization_id: uuid.UUID, wanted: int, limit: int) -> list[datetime | None]:
         """Fill the organization's first minute with room, and then the next ones."""
+        self.follow_clock()
         self.make_paces([organization_id])
         row = self.ask(
             "UPDATE executions_pace SET direct_used = direct_used WHERE organization_id = %s"

@@ -62,8 +62,11 @@ class PostgreSQLStore(Store):
     lock_lease = "FOR KEY SHARE"  # a beat goes on beside it
     json_texts = "json_array_elements_text(%s::json)"
     wanted_rows = "json_to_recordset(%s::json) AS r (organization_id uuid, month date, amount int)"
-    this_minute = "date_trunc('minute', now())"
-    is_stale = f"beat_at < now() - interval '{STALE_AFTER_S} seconds'"
+    # now() may be older than another engine's beat, by as long as this transaction has waited.
+    is_stale = (
+        f"(beat_at < now() - interval '{STALE_AFTER_S} seconds'"
+        f" OR beat_at > clock_timestamp() + interval '{STALE_AFTER_S} seconds')"
+    )
 
     def tune(self, *, patience_s: float = 0) -> None:
         """Prepare this connection's statements and keep their plans: with partitions, planning costs most."""
@@ -121,6 +124,12 @@ class PostgreSQLStore(Store):
 
     def seconds_since(self, moment: str) -> str:
         return f"EXTRACT(EPOCH FROM clock_timestamp() - {moment})::float8"
+
+    def earlier(self, moment: str) -> str:
+        return f"{moment} - make_interval(secs => %s::float8)"
+
+    def minute(self, moment: str) -> str:
+        return f"date_trunc('minute', {moment})"
 
     def uid(self, value: uuid.UUID) -> Any:
         return value

@@ -6,12 +6,13 @@ import uuid
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from datetime import date
+from datetime import UTC, date, datetime
 
 from executions import sealed_json
 from executions.states import FINAL, Status, StepStatus, counts
 from executions.stop import CANCELLED
-from executions.store.dialect import PAYLOAD_COLUMNS, STEP_COLUMNS, STEP_KEY, Dialect, Row, upsert
+from executions.store.clock import Clock
+from executions.store.dialect import PAYLOAD_COLUMNS, STEP_COLUMNS, STEP_KEY, Row, upsert
 from executions.store.moves import RUNNING
 from executions.store.rows import Claimed, Move, ReplyRow, StepRecord
 from projects.ids import day_of
@@ -23,7 +24,7 @@ WAITED = "The execution was stopped while this step waited."
 type Used = tuple[uuid.UUID, uuid.UUID, uuid.UUID, date, int]
 
 
-class Results(Dialect):
+class Results(Clock):
     @abstractmethod
     def fenced(
         self, engine_id: uuid.UUID, executions: list[Claimed], *, waits: bool = True
@@ -75,6 +76,12 @@ class Results(Dialect):
 
         Nothing of those executions is stored.
         """
+        if any(move.resume_at for move in moves):
+            self.follow_clock()
+            ahead = self.time() - datetime.now(
+                UTC
+            )  # pauses last as long as they should, whatever this host's clock says
+            moves = [move.resuming_later(ahead) for move in moves]
         # One order of locks, so that two engines cannot deadlock.
         moves = sorted(moves, key=lambda move: move.execution.id.int)
         recorded = {record.execution.id: record.execution for record in records}

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import Any
 
 from connectors.sdk.call import JSON
 from executions.states import Lane, Status, StepStatus, check_move
 from executions.stop import Stop, stop_of
 from executions.store.shares import FIRST, NO_BOUND
-from projects.ids import made_at
 
 type VariableRow = tuple[str, str, bool]  # key, encrypted value, is secret
 
@@ -60,19 +59,19 @@ class NewExecution:
     title: str
     payload: str
     delivery: DeliveryId | None = None
-    run_at: datetime | None = None  # None: at once
+    run_at: datetime | None = None  # on the database's clock, from `accept` on
     is_due: bool = True  # False: it waits for run_at
     reason_code: str = ""
     reason: str = ""
 
-    def clamp_to(self, live: LiveRow) -> None:
-        """Shorten the time limit to the organization's, and bring the start back to the database's clock.
+    def accept(self, live: LiveRow) -> None:
+        """Shorten the time limit to the organization's, and take the start from the database's clock.
 
-        The executions of a machine whose clock is ahead would otherwise wait until the database's clock has caught up.
+        The id holds this machine's time: one that is ahead would make its executions wait, one that is behind would
+        let them overtake others in line.
         """
         self.time_limit_s = min(self.time_limit_s, live.time_limit_s)
-        if made_at(self.id) > live.now:
-            self.run_at = live.now
+        self.run_at = live.now
 
     def start_at(self, minute: datetime | None, limit: int) -> None:
         """Postpone the start to a minute in which the organization has a direct start left; None: this minute has."""
@@ -112,6 +111,11 @@ class LiveRow:
     direct_limit: int | None
     duplicates_h: int
     time_limit_s: int
+
+    @property
+    def forgets_at(self) -> datetime:
+        """Return when a delivery that comes now is forgotten, on the database's clock."""
+        return self.now + timedelta(hours=self.duplicates_h)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -268,6 +272,13 @@ class Move:
 
     def __post_init__(self) -> None:
         check_move(Status.RUNNING, self.target)
+
+    def resuming_later(self, by: timedelta) -> Move:
+        """Return this move with its moments of resuming put off; one that does not pause is returned as it is."""
+        if self.resume_at is None:
+            return self
+        records = [replace(one, resume_at=one.resume_at and one.resume_at + by) for one in self.records]
+        return replace(self, resume_at=self.resume_at + by, records=records)
 
 
 @dataclass(frozen=True, slots=True)

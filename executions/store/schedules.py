@@ -9,13 +9,13 @@ from itertools import batched, chain
 
 import orjson
 
-from executions.store.dialect import Dialect
+from executions.store.clock import Clock
 
 FIRING_COLUMNS = ("trigger_id", "fires_at", "organization_id", "execution_id")
 FIRINGS_AT_ONCE = 100  # rows of one statement
 
 
-class Schedules(Dialect):
+class Schedules(Clock):
     lock_schedules: str  # the end of a SELECT that locks its schedules against other engines
     json_texts: str  # SQL that makes rows, each a `value`, of a parameter, a JSON list of texts
 
@@ -34,8 +34,7 @@ class Schedules(Dialect):
 
         The schedules stay locked against other engines; those of the `excluded` triggers are left out.
         """
-        now = self.to_time(self.ask(f"SELECT {self.now}")()[0][0])
-        assert now is not None
+        now = self.time()
         others, parameters = self._not_of(excluded)
         rows = self.ask(
             f"SELECT trigger_id, next_at FROM automations_schedule WHERE next_at <= %s AND {others}"
@@ -67,6 +66,11 @@ class Schedules(Dialect):
             )
             made.update(self.to_uuid(row[0]) for row in answer())
         return made
+
+    def forget_firings(self, trigger_uid: str, after: datetime) -> None:
+        """Let a schedule fire again at times after a moment: they were those of a clock that has been set back."""
+        sql = "DELETE FROM executions_firing WHERE trigger_id = %s AND fires_at > %s"
+        self._run(sql, [trigger_uid, self.at(after)])
 
     def set_schedule(self, trigger_uid: str, next_at: datetime | None) -> None:
         """Set the moment at which a schedule fires next; None removes a schedule that never fires again."""

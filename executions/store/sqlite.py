@@ -46,8 +46,10 @@ class SQLiteStore(Store):
         "(SELECT json_extract(value, '$.organization_id') AS organization_id, json_extract(value, '$.month') AS month,"
         " json_extract(value, '$.amount') AS amount FROM json_each(%s)) AS r"
     )
-    this_minute = "strftime('%%Y-%%m-%%d %%H:%%M:00.000000', 'now')"
-    is_stale = f"beat_at < strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now', '-{STALE_AFTER_S} seconds')"
+    is_stale = (
+        f"(beat_at < strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now', '-{STALE_AFTER_S} seconds')"
+        f" OR beat_at > strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now', '+{STALE_AFTER_S} seconds'))"
+    )
 
     def tune(self, *, patience_s: float = 0) -> None:
         """Let this thread's tries for the write lock fail at once: `SQLiteStore.transaction` repeats them."""
@@ -87,6 +89,12 @@ class SQLiteStore(Store):
 
     def seconds_since(self, moment: str) -> str:
         return f"(julianday('now') - julianday({moment})) * 86400.0"
+
+    def earlier(self, moment: str) -> str:
+        return f"strftime('%%Y-%%m-%%d %%H:%%M:%%f', {moment}, '-' || %s || ' seconds')"
+
+    def minute(self, moment: str) -> str:
+        return f"strftime('%%Y-%%m-%%d %%H:%%M:00.000000', {moment})"
 
     def uid(self, value: uuid.UUID) -> Any:
         return value.hex

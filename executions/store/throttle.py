@@ -41,9 +41,11 @@ PACES = (
 def starts_allowed(seconds: float, rate: float) -> tuple[int, float]:
     """Return the starts allowed `seconds` after the last one, and the seconds to count as passed before them.
 
-    No more than one start's interval and LEEWAY_S count, however long nothing has started.
+    No more than one start's interval and LEEWAY_S count, however long nothing has started; so much counts, too, after a
+    last start that lies ahead.
     """
-    counted = min(seconds, 1 / rate + LEEWAY_S)
+    longest = 1 / rate + LEEWAY_S
+    counted = min(seconds, longest) if seconds >= 0 else longest
     return min(math.floor(counted * rate + 1e-6), math.ceil(rate)), counted
 
 
@@ -53,12 +55,13 @@ class Throttle(LimitCounters):
     def ready_organizations(self) -> Answer:
         """Ask for the organizations in line whose rate allows a start, and lock them against other engines.
 
-        A row is (organization id, starts a second, seconds since the last start).
+        A row is (organization id, starts a second, seconds since the last start). A last start that lies ahead was
+        noted by a clock that has been set back since, and holds nobody.
         """
         since = self.seconds_since("p.throttle_at")
         return self.ask(
             f"{WAITING} SELECT p.organization_id, o.throttle_rate, {since} {PACES}"
-            f" WHERE {since} * o.throttle_rate >= 1 {self.lock_paces}"
+            f" WHERE ({since} * o.throttle_rate >= 1 OR {since} < 0) {self.lock_paces}"
         )
 
     def claim_throttled(

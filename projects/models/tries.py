@@ -35,14 +35,24 @@ class Claim:
         """Return how long to wait for a try when all tries are free again at `free_at`."""
         if free_at is None:
             return NOTHING
-        return max(NOTHING, free_at - now - (self.rule.at_once - 1) * self.rule.pause)
+        return max(NOTHING, min(free_at, self.latest(now)) - now - (self.rule.at_once - 1) * self.rule.pause)
+
+    def latest(self, now: datetime) -> datetime:
+        """Return the latest time at which all tries can be free again; a later one is of a clock that was ahead."""
+        return now + self.rule.at_once * self.rule.pause
 
 
 class TriesQuerySet(models.QuerySet["Tries"]):
     def wait(self, *claims: Claim) -> timedelta:
-        """Return how long to wait until each claim has a try; nothing is written."""
+        """Return how long to wait until each claim has a try; nothing is taken.
+
+        A time that lies further ahead than tries can bring it was written by a clock that was ahead: it comes back.
+        """
         now = timezone.now()
         known = dict(self.filter(pk__in=[claim.key for claim in claims]).values_list("pk", "free_at"))
+        for claim in claims:
+            if (latest := claim.latest(now)) < known.get(claim.key, now):
+                self.filter(pk=claim.key, free_at__gt=latest).update(free_at=latest)
         return max(claim.wait(known.get(claim.key), now) for claim in claims)
 
     def take(self, *claims: Claim) -> timedelta:
@@ -50,6 +60,8 @@ class TriesQuerySet(models.QuerySet["Tries"]):
 
         Give the claims in one order everywhere: each locks its row.
         """
+        if wait := self.wait(*claims):
+            return max(wait, timedelta(seconds=1))
         now = timezone.now()
         try:
             with transaction.atomic():

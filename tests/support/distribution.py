@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 # Last, one would keep a single worker busy.
-LONGEST = ("test_chaos.py", "test_hostile.py", "test_run.py", "test_retention_live.py")
+LONGEST = ("test_chaos.py", "test_machines.py", "test_hostile.py", "test_run.py", "test_retention_live.py")
 
 
 def long_ones_first(items: list[pytest.Item]) -> None:

@@ -49,7 +49,7 @@ def line_of(engine: Engine, age: timedelta) -> str:
     marks = (
         (engine.is_quarantine, "quarantine: runs suspects only"),
         (engine.is_stopping, "stopping"),
-        (age.total_seconds() > STALE_AFTER_S, "STALE: another engine is recovering its executions"),
+        (abs(age.total_seconds()) > STALE_AFTER_S, "STALE: another engine is recovering its executions"),
     )
     return "  ".join([
         f"{engine.id}  {engine}  since {engine.started_at:%Y-%m-%d %H:%M:%S}  runs {engine.running}"

@@ -109,6 +109,24 @@ def engines(installation: Installation, host: str = "") -> dict[Any, Any]:
 ELSEWHERE = 'from executions.models import Engine; Engine.objects.create(host="elsewhere", boot_id="another", pid=1)'
 
 
+SILENT_FOR_A_MINUTE = (
+    "from datetime import timedelta; from django.utils import timezone; from executions.models import Engine;"
+    ' Engine.objects.create(host="silent", boot_id="", pid=1, beat_at=timezone.now() - timedelta(minutes=1))'
+)
+
+
+def test_the_lease_lasts_as_long_as_its_setting_says(installation: Installation) -> None:
+    installation.shell(SILENT_FOR_A_MINUTE)
+
+    said = {}
+    for lease_s in ("3", "600"):
+        installation.settings["LEASE_S"] = lease_s
+        said[lease_s] = installation.manage("engines")
+
+    assert "silent:1" in said["3"] and "silent:1" in said["600"]
+    assert "STALE" in said["3"] and "STALE" not in said["600"]
+
+
 def test_engines_that_come_back_with_the_database_leave_each_other_time_to_beat(pair: Installation) -> None:
     before = engines(pair)
     pair.python(ELSEWHERE)

@@ -62,6 +62,18 @@ def test_the_right_password_is_not_told_to_who_has_used_up_their_tries(ada: User
     assert sign_in(password="right-4711").status_code == 302
 
 
+def test_a_clock_that_is_set_back_keeps_nobody_out_for_as_long(ada: User) -> None:
+    for _ in range(TRIES):
+        sign_in()
+    pass_time(hours=-1)
+
+    refused = sign_in(password="right-4711")
+    pass_time(minutes=5)
+
+    assert (refused.status_code, refused["Retry-After"]) == (429, "300")
+    assert sign_in(password="right-4711").status_code == 302
+
+
 def test_a_stranger_locks_nobody_out(ada: User) -> None:
     for _ in range(200):
         sign_in()
