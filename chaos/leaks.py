@@ -12,6 +12,7 @@ from chaos.scene import Scene
 from harness.processes import group_is_alive
 
 GROWTH = 1.5
+NAMED = 8  # processes whose memory is told
 SLACK_MB = 60.0
 REST_S = 75.0  # seconds in which memory comes back: processes that compute end after 30 s, engines trim at their beats
 BURIED_S = 15.0  # seconds after the last fault: a lease, and the delay of a busy machine
@@ -35,12 +36,22 @@ TEXTS = {
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    memory_mb: float
+    memory: dict[str, float]  # MB by process
     connections: int
 
     @classmethod
     def of(cls, scene: Scene) -> Usage:
         return cls(scene.memory_mb(), scene.connections())
+
+    @property
+    def memory_mb(self) -> float:
+        return sum(self.memory.values())
+
+    @property
+    def largest(self) -> str:
+        """Return the processes with most memory, in words."""
+        most = sorted(self.memory.items(), key=lambda item: -item[1])[:NAMED]
+        return ", ".join(f"{who}: {mb:.0f}" for who, mb in most)
 
 
 def check(
@@ -65,7 +76,10 @@ def check(
     findings.figures["memory before, MB"] = round(before.memory_mb)
     findings.figures["memory after, MB"] = round(after.memory_mb)
     if judges_memory and after.memory_mb > most_mb:
-        findings.add("I8 memory", [f"{before.memory_mb:.0f} MB before, {after.memory_mb:.0f} MB after"])
+        findings.add(
+            "I8 memory",
+            [f"{before.memory_mb:.0f} MB before ({before.largest}), {after.memory_mb:.0f} MB after ({after.largest})"],
+        )
     presses = sum(len(statuses) for rounds in nemesis.pressed.values() for statuses in rounds)
     asked = THREADS + MORE_THREADS if has_visitors else min(presses, THREADS)
     if after.connections > before.connections + (MORE_CONNECTIONS + asked) * len(scene.places):

@@ -132,11 +132,15 @@ class Scene:
         """Return the name of an owner, which is the password too."""
         return "chaos0"
 
-    def memory_mb(self) -> float:
-        """Return the memory of all processes; pages that several share count once."""
-        pids = {process.pid for place in self.places for process in (place.web, place.cluster) if process}
-        pids |= {child for pid in pids for child in descendants(pid)}
-        return sum(map(_pss_mb, pids))
+    def memory_mb(self) -> dict[str, float]:
+        """Return the memory of each process; pages that several share count once in all."""
+        engines = {row["pid"]: "engine" for row in self.installation.query("SELECT pid FROM executions_engine")}
+        found = {}
+        for place in self.places:
+            for root, kind in ((place.web, "web"), (place.cluster, "cluster")):
+                for pid in [root.pid, *descendants(root.pid)] if root else []:
+                    found[f"{engines.get(pid, kind)} {pid}"] = _pss_mb(pid)
+        return found
 
     def connections(self) -> int:
         return sum(self.connections_by_client().values())
