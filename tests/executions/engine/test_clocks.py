@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,6 +20,7 @@ from harness.processes import until
 from projects.ids import made_at
 
 HOUR = 3600
+LONG = 40  # seconds, for a loaded machine
 SOON = timedelta(seconds=90)  # a minute, and what a loaded machine adds
 EVERY_MINUTE = {"connector": "schedule", "event": "fires", "config": {"unit": "minutes", "interval": 1}}
 STEPS: dict[str, list[dict[str, Any]]] = {
@@ -97,12 +99,12 @@ def test_a_clock_set_back_by_an_hour_makes_nothing_wait_for_it(moved: Moved) -> 
         assert abs(moved.in_future(made_at(later))) < SOON
     assert made.wait(later)["status"] == Status.SUCCESS
     assert made.wait(brief, within=60)["status"] == Status.SUCCESS
-    until(lambda: moved.in_future(made.read(long)["run_at"]) < timedelta(hours=1), what="the long pause is moved")
+    until(lambda: moved.in_future(made.read(long)["run_at"]) < timedelta(hours=1), within=LONG, what="the pause moved")
     assert moved.in_future(made.read(postponed)["run_at"]) < SOON
     assert moved.in_future(made.read(made.start("direct"))["run_at"]) < 3 * SOON
-    until(lambda: timedelta(0) < moved.next_fire_in(timed) < SOON, what="the schedule has its next fire time")
+    until(lambda: timedelta(0) < moved.next_fire_in(timed) < SOON, within=LONG, what="the schedule fires soon")
     assert made.post("throttled", headers=ONCE)[1]["execution_id"] == first
-    until(lambda: moved.engines() == engines, within=40, what="the engine that has died is buried, and no other")
+    until(lambda: moved.engines() == engines, within=LONG, what="the engine that has died is buried, and no other")
 
 
 def test_a_clock_that_goes_an_hour_forward_and_back_fires_no_time_twice(moved: Moved) -> None:
@@ -115,7 +117,7 @@ def test_a_clock_that_goes_an_hour_forward_and_back_fires_no_time_twice(moved: M
 
     moved.move(HOUR)
 
-    until(lambda: timed.executions == 1, what="the missed fire times have one execution")
+    until(lambda: timed.executions >= 1, within=LONG, what="the missed fire times have an execution")
     assert made.wait(made.start("throttled"))["status"] == Status.SUCCESS
     assert made.post("throttled", headers=ONCE)[1]["execution_id"] == first
     made.wait(made.start("long"), Status.PAUSED)
@@ -124,9 +126,11 @@ def test_a_clock_that_goes_an_hour_forward_and_back_fires_no_time_twice(moved: M
     moved.move(0)
 
     assert made.wait(made.start("throttled"))["status"] == Status.SUCCESS
-    until(lambda: timedelta(0) < moved.next_fire_in(timed) < SOON, what="the schedule has its next fire time")
-    until(lambda: made.counted == 4, what="each ended execution has counted once")
-    assert timed.executions == 1
+    until(lambda: timedelta(0) < moved.next_fire_in(timed) < SOON, within=LONG, what="the schedule fires soon")
+    until(lambda: made.counted == 4, within=LONG, what="each ended execution has counted once")
+    inputs = timed.select("input", "executions_steprun", "attempt = 0")
+    fire_times = [json.loads(row["input"])["scheduled_at"] for row in inputs]
+    assert len(fire_times) == len(set(fire_times)) < 10
     assert moved.engines() == engines
 
 
@@ -151,8 +155,8 @@ def test_hosts_need_not_agree_on_the_time(
         installation.python(RETRY % str(failed))
 
         assert timedelta(hours=1) - SOON < ends - datetime.now(UTC) < timedelta(hours=1)
-        until(lambda: made.read(failed)["attempt"] == 2 and made.status(failed) == Status.FAILED, what="a 2nd attempt")
+        until(lambda: made.read(failed)["attempt"] == 2 and made.status(failed) == Status.FAILED, within=LONG)
         assert {made.wait(id, within=60)["status"] for id in ids} == {Status.SUCCESS}
         assert made.post("direct", headers=ONCE)[1]["execution_id"] == first
-        until(lambda: made.counted == len(ids) + 2, what="each ended execution has counted once")
+        until(lambda: made.counted == len(ids) + 2, within=LONG, what="each ended execution has counted once")
         assert installation.get("/readyz")[0] == 200
