@@ -60,8 +60,7 @@ def measure_hosts(options: argparse.Namespace, about: dict[str, Any]) -> int:
     faults = 0
     for number, figures, lost in hosts.measure(options.hosts, sizes):
         results[number], faults = figures, faults + lost
-        _say(f"{number} of {options.hosts} hosts: {lost} lost or stuck")
-    print("\n" + hosts.table(results))
+        print(f"\n{lost} lost or stuck\n\n{hosts.table(results)}", flush=True)
     if options.json:
         Path(options.json).write_text(json.dumps({"machine": about, "hosts": results}, indent=2) + "\n")
     return 1 if faults else 0
