@@ -15,6 +15,8 @@ from harness.postgresql import Missing
 from harness.processes import free_port
 from harness.standby import pair
 
+SLOTS = "20"  # so few that work waits in a rush, also for engines that have lost their lease and do not know it yet
+
 
 @contextmanager
 def machines(directory: Path, count: int, **settings: str) -> Iterator[Scene]:
@@ -23,7 +25,9 @@ def machines(directory: Path, count: int, **settings: str) -> Iterator[Scene]:
         servers = stack.enter_context(pair(address=OUTSIDE))
         database = PostgresqlDatabase(servers.url)
         mail_port = free_port()
-        common = settings_of(mail_port, settings, OUTSIDE) | {"HOST": "0.0.0.0", "OUTBOUND_ALLOW": NETWORK}
+        common = settings_of(mail_port, settings, OUTSIDE) | {
+            "HOST": "0.0.0.0", "OUTBOUND_ALLOW": NETWORK, "ENGINE_SLOTS": SLOTS,
+        }  # fmt: skip
         folders = [directory / f"data-{number}" for number in range(1, count + 1)]
         disks = disks_for(stack, folders)
         places: list[Installation] = []

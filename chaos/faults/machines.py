@@ -48,7 +48,7 @@ def _rush(nemesis: Nemesis) -> Iterator[None]:
 
     def post() -> None:
         while not is_over.is_set():
-            nemesis.driver.post("transform", key=nemesis.new_key("rush"), place=nemesis.random.choice(others))
+            nemesis.driver.post("chain", key=nemesis.new_key("rush"), place=nemesis.random.choice(others))
 
     with ThreadPoolExecutor(RUSHING) as pool:
         for _ in range(RUSHING):
