@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from django.conf import settings
+from django.db import connection
 
 from agentos_site.wsgi import application as django_application
 from executions.intake.body import Busy
@@ -32,6 +33,9 @@ THREADS = 16
 AT_ONCE = (12, 4)  # threads that one address, and one session of it, keep busy at most
 PROBE_THREADS = 2  # of their own: probes answer however many pages are in line
 POLL_THREADS = 1  # a poll without news takes one short statement
+# Bytes of an answer after which its thread's connection to the database is closed: libpq keeps room for the largest
+# message that a connection has carried.
+LARGE = 1_000_000
 PLACES = 256  # requests for pages of one address at once, from a body that has come to an answer that is sent
 
 type Work = Callable[[], PageAnswer]
@@ -66,7 +70,10 @@ def places() -> Shares:
 
 def _run(work: Sequence[Work], _join: Join[Work]) -> list[PageAnswer | Exception]:
     try:
-        return [work[0]()]
+        answer = work[0]()
+        if len(answer.body) > LARGE:
+            connection.close()
+        return [answer]
     except BaseException as error:  # a thread that ended would be missed
         logger.exception("a page cannot be served")
         return [error if isinstance(error, Exception) else RuntimeError(str(error))]

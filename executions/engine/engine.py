@@ -34,7 +34,7 @@ from executions.intake.due_schedules import DueSchedules
 from executions.monitoring import histograms
 from executions.runner.context import Fenced
 from executions.states import StepStatus
-from executions.store import store
+from executions.store import errors, store
 from executions.store.rows import Claim, Claimed, Move, StepRecord
 from executions.store.wake import wake_for_work
 from projects import quiet
@@ -60,7 +60,7 @@ class Engine:
         self.database = DatabaseThread(self.id, self.id.int % SHARDS, self._on_claimed, self._on_lost)
         self.wake = wake_for_work(self._on_wake)
         self.schedules = DueSchedules()
-        self.memory = FreedMemory()
+        self.memory = FreedMemory(errors.forget_connection)  # libpq keeps room for the largest message of a connection
         self.schedule_in = LOOK_S
 
     def start(self) -> None:

@@ -12,6 +12,7 @@ import logging
 import resource
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 logger = logging.getLogger(__name__)
@@ -37,9 +38,13 @@ def bound_arenas() -> None:
 
 
 class FreedMemory:
-    """Knows the least that the process has needed. It does nothing where the C library cannot give back."""
+    """Knows the least that the process has needed. It does nothing where the C library cannot give back.
 
-    def __init__(self) -> None:
+    `let_go` is called in a process that has been large for a while, in the thread that calls `give_back`.
+    """
+
+    def __init__(self, let_go: Callable[[], None] = lambda: None) -> None:
+        self.let_go = let_go
         self.least = resident()
         self.last = self.least
         self.grown_for = 0  # looks
@@ -59,6 +64,7 @@ class FreedMemory:
         if not (self.grown_for % SELDOM == 0 or self.grown_for.bit_count() == 1 or self.grown_for == COLLECT_AFTER):
             return
         if self.grown_for >= COLLECT_AFTER:
+            self.let_go()
             gc.collect()
         self.trim(0)
         self.last = resident()
