@@ -149,7 +149,7 @@ def test_strangers_do_not_cost_a_connection_each() -> None:
         more = connections() - before
 
     assert answers == [404] * 20
-    assert more <= 2
+    assert more <= 5  # of the threads for look-ups, and of others of this process that open one meanwhile
 
 
 # --- look-ups
