@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -62,11 +62,6 @@ def tamper(built: Scene, driver: Driver) -> None:
     query("UPDATE executions_receiptday SET count = count + 1")
     query("UPDATE executions_execution SET reason_code = 'http_500' WHERE id = %s", [wrong])
     query("DELETE FROM executions_execution WHERE id = %s", [lost])
-    query(
-        "INSERT INTO executions_engine (id, host, boot_id, pid, started_at, beat_at, running, rss_kb, is_stopping)"
-        " VALUES (%s, 'elsewhere', '', 4194305, '2026-01-01', '2099-01-01', 0, 0, 0)",
-        [uuid.uuid4()],
-    )
     query("UPDATE projects_usageday SET count = count + 1")
     query("UPDATE executions_steprun SET position = -position")
     again = next(line for line in lines if "-call-" in line["key"])  # of a never-repeat step
@@ -80,6 +75,15 @@ def tamper(built: Scene, driver: Driver) -> None:
     away.replies = [Reply(503, "", time.time())]
     accepted = denied.replies[-1]
     denied.replies = [Reply(503, "", accepted.at, sent=accepted.sent), replace(accepted, sent=accepted.at)]
+
+
+def add_an_engine_without_a_process(built: Scene) -> None:
+    """Leave its row, which the engines remove once it has been silent for a lease."""
+    built.installation.query(
+        "INSERT INTO executions_engine (id, host, boot_id, pid, started_at, beat_at, running, rss_kb, is_stopping)"
+        " VALUES (%s, 'elsewhere', '', 4194305, '2026-01-01', %s, 0, 0, 0)",
+        [uuid.uuid4(), (datetime.now(UTC) + timedelta(seconds=built.lease_s / 2)).strftime("%Y-%m-%d %H:%M:%S.%f")],
+    )
 
 
 @contextmanager
