@@ -13,7 +13,7 @@ from harness.automations import TRANSFORM, Made, make
 from harness.installation import Installation, copy_of
 from harness.processes import until
 
-BODY_TIME_S = 3
+BODY_TIME_S = 5
 
 
 @pytest.fixture

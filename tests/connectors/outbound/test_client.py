@@ -56,7 +56,7 @@ def test_hostile_answer_fails_within_the_deadline(answer: Any, code: str) -> Non
     error = asyncio.run(scenario())
 
     assert (error.code, error.external) == (code, True)
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 10
 
 
 def test_header_bytes_that_drip_end_at_the_deadline() -> None:

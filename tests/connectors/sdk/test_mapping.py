@@ -87,12 +87,12 @@ BOMBS = [
 
 @pytest.mark.parametrize("text", BOMBS)
 def test_bomb_is_an_error_before_it_hurts(text: str) -> None:
-    started = time.monotonic()
+    started = time.process_time()
 
     with pytest.raises(MappingError):
         render(text, SCOPE)
 
-    assert time.monotonic() - started < 1.5
+    assert time.process_time() - started < 1.5
 
 
 @pytest.mark.parametrize(
