@@ -10,6 +10,7 @@ from playwright.sync_api import Locator, Page, expect
 from harness.automations import LONG_WAIT, Made, make
 from harness.browser import sign_in
 from harness.installation import Installation
+from harness.processes import until
 from tests.support.shop import SHAPE, Shop, call
 from tests.support.stub import Stub
 
@@ -39,6 +40,18 @@ def expect_focus_within(shop: Shop) -> None:
     expect(shop.page.locator("#dialog [data-refocus]")).to_be_focused()
 
 
+def let_engines_look(installation: Installation) -> None:
+    """Return once the engines have read requests to stop, which they do as often as they beat."""
+
+    def beats() -> list[object]:
+        sql = "SELECT beat_at FROM executions_engine WHERE NOT is_quarantine ORDER BY id"
+        return [row["beat_at"] for row in installation.query(sql)]
+
+    for _ in range(3):
+        before = beats()
+        until(lambda before=before: beats() != before, what="the engines beat")  # type: ignore[misc]
+
+
 def test_a_wait_is_cancelled_at_once(shop: Shop) -> None:
     execution = shop.post("Waits", {})
     shop.page.goto(shop.log)
@@ -65,6 +78,7 @@ def test_a_call_under_way_ends_first(shop: Shop, stub: Stub) -> None:
 
     expect(dialog.locator(".toast")).to_contain_text("The execution stops before its next step.")
     expect_focus_within(shop)
+    let_engines_look(shop.product)
     go_on.set()
     expect(dialog).to_contain_text("Cancelled by canceller before step “Shape”.", timeout=15_000)
     expect(dialog.locator("#step-call")).to_have_attribute("data-status", "success")
