@@ -55,9 +55,9 @@ def test_a_fresh_installation_is_private_from_the_first_moment(fresh: Installati
     assert open_to_others(fresh.directory) == []
 
     service = fresh.start_service()
-    until(lambda: list(fresh.directory.glob("engines/*")), what="an engine has its file")
+    for file in ("engines/*", "*-wal", "doorbells/*/*"):
+        until(lambda file=file: list(fresh.directory.glob(file)), within=30, what=f"{file} is there")  # type: ignore[misc]
 
-    assert list(fresh.directory.glob("*-wal")) and list(fresh.directory.glob("doorbells/*/*"))
     mine = fresh.directory / "service.log"  # opened by this test, before the service has begun
     assert [path for path in open_to_others(fresh.directory) if path != str(mine)] == []
     service.terminate()

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -77,12 +77,14 @@ def tamper(built: Scene, driver: Driver) -> None:
     denied.replies = [Reply(503, "", accepted.at, sent=accepted.sent), replace(accepted, sent=accepted.at)]
 
 
-def add_an_engine_without_a_process(built: Scene) -> None:
-    """Leave its row, which the engines remove once it has been silent for a lease."""
+def leave_an_engine_without_a_process(built: Scene) -> None:
+    """End the cluster first: its engines would remove the row of one that is silent."""
+    assert built.installation.cluster
+    built.installation.cluster.end()
     built.installation.query(
         "INSERT INTO executions_engine (id, host, boot_id, pid, started_at, beat_at, running, rss_kb, is_stopping)"
-        " VALUES (%s, 'elsewhere', '', 4194305, '2026-01-01', %s, 0, 0, 0)",
-        [uuid.uuid4(), (datetime.now(UTC) + timedelta(seconds=built.lease_s / 2)).strftime("%Y-%m-%d %H:%M:%S.%f")],
+        " VALUES (%s, 'elsewhere', '', 4194305, '2026-01-01', '2026-01-01', 0, 0, 0)",
+        [uuid.uuid4()],
     )
 
 
@@ -128,6 +130,7 @@ def test_the_checker_sees_each_broken_promise(tmp_path: Path, prepared: Installa
         one, other = [str(ended.id) for ended in checker.ended[:2]]
         nemesis.pressed |= {one: [[409, 409], [500]], other: [[202, 202], [202]]}
         found = checker.check()
+        leave_an_engine_without_a_process(built)
         with stray(built.installation.directory):
             leaks.check(built, leaks.Usage.of(built), nemesis, found)
 

@@ -35,7 +35,7 @@ CHECKS = (
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a copy of the checkout without what commands made there."""
-    beside = shutil.ignore_patterns(".git", ".venv*", ".*_cache", ".hypothesis", "__pycache__", "var", "node_modules")
+    beside = shutil.ignore_patterns(".git", ".venv*", ".*cache", ".hypothesis", "__pycache__", "var", "node_modules")
     return Path(shutil.copytree(ROOT, tmp_path_factory.mktemp("checkout") / "agentos", ignore=beside))
 
 
