@@ -69,7 +69,7 @@ class StallGuard:
     # --- the guard's thread
 
     def _watch(self) -> None:
-        seen, since, before, moved_at, strikes = 0, 0.0, 0.0, 0.0, 0
+        seen, since, before, waits, strikes = 0, 0.0, 0.0, 0, 0
         while True:
             time.sleep(LOOK_S)
             try:
@@ -78,7 +78,7 @@ class StallGuard:
                 return  # the loop's thread has ended
             piece = self._piece
             if not piece or piece != seen:
-                seen, since, before, moved_at, strikes = piece, computed, computed, time.monotonic(), 0
+                seen, since, before, waits, strikes = piece, computed, computed, 0, 0
                 continue
             self._meanwhile()
             if computed - since >= STALL_CPU_S + strikes * AGAIN_S:
@@ -86,10 +86,12 @@ class StallGuard:
                 self._strike(piece)
                 strikes += 1
             if computed > before:
-                before, moved_at = computed, time.monotonic()
+                before, waits = computed, 0
                 if strikes <= STRIKES:
                     self._put_off()
-            elif time.monotonic() - moved_at >= STALL_S:
+                continue
+            waits += 1  # looks, not seconds: a process that stood still has had none
+            if waits * LOOK_S >= STALL_S:
                 self._end_process()
 
     def _strike(self, piece: int) -> None:
