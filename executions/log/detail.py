@@ -17,7 +17,7 @@ from django.views.decorators.vary import vary_on_headers
 
 from executions.log import curl, polls
 from executions.log.poll_budget import budget
-from executions.log.presenter import ExecutionPage
+from executions.log.presenter import STOPPING, ExecutionPage
 from executions.models import Execution, StepRun, stopping
 from executions.models.retry import RetryRefused
 from executions.models.stopping import AlreadyEnded
@@ -28,7 +28,6 @@ from projects.models import Project
 from projects.views import own_project, signed_in
 
 CANCELLED = "Cancelled. The execution has ended."
-STOPPING = "The execution stops before its next step."
 
 
 def own_execution(request: HtmxRequest, project_uid: uuid.UUID, execution_id: uuid.UUID) -> Execution:

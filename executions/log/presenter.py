@@ -19,6 +19,7 @@ from executions.states import Status, StepStatus
 from executions.stop import CANCELLED
 from projects import quiet
 
+STOPPING = "The execution stops before its next step; one that begins within 2 seconds may still run."
 NOT_UNDONE = "What it has done, and a call that is under way, is not undone."
 ENDED_BADLY = (StepStatus.FAILED, StepStatus.REJECTED, StepStatus.PARTIALLY_EXECUTED)
 
@@ -151,7 +152,7 @@ class ExecutionPage:
         """Return what Cancel does at this moment, which people confirm."""
         match self.execution.state:
             case Status.RUNNING:
-                return f"The execution stops before its next step. {NOT_UNDONE}"
+                return f"{STOPPING} {NOT_UNDONE}"
             case Status.PAUSED:
                 return "The execution ends now. What it has done is not undone."
             case _:

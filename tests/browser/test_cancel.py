@@ -76,7 +76,9 @@ def test_a_call_under_way_ends_first(shop: Shop, stub: Stub) -> None:
 
     dialog = open_and_cancel(shop, execution, "Slow")
 
-    expect(dialog.locator(".toast")).to_contain_text("The execution stops before its next step.")
+    expect(dialog.locator(".toast")).to_contain_text(
+        "The execution stops before its next step; one that begins within 2 seconds may still run."
+    )
     expect_focus_within(shop)
     let_engines_look(shop.product)
     go_on.set()

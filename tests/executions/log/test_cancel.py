@@ -42,7 +42,10 @@ def test_the_button_works_without_scripts(make_execution: MakeExecution, builder
     answer = client.post(cancel_url(execution), follow=True)
 
     html = answer.content.decode()
-    assert "The execution stops before its next step." in html and "Cancelled by builder" in html
+    assert (
+        "The execution stops before its next step; one that begins within 2 seconds may still run." in html
+        and "Cancelled by builder" in html
+    )
     assert "Cancel execution" not in html
 
 
